@@ -1,0 +1,124 @@
+"""How the API answers: a view as JSON, and every failure as an ErrorView with one sentence and no internals."""
+
+from __future__ import annotations
+
+import errno
+import json
+from typing import Any, Final, cast
+
+import structlog
+from flask import Flask, Response, request
+from flask.json.provider import DefaultJSONProvider
+from pydantic import BaseModel, ValidationError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import OperationalError
+from typing_extensions import override
+from werkzeug.exceptions import HTTPException
+
+from api.views import ErrorView
+from shared.config import config_error
+from shared.errors import SpectrainError
+
+log = structlog.get_logger(__name__)
+
+ERROR_STATUSES: Final = (403, 404, 409, 413, 422, 500, 503, 507)
+"""What any route may answer with, each with an ErrorView."""
+
+_SENTENCES: Final = {
+    404: "There is nothing at this address.",
+    405: "This address does not know that method.",
+    413: "The request is larger than what is accepted.",
+    415: "Send the body as JSON, with Content-Type: application/json.",
+}
+_FULL: Final = "The disk is full: free some space and try again."
+
+
+def answer(view: BaseModel, status: int = 200) -> Response:
+    """`view` as JSON."""
+    return Response(view.model_dump_json(), status=status, mimetype="application/json")
+
+
+def error_answer(status: int, sentence: str, *, field: str = "") -> Response:
+    """An ErrorView."""
+    return answer(ErrorView(error=sentence, field=field), status)
+
+
+def invalid_request(error: ValidationError) -> Response:
+    """422 with the dotted name of the first wrong field."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found") and isinstance(first["input"], dict):
+        return error_answer(422, "kind: say which kind of job it is, preprocess or train.", field="kind")
+    if not isinstance(first["input"], dict) and not [part for part in first["loc"] if part not in _KINDS]:
+        return error_answer(422, "Send a JSON object as the body, with Content-Type: application/json.")
+    explained = config_error(error)
+    kind, _, rest = explained.field.partition(".")
+    if kind in _KINDS and rest:
+        # Which member of the union it was is no part of the field's name.
+        return error_answer(422, str(explained).removeprefix(f"{kind}."), field=rest)
+    return error_answer(422, str(explained), field=explained.field)
+
+
+_KINDS: Final = ("preprocess", "train")
+
+
+class StrictJson(DefaultJSONProvider):
+    """JSON as the standard has it: no NaN, and nesting that is too deep is an error like any other."""
+
+    @override
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        try:
+            return json.loads(s, parse_constant=_refuse_constant, **kwargs)
+        except RecursionError as error:
+            raise ValueError("The JSON is nested too deeply.") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON.")
+
+
+def register_error_answers(app: Flask) -> None:
+    """Turn whatever leaves a route as an exception into an ErrorView."""
+    app.register_error_handler(SpectrainError, _of_ours)
+    app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(RedisError, _of_redis)
+    app.register_error_handler(OperationalError, _of_database)
+    app.register_error_handler(OSError, _of_system)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _of_ours(error: SpectrainError) -> Response:
+    if error.http_status >= 500:
+        log.error("request.failed", path=request.path, error=str(error))
+    return error_answer(error.http_status, str(error), field=cast(str, getattr(error, "field", "")))
+
+
+def _of_http(error: HTTPException) -> Response:
+    if error.response is not None and isinstance(error.response, Response):
+        return error.response
+    status = error.code or 500
+    response = error_answer(status, _SENTENCES.get(status) or error.description or error.name)
+    for name, value in error.get_headers():
+        if name.lower() in ("allow", "retry-after", "location", "content-range"):
+            response.headers[name] = value
+    return response
+
+
+def _of_redis(error: RedisError) -> Response:
+    log.warning("request.redis", path=request.path, error=str(error))
+    return error_answer(503, "Redis does not answer: try again in a moment.")
+
+
+def _of_database(error: OperationalError) -> Response:
+    if "full" in str(error.orig):
+        return error_answer(507, _FULL)
+    log.error("request.record", path=request.path, error=str(error.orig))
+    return error_answer(503, "The record does not answer: try again in a moment.")
+
+
+def _of_system(error: OSError) -> Response:
+    return error_answer(507, _FULL) if error.errno in (errno.ENOSPC, errno.EDQUOT) else _unexpected(error)
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("request.crashed", path=request.path, method=request.method, exc_info=error)
+    return error_answer(500, "Something went wrong in the api; its log has the details.")

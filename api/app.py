@@ -1,0 +1,85 @@
+"""The web application: routes, sockets, the page, and what holds for every answer."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from flask_openapi.models.info import Info
+from flask_openapi.openapi import OpenAPI
+from flask_socketio import SocketIO
+
+from api.answers import StrictJson, invalid_request, register_error_answers
+from api.compression import compress_answer
+from api.datasets.probe import AudioProbe
+from api.datasets.uploads import Uploads
+from api.guard import Guard, add_security_headers
+from api.page import DIST, register_page
+from api.record.datasets import DatasetRecord
+from api.routes import BLUEPRINTS
+from api.services import EXTENSION, Services
+from api.sockets import RoomEmitter, make_sockets
+from api.submission import Submission
+from api.views import ErrorView
+
+if TYPE_CHECKING:
+    from api.core import Core
+
+MAX_JSON_BYTES: Final = 1 << 20
+"""Largest body of a request that is not an upload."""
+
+
+def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
+    """The application over `core`, with the built page in `dist`."""
+    datasets = DatasetRecord(core.database)
+    uploads = Uploads(
+        datasets=datasets, storage=core.storage, probe=AudioProbe(), folder=core.settings.data / "uploads"
+    )
+    app = _bare_app()
+    app.extensions[EXTENSION] = Services(
+        core=core,
+        datasets=datasets,
+        uploads=uploads,
+        submission=Submission(datasets=datasets, workers=core.workers.list),
+    )
+    register_page(app, dist)
+    sockets = make_sockets(core.jobs)
+    sockets.init_app(app)
+    core.relay.emit = RoomEmitter(sockets)
+    app.wsgi_app = Guard(app.wsgi_app, host=core.settings.host)
+    return app, sockets
+
+
+def openapi_document() -> dict[str, Any]:
+    """The OpenAPI document of the HTTP API, which needs no running api."""
+    return cast(dict[str, Any], _bare_app().api_doc)
+
+
+def _bare_app() -> OpenAPI:
+    app = OpenAPI(
+        __name__,
+        info=Info(title="Spectrain", version=_version()),
+        validation_error_status=422,
+        validation_error_model=ErrorView,
+        validation_error_callback=invalid_request,
+        doc_ui=False,
+        static_folder=None,
+    )
+    # The schemas are those of 3.1, which more tools know than the newest version.
+    app.openapi_version = "3.1.0"
+    app.json = StrictJson(app)
+    app.config.update(MAX_CONTENT_LENGTH=MAX_JSON_BYTES, PROPAGATE_EXCEPTIONS=False)
+    register_error_answers(app)
+    app.after_request(compress_answer)
+    app.after_request(add_security_headers)
+    for blueprint in BLUEPRINTS:
+        app.register_api(blueprint)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("spectrain")
+    except PackageNotFoundError:
+        return "0"

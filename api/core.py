@@ -1,0 +1,113 @@
+"""Everything behind the routes, built once per process.
+
+routes -> record -> outbox -> event bus          what people ask for
+event bus -> recorder -> record                  what happened
+event bus -> relay -> browsers                   the same, at once
+scheduler: record <-> workers                    who does what
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.actions import JobActions
+from api.outbox import OutboxSender
+from api.record.database import Database
+from api.record.datasets import DatasetRecord
+from api.record.jobs import JobRecord
+from api.recorder import Recorder
+from api.relay import Relay
+from api.scheduler import Scheduler
+from api.workers import Workers
+from shared.control import Controls
+from shared.event_bus import EventBus
+from shared.redis_client import connect
+from shared.settings import Settings
+from shared.storage import open_storage
+
+_MIN_FREE_BYTES = 100 << 20
+
+
+class Core:
+    """The api's parts, wired together; `start` brings its threads to life."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self.storage = open_storage(settings.storage_url)
+        self.database = Database(settings.record_url)
+        self.database.migrate()
+        self._redis = connect(settings.redis_url)
+        bus = EventBus(self._redis)
+        self.datasets = DatasetRecord(self.database)
+        self.jobs = JobRecord(self.database)
+        self.actions = JobActions(self.database, self.jobs, Controls(self._redis))
+        self.workers = Workers(bus)
+        self._outbox = OutboxSender(self.database, bus)
+        self._recorder = Recorder(self.database, bus, self.job_changed)
+        self._scheduler = Scheduler(
+            database=self.database,
+            redis=self._redis,
+            redis_url=settings.redis_url,
+            bus=bus,
+            recorder=self._recorder,
+            lease_s=settings.lease_s,
+            changed=self.job_changed,
+        )
+        self.relay = Relay(
+            redis_url=settings.redis_url,
+            jobs=self.jobs,
+            event_came=self._recorder.wake,
+            worker_changed=self._scheduler.wake,
+        )
+        self.jobs.changed = self.job_changed
+        self._parts = (self._recorder, self._outbox, self.relay, self._scheduler)
+
+    def start(self) -> None:
+        """Start recording, sending, relaying and scheduling."""
+        for part in self._parts:
+            part.start()
+
+    def stop(self) -> None:
+        """Stop in the opposite order; everything unfinished is in the record or in Redis."""
+        for part in reversed(self._parts):
+            part.stop()
+        self._redis.close()
+        self.database.close()
+
+    def job_changed(self, job_id: int) -> None:
+        """A job's row changed: its event is in the outbox, the queue's watchers and the scheduler want to know."""
+        self._outbox.wake()
+        self.relay.job_changed(job_id)
+        self._scheduler.wake()
+
+    def dataset_changed(self, dataset_id: int) -> None:
+        """A dataset changed."""
+        self.relay.emit("dataset", self.datasets.view(dataset_id).model_dump(mode="json"), "queue")
+
+    def ready(self) -> dict[str, str]:
+        """Each thing that is needed: nothing when it is well, else what is wrong."""
+        return {"redis": self._redis_trouble(), "record": self._record_trouble(), "disk": self._disk_trouble()}
+
+    def _redis_trouble(self) -> str:
+        try:
+            self._redis.ping()
+        except RedisError as error:
+            return f"Redis does not answer: {error}"
+        return ""
+
+    def _record_trouble(self) -> str:
+        try:
+            with self.database.reading() as session:
+                session.execute(text("SELECT 1"))
+        except SQLAlchemyError as error:
+            return f"The record does not answer: {type(error).__name__}"
+        return ""
+
+    def _disk_trouble(self) -> str:
+        free = shutil.disk_usage(self.settings.data).free
+        return f"Only {free >> 20} MiB of disk are free." if free < _MIN_FREE_BYTES else ""

@@ -1,0 +1,94 @@
+"""Uploads: files come in, are probed, kept under the hash of their bytes and recorded in a dataset.
+
+    request -> receive (temporary file, SHA-256) -> probe (limited process) -> store `clips/<sha256>` -> record
+
+One bad file is refused by name and the others go on. Content that the store has is not written again; content
+that the dataset has is reported as a duplicate of the clip that it equals.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO, Final
+
+from api.datasets.probe import AudioProbe
+from api.datasets.receive import ReceivedFile, receive_files, remove_leftovers
+from api.record.datasets import DatasetRecord
+from api.views import FileResultView
+from shared.errors import AudioError
+from shared.jobs import Clip
+from shared.storage import Storage
+
+_CLIPS_PER_COMMIT: Final = 32
+
+
+def clip_key(sha256: str) -> str:
+    """Where the store has the bytes of a clip."""
+    return f"clips/{sha256}"
+
+
+class Uploads:
+    """Takes uploads in. `folder` holds the file that is being received."""
+
+    def __init__(self, *, datasets: DatasetRecord, storage: Storage, probe: AudioProbe, folder: Path) -> None:
+        self._datasets = datasets
+        self._storage = storage
+        self._probe = probe
+        self._folder = folder
+        remove_leftovers(folder)
+
+    def receive(self, dataset_id: int, stream: IO[bytes], boundary: str) -> list[FileResultView]:
+        """Add the files of a multipart body to the dataset; what became of each, in their order.
+
+        What came in before the body broke off, or before the disk was full, is kept; the error passes through.
+        """
+        results: list[FileResultView] = []
+        waiting: list[tuple[int, Clip]] = []
+        try:
+            for received in receive_files(stream, boundary, self._folder):
+                outcome = self._keep(received)
+                if isinstance(outcome, Clip):
+                    waiting.append((len(results), outcome))
+                    # Its place, until the record has told what became of it.
+                    outcome = FileResultView(name=received.name, result="added", sha256=received.sha256)
+                results.append(outcome)
+                if len(waiting) >= _CLIPS_PER_COMMIT:
+                    self._record(dataset_id, waiting, results)
+        finally:
+            self._record(dataset_id, waiting, results)
+        return results
+
+    def close(self) -> None:
+        """End the probe's process."""
+        self._probe.close()
+
+    def _keep(self, received: ReceivedFile) -> Clip | FileResultView:
+        try:
+            sound = self._probe.probe(received.path, received.name)
+        except AudioError as error:
+            return FileResultView(name=received.name, result="refused", reason=str(error), sha256=received.sha256)
+        key = clip_key(received.sha256)
+        if not self._storage.exists(key):
+            self._storage.write_file(key, received.path)
+        return Clip(
+            sha256=received.sha256,
+            name=received.name,
+            num_samples=sound.num_samples,
+            sample_rate=sound.sample_rate,
+            channels=sound.channels,
+            format=sound.format,
+            size_bytes=received.size_bytes,
+        )
+
+    def _record(self, dataset_id: int, waiting: list[tuple[int, Clip]], results: list[FileResultView]) -> None:
+        if not waiting:
+            return
+        added = self._datasets.add_clips(dataset_id, [clip for _, clip in waiting])
+        for (place, clip), outcome in zip(waiting, added, strict=True):
+            results[place] = FileResultView(
+                name=outcome.name if outcome.added else clip.name,
+                result="added" if outcome.added else "duplicate",
+                reason="" if outcome.added else f"It has the same content as {outcome.name}.",
+                sha256=clip.sha256,
+            )
+        waiting.clear()

@@ -1,0 +1,102 @@
+"""Who may talk to the api, checked before anything else sees a request.
+
+A page on another site can make a browser send requests to a server on the person's own machine, and a name that
+resolves to 127.0.0.1 (DNS rebinding) makes that page same-origin. So on loopback the Host must be a name of this
+machine, and everywhere an Origin must be the server's own for methods that change something. WebSockets are checked
+by Engine.IO against the same Host.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from api.answers import error_answer
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from flask import Response
+
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_SLOWEST_SEND_S: Final = 30
+"""A browser that takes nothing for so long is cut off."""
+
+
+class Guard:
+    """WSGI middleware in front of `application`, which listens on `host`."""
+
+    def __init__(self, application: WSGIApplication, *, host: str) -> None:
+        self._application = application
+        self._names = {"localhost", "127.0.0.1", "::1", host.strip("[]").lower()}
+        self._loopback = is_loopback(host)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Pass the request on, or answer 403."""
+        reason = self._refusal(environ)
+        if reason:
+            return error_answer(403, reason)(environ, start_response)
+        _limit_sending(environ)
+        return self._application(environ, start_response)
+
+    def _refusal(self, environ: WSGIEnvironment) -> str:
+        """Why the request is refused; empty when it is not."""
+        host = str(environ.get("HTTP_HOST", ""))
+        if self._loopback and _host_name(host) not in self._names:
+            return "This server answers only to names of its own machine: open it as http://localhost."
+        if environ["REQUEST_METHOD"] in _SAFE_METHODS:
+            return ""
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is None:
+            # Not a browser, or one that says in another way that the page is its own.
+            foreign = environ.get("HTTP_SEC_FETCH_SITE", "same-origin") not in ("same-origin", "none")
+        else:
+            foreign = urlsplit(str(origin)).netloc.lower() != host.lower()
+        return "A page of another site may not change anything here." if foreign else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server that listens on `host` is reached from its own machine only."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def add_security_headers(response: Response) -> Response:
+    """For Flask's `after_request`."""
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header, without port and brackets; empty where it is malformed."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _limit_sending(environ: WSGIEnvironment) -> None:
+    """Have the system give up on a WebSocket whose browser stopped reading, instead of waiting for ever."""
+    connection = environ.get("gunicorn.socket")
+    if isinstance(connection, socket.socket) and str(environ.get("HTTP_UPGRADE", "")).lower() == "websocket":
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _SLOWEST_SEND_S, 0))

@@ -1,0 +1,88 @@
+"""Serving the built page: its assets, and index.html for every other address, since the page routes by itself."""
+
+from __future__ import annotations
+
+import gzip
+import mimetypes
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import NotFound
+from werkzeug.security import safe_join
+
+from api.answers import error_answer
+
+DIST: Final = Path(__file__).parent / "web" / "dist"
+IMMUTABLE: Final = "private, max-age=31536000, immutable"
+"""For what never changes under its address."""
+
+_NOT_PAGES: Final = ("/api/", "/socket.io/", "/openapi.json", "/healthz", "/readyz")
+_TEXT: Final = frozenset({".js", ".css", ".html", ".svg", ".json", ".map", ".txt"})
+_UNHASHED: Final = frozenset({"icon.svg", "theme.js"})
+"""Assets that keep their name from build to build."""
+
+_NOT_BUILT: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Spectrain</title>
+<h1>The page is not built</h1>
+<p>The api runs, but this installation has no page: it was installed with HATCH_BUILD_NO_HOOKS, or from a checkout.</p>
+<p>Build it with <code>npm ci &amp;&amp; npm run build</code> in <code>api/web</code>, or use the command line
+<code>spectrain</code>. The HTTP API is described at <a href="/openapi.json">/openapi.json</a>.</p>
+</html>
+"""
+
+
+def register_page(app: Flask, dist: Path = DIST) -> None:
+    """Answer what no route knows with the page in the folder `dist`, where it may be one of the page's addresses."""
+
+    def on_not_found(_: NotFound) -> Response:
+        if request.method not in ("GET", "HEAD") or request.path.startswith(_NOT_PAGES):
+            return error_answer(404, "There is nothing at this address.")
+        if request.path.startswith("/assets/"):
+            return _asset(dist)
+        return _index(dist)
+
+    app.register_error_handler(NotFound, on_not_found)
+
+
+def _index(dist: Path) -> Response:
+    index = dist / "index.html"
+    if not index.is_file():
+        return Response(_NOT_BUILT, status=503, mimetype="text/html")
+    response = _file(index)
+    response.headers["Cache-Control"] = "no-cache"
+    response.make_conditional(request)
+    return response
+
+
+def _asset(dist: Path) -> Response:
+    path = safe_join(str(dist / "assets"), request.path.removeprefix("/assets/"))
+    if path is None or not Path(path).is_file():
+        return error_answer(404, "There is nothing at this address.")
+    response = _file(Path(path))
+    response.headers["Cache-Control"] = "no-cache" if Path(path).name in _UNHASHED else IMMUTABLE
+    response.make_conditional(request)
+    return response
+
+
+def _file(path: Path) -> Response:
+    stat = path.stat()
+    plain, packed = _content(path, stat.st_mtime_ns, stat.st_size)
+    zipped = packed is not None and bool(request.accept_encodings["gzip"])
+    response = Response(
+        packed if zipped else plain, mimetype=mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    )
+    if zipped:
+        response.headers["Content-Encoding"] = "gzip"
+    response.vary.add("Accept-Encoding")
+    response.set_etag(f"{stat.st_mtime_ns:x}-{stat.st_size:x}{'-gzip' if zipped else ''}")
+    return response
+
+
+@lru_cache(maxsize=64)
+def _content(path: Path, modified_ns: int, size: int) -> tuple[bytes, bytes | None]:  # noqa: ARG001 - the cache's key
+    """The file's bytes, and the same packed where that makes them smaller."""
+    plain = path.read_bytes()
+    packed = gzip.compress(plain, 9, mtime=0) if path.suffix in _TEXT else None
+    return plain, packed if packed is not None and len(packed) < len(plain) else None

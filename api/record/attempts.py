@@ -1,0 +1,138 @@
+"""Attempts in the record: given to a worker, begun, ended, lost. The only place where an outcome becomes a state."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.record.history import store_event
+from api.record.jobs import find, job_spec, job_summary, move
+from api.record.summary import fold
+from api.record.tables import Checkpoint, Job
+from shared.errors import NotFoundError
+from shared.events import AttemptEnded, AttemptStarted, Event
+from shared.jobs import ACTIVE, AttemptSpec, JobState
+
+MAX_FRUITLESS: Final = 3
+"""Crashes in a row without a checkpoint after which a job has failed."""
+
+
+def record_events(session: Session, events: list[Event]) -> int:
+    """Store new events of one job, in order, and apply what they say; returns the newest number recorded.
+
+    Numbers that are recorded already are passed over. Events of attempts that are not the newest stay in the
+    history, but change nothing. Events of a job that is not there any more are dropped.
+    """
+    try:
+        job = find(session, events[0].job_id)
+    except NotFoundError:
+        return events[-1].number
+    summary = job_summary(job)
+    for event in events:
+        if event.number <= (job.last_number or 0):
+            continue
+        store_event(session, event)
+        job.last_number = event.number
+        if event.attempt != job.attempt:
+            continue
+        summary = fold(summary, event.body, event.at)
+        job.summary = summary.model_dump(mode="json")
+        if isinstance(event.body, AttemptStarted):
+            _begun(session, job, event.at)
+        elif isinstance(event.body, AttemptEnded):
+            _ended(session, job, event.body)
+    return job.last_number
+
+
+def assign(session: Session, job: Job, *, worker: str, device: str, above: int = 0) -> AttemptSpec:
+    """Give `job` to `worker` as a new attempt, numbered above every earlier one and above `above`."""
+    summary = job_summary(job)
+    job.attempt = max(job.attempt or 0, above) + 1
+    job.worker, job.device = worker, device
+    job.assigned_at = job.ticket_at = time.time()
+    job.summary = summary.model_copy(update={"attempt_saved": False}).model_dump(mode="json")
+    move(session, job, JobState.STARTING)
+    return attempt_spec(session, job)
+
+
+def attempt_spec(session: Session, job: Job) -> AttemptSpec:
+    """What the trainer of the job's newest attempt reads."""
+    saved = session.scalar(select(Checkpoint.name).where(Checkpoint.job_id == job.id).limit(1))
+    return AttemptSpec(
+        job_id=job.id,
+        attempt=job.attempt,
+        spec=job_spec(job),
+        resume=saved is not None,
+        checkpoint=job.checkpoint_choice or None,
+        elapsed_s=job_summary(job).ended_elapsed_s,
+    )
+
+
+def take_back(session: Session, job: Job, *, reason: str) -> None:
+    """The newest attempt is lost or was never taken: queue the job again, or do what a person wished."""
+    summary = job_summary(job)
+    if summary.attempt_started_at is not None:
+        # Nobody told how long it ran: until now is the best that can be said.
+        ran_s = max(0.0, time.time() - summary.attempt_started_at)
+        summary = fold(summary, AttemptEnded(outcome="crashed", elapsed_s=ran_s), time.time())
+        job.summary = summary.model_dump(mode="json")
+    _stop_or_requeue(session, job, reason=reason)
+
+
+def _begun(session: Session, job: Job, at: float) -> None:
+    if job.started_at is None:
+        job.started_at = at
+    if job.state == JobState.STARTING:
+        move(session, job, JobState.RUNNING)
+
+
+def _ended(session: Session, job: Job, body: AttemptEnded) -> None:
+    if JobState(job.state) not in ACTIVE:
+        return
+    summary = job_summary(job)
+    job.checkpoint_choice = ""
+    saved = ""
+    if summary.attempt_saved and summary.last_checkpoint_step is not None:
+        saved = f"Saved step {summary.last_checkpoint_step:,} in {summary.last_checkpoint_seconds:.2f} s."
+    match body.outcome:
+        case "completed":
+            _move_through(session, job, JobState.COMPLETED, reason="")
+        case "failed":
+            _move_through(session, job, JobState.FAILED, reason=body.reason, detail=body.detail)
+        case "cancelled":
+            _move_through(session, job, JobState.CANCELLED, reason=body.reason or saved)
+        case "paused":
+            _move_through(session, job, JobState.PAUSED, reason=body.reason or saved)
+        case "handed_back":
+            _stop_or_requeue(session, job, reason=f"Its worker was stopped. {saved}".strip(), stopped_reason=saved)
+        case "crashed":
+            job.fruitless = 0 if summary.attempt_saved else (job.fruitless or 0) + 1
+            if job.fruitless >= MAX_FRUITLESS and job.wish == "none":
+                reason = f"{body.reason} It was tried {job.fruitless} times without getting further."
+                _move_through(session, job, JobState.FAILED, reason=reason, detail=body.detail)
+            else:
+                _stop_or_requeue(session, job, reason=f"{body.reason} It is tried again.", stopped_reason=body.reason)
+        case "fenced":
+            return
+
+
+def _stop_or_requeue(session: Session, job: Job, *, reason: str, stopped_reason: str | None = None) -> None:
+    if job.wish == "cancel":
+        _move_through(session, job, JobState.CANCELLED, reason=reason if stopped_reason is None else stopped_reason)
+    elif job.wish == "pause":
+        _move_through(session, job, JobState.PAUSED, reason=reason if stopped_reason is None else stopped_reason)
+    else:
+        move(session, job, JobState.QUEUED, reason=reason)
+
+
+def _move_through(session: Session, job: Job, state: JobState, *, reason: str, detail: str = "") -> None:
+    """Move to `state`, by the state in between where an event overtook it."""
+    between = {JobState.CANCELLED: JobState.CANCELLING, JobState.PAUSED: JobState.PAUSING}.get(state)
+    if between is None and job.state == JobState.STARTING:
+        between = JobState.RUNNING
+    if between is not None and job.state != between:
+        move(session, job, between)
+    move(session, job, state, reason=reason, detail=detail)

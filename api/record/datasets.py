@@ -1,0 +1,261 @@
+"""Datasets in the record: their names, the clips that they have, and the versions that jobs keep.
+
+A version is counted when a dataset's content is used and differs from what was used last: files that come in one
+after the other before the first job are all version 1. The bytes of a clip are in the artifact store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from api.record.database import Database
+from api.record.tables import Dataset, DatasetClip, DatasetVersion, Job
+from api.views import ClipView, DatasetDetailView, DatasetView
+from shared.errors import ConfigError, InUseError, NotFoundError
+from shared.jobs import Clip, DatasetSnapshot
+
+MAX_NAME_LENGTH: Final = 200
+MAX_CLIP_NAME_LENGTH: Final = 1024
+_LARGEST_ID: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddedClip:
+    """What became of a clip that was to be added."""
+
+    name: str
+    """The name that it has in the dataset."""
+    added: bool
+    """False when the dataset had the same content already, under `name`."""
+
+
+class DatasetRecord:
+    """Reads and writes datasets. A dataset is addressed by its id or by its name; both raise NotFoundError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, name: str) -> DatasetView:
+        """An empty dataset; raises ConfigError for a bad name and InUseError for one that exists."""
+        name = check_dataset_name(name)
+        try:
+            with self._database.session() as session:
+                row = Dataset(name=name, created_at=time.time())
+                session.add(row)
+                session.flush()
+                return _view(session, row)
+        except IntegrityError as error:
+            raise InUseError(f"A dataset named {name!r} exists already: choose another name.") from error
+
+    def all(self) -> list[DatasetView]:
+        """All datasets, newest first."""
+        with self._database.reading() as session:
+            rows = session.scalars(select(Dataset).order_by(Dataset.created_at.desc(), Dataset.id.desc())).all()
+            return _views(session, rows)
+
+    def view(self, key: int | str) -> DatasetView:
+        """One dataset as lists show it."""
+        with self._database.reading() as session:
+            return _view(session, _find(session, key))
+
+    def detail(self, key: int | str) -> DatasetDetailView:
+        """One dataset with its files, sorted by name."""
+        with self._database.reading() as session:
+            row = _find(session, key)
+            files = [
+                ClipView(**clip.model_dump(exclude={"num_samples"}), duration_s=clip.duration_s)
+                for clip in _clips(session, row.id)
+            ]
+            return DatasetDetailView(**_view(session, row).model_dump(), files=files)
+
+    def clip(self, key: int | str, sha256: str) -> Clip:
+        """One clip that the dataset has now; raises NotFoundError."""
+        with self._database.reading() as session:
+            row = session.scalar(
+                select(DatasetClip).where(
+                    DatasetClip.dataset_id == _find(session, key).id, DatasetClip.sha256 == sha256
+                )
+            )
+            if row is None:
+                raise NotFoundError(f"Dataset {key} has no clip {sha256[:12]}….")
+            return _clip(row)
+
+    def add_clips(self, dataset_id: int, clips: Iterable[Clip]) -> list[AddedClip]:
+        """Add `clips`, whose bytes are in the store, and tell what became of each.
+
+        Content that the dataset has already is left as it is. Other content under a name that is taken gets
+        " (2)", " (3)" … before the extension.
+        """
+        with self._database.session() as session:
+            # The row's lock makes uploads into one dataset take turns where the database itself does not.
+            if session.scalar(select(Dataset).where(Dataset.id == dataset_id).with_for_update()) is None:
+                raise NotFoundError(f"There is no dataset {dataset_id}.")
+            rows = session.execute(
+                select(DatasetClip.sha256, DatasetClip.name).where(DatasetClip.dataset_id == dataset_id)
+            )
+            present: dict[str, str] = {row.sha256: row.name for row in rows}
+            taken = set(present.values())
+            results: list[AddedClip] = []
+            for clip in clips:
+                if clip.sha256 in present:
+                    results.append(AddedClip(name=present[clip.sha256], added=False))
+                    continue
+                name = free_name(clip.name, taken)
+                session.add(
+                    DatasetClip(
+                        dataset_id=dataset_id, added_at=time.time(), **clip.model_dump(exclude={"name"}), name=name
+                    )
+                )
+                present[clip.sha256] = name
+                taken.add(name)
+                results.append(AddedClip(name=name, added=True))
+            return results
+
+    def snapshot(self, key: int | str) -> DatasetSnapshot:
+        """The dataset as it is now, as a version that is kept for good."""
+        with self._database.session() as session:
+            row = _find(session, key)
+            clips = _clips(session, row.id)
+            version_hash = content_hash(clip.sha256 for clip in clips)
+            newest = _newest_versions(session, [row.id]).get(row.id)
+            version = newest.version if newest else 0
+            if newest is None or newest.version_hash != version_hash:
+                version += 1
+                session.add(
+                    DatasetVersion(
+                        dataset_id=row.id, version=version, version_hash=version_hash, created_at=time.time()
+                    )
+                )
+            return DatasetSnapshot(
+                dataset_id=row.id, name=row.name, version=version, version_hash=version_hash, clips=tuple(clips)
+            )
+
+
+def check_dataset_name(name: str) -> str:
+    """`name`, trimmed and in Unicode's composed form; raises ConfigError for one that cannot be a name.
+
+    Ids and names share their place in addresses: so a name is not a number, and has no slash.
+    """
+    name = unicodedata.normalize("NFC", name).strip()
+    if not 1 <= len(name) <= MAX_NAME_LENGTH:
+        raise ConfigError(f"Give the dataset a name of 1 to {MAX_NAME_LENGTH} characters.", field="name")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        raise ConfigError("A dataset's name cannot have control characters: leave them out.", field="name")
+    if "/" in name or "\\" in name or not name.strip("."):
+        raise ConfigError("A dataset's name cannot have slashes or be made of dots only: leave them out.", field="name")
+    if name.isdecimal():
+        raise ConfigError("A dataset's name cannot be a number only: add a letter.", field="name")
+    return name
+
+
+def content_hash(hashes: Iterable[str]) -> str:
+    """SHA-256 over the sorted hashes of the clips, one a line."""
+    return hashlib.sha256("".join(f"{sha256}\n" for sha256 in sorted(hashes)).encode()).hexdigest()
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """`name`, or the first of "stem (2).wav", "stem (3).wav" … that is not taken."""
+    candidate, number = name, 1
+    path = PurePosixPath(name)
+    while candidate in taken:
+        number += 1
+        ending = f" ({number}){path.suffix}"
+        candidate = name.removesuffix(path.suffix)[: MAX_CLIP_NAME_LENGTH - len(ending)] + ending
+    return candidate
+
+
+def _find(session: Session, key: int | str) -> Dataset:
+    text = str(key)
+    numeric = text.isascii() and text.isdigit()
+    if numeric:
+        condition = Dataset.id == min(int(text[:12]), _LARGEST_ID)
+    else:
+        condition = Dataset.name == unicodedata.normalize("NFC", text)
+    row = session.scalar(select(Dataset).where(condition))
+    if row is None:
+        raise NotFoundError(f"There is no dataset {text if numeric else repr(text)}.")
+    return row
+
+
+def _clip(row: DatasetClip) -> Clip:
+    return Clip(
+        sha256=row.sha256,
+        name=row.name,
+        num_samples=row.num_samples,
+        sample_rate=row.sample_rate,
+        channels=row.channels,
+        format=row.format,
+        size_bytes=row.size_bytes,
+    )
+
+
+def _clips(session: Session, dataset_id: int) -> list[Clip]:
+    rows = session.scalars(select(DatasetClip).where(DatasetClip.dataset_id == dataset_id))
+    return sorted((_clip(row) for row in rows), key=lambda clip: clip.name)
+
+
+def _view(session: Session, row: Dataset) -> DatasetView:
+    return _views(session, [row])[0]
+
+
+def _views(session: Session, rows: Sequence[Dataset]) -> list[DatasetView]:
+    ids = [row.id for row in rows]
+    newest = _newest_versions(session, ids)
+    # dataset, hash, samples, rate, channels, bytes
+    clips: dict[int, list[Row[int, str, int, int, int, int]]] = {dataset_id: [] for dataset_id in ids}
+    for clip in session.execute(
+        select(
+            DatasetClip.dataset_id,
+            DatasetClip.sha256,
+            DatasetClip.num_samples,
+            DatasetClip.sample_rate,
+            DatasetClip.channels,
+            DatasetClip.size_bytes,
+        ).where(DatasetClip.dataset_id.in_(ids))
+    ):
+        clips[clip.dataset_id].append(clip)
+    counts = session.execute(
+        select(Job.dataset_id, func.count().label("jobs")).where(Job.dataset_id.in_(ids)).group_by(Job.dataset_id)
+    )
+    jobs: dict[int, int] = {row.dataset_id: row.jobs for row in counts}
+    return [
+        DatasetView(
+            id=row.id,
+            name=row.name,
+            version=_version_now(newest.get(row.id), [clip.sha256 for clip in clips[row.id]]),
+            clips=len(clips[row.id]),
+            duration_s=sum(clip.num_samples / clip.sample_rate for clip in clips[row.id]),
+            size_bytes=sum(clip.size_bytes for clip in clips[row.id]),
+            sample_rates=sorted({clip.sample_rate for clip in clips[row.id]}),
+            channels=sorted({clip.channels for clip in clips[row.id]}),
+            jobs=jobs.get(row.id, 0),
+            created_at=row.created_at,
+        )
+        for row in rows
+    ]
+
+
+def _version_now(newest: DatasetVersion | None, hashes: list[str]) -> int:
+    """The version that a snapshot of this content would have."""
+    if newest is None:
+        return 1
+    return newest.version if newest.version_hash == content_hash(hashes) else newest.version + 1
+
+
+def _newest_versions(session: Session, dataset_ids: Sequence[int]) -> dict[int, DatasetVersion]:
+    rows = session.scalars(
+        select(DatasetVersion)
+        .where(DatasetVersion.dataset_id.in_(dataset_ids))
+        .order_by(DatasetVersion.dataset_id, DatasetVersion.version)
+    )
+    return {row.dataset_id: row for row in rows}

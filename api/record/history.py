@@ -1,0 +1,95 @@
+"""What happened to a job: its events, checkpoints and previews."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from api.record.tables import Checkpoint, Job, JobEvent, Preview
+from api.views import (
+    CheckpointListView,
+    CheckpointView,
+    EventListView,
+    PreviewListView,
+    PreviewView,
+)
+from shared.events import CheckpointSaved, Event, PreviewMade
+
+
+def store_event(session: Session, event: Event) -> None:
+    """Add an event with a number that the record does not hold yet, and what it says of artifacts."""
+    body = event.body
+    dump = body.model_dump(mode="json")
+    session.add(
+        JobEvent(
+            job_id=event.job_id, number=event.number, attempt=event.attempt, type=body.type, at=event.at, body=dump
+        )
+    )
+    if isinstance(body, CheckpointSaved):
+        session.merge(Checkpoint(job_id=event.job_id, name=body.name, at=event.at, step=body.step, body=dump))
+        session.flush()
+        session.execute(
+            delete(Checkpoint).where(Checkpoint.job_id == event.job_id, Checkpoint.name.not_in([*body.kept, body.name]))
+        )
+    if isinstance(body, PreviewMade):
+        session.merge(Preview(job_id=event.job_id, name=body.name, at=event.at, step=body.step, body=dump))
+
+
+def read_events(session: Session, job: Job, *, after: int, limit: int, types: Sequence[str] = ()) -> EventListView:
+    """Recorded events with numbers above `after`, at most `limit`, of `types` or of all."""
+    query = select(JobEvent).where(JobEvent.job_id == job.id, JobEvent.number > after)
+    if types:
+        query = query.where(JobEvent.type.in_(types))
+    rows = session.scalars(query.order_by(JobEvent.number).limit(limit))
+    events = [
+        Event.model_validate(
+            {"job_id": row.job_id, "number": row.number, "attempt": row.attempt, "at": row.at, "body": row.body}
+        )
+        for row in rows
+    ]
+    return EventListView(events=events, last=job.last_number)
+
+
+def read_checkpoints(session: Session, job_id: int) -> CheckpointListView:
+    """The checkpoints that exist, newest first."""
+    rows = list(
+        session.scalars(
+            select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.at.desc(), Checkpoint.step.desc())
+        )
+    )
+    saved = [(row, CheckpointSaved.model_validate(row.body)) for row in rows]
+    best = next((body.name for _, body in saved if body.best), None)
+    return CheckpointListView(
+        checkpoints=[
+            CheckpointView(
+                name=body.name,
+                epoch=body.epoch,
+                step=body.step,
+                reason=body.reason,
+                best=body.name == best,
+                newest=index == 0,
+                loss=body.loss,
+                val_reconstruction=body.val_reconstruction,
+                size_bytes=body.size_bytes,
+                seconds=body.seconds,
+                at=row.at,
+            )
+            for index, (row, body) in enumerate(saved)
+        ]
+    )
+
+
+def read_previews(session: Session, job_id: int) -> PreviewListView:
+    """Every preview, newest first."""
+    rows = session.scalars(
+        select(Preview).where(Preview.job_id == job_id).order_by(Preview.step.desc(), Preview.at.desc())
+    )
+    made = [(row, PreviewMade.model_validate(row.body)) for row in rows]
+    return PreviewListView(
+        previews=[
+            PreviewView(name=body.name, epoch=body.epoch, step=body.step, clips=body.clips, at=row.at)
+            for row, body in made
+        ]
+    )

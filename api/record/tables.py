@@ -1,0 +1,149 @@
+"""The tables of the record. Times are seconds since 1970; JSON columns hold dumps of our pydantic models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+
+class Dataset(Base):
+    """A named, versioned set of audio files."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    created_at: Mapped[float] = mapped_column(Float)
+
+
+class DatasetClip(Base):
+    """A clip that a dataset has now. Its bytes are in the store under `clips/<sha256>`."""
+
+    __tablename__ = "dataset_clips"
+    __table_args__ = (UniqueConstraint("dataset_id", "sha256"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(1024))
+    num_samples: Mapped[int] = mapped_column(Integer)
+    sample_rate: Mapped[int] = mapped_column(Integer)
+    channels: Mapped[int] = mapped_column(Integer)
+    format: Mapped[str] = mapped_column(String(100))
+    size_bytes: Mapped[int] = mapped_column(Integer)
+    added_at: Mapped[float] = mapped_column(Float)
+
+
+class DatasetVersion(Base):
+    """What a dataset held when its content last changed or was used: the snapshot that jobs keep."""
+
+    __tablename__ = "dataset_versions"
+    __table_args__ = (UniqueConstraint("dataset_id", "version"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
+    version: Mapped[int] = mapped_column(Integer)
+    version_hash: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float] = mapped_column(Float)
+
+
+class Job(Base):
+    """A piece of work, with its frozen specification and where it stands."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_state_position", "state", "position"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(String(200))
+    state: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(Text, default="")
+    detail: Mapped[str] = mapped_column(Text, default="")
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), index=True)
+    dataset_name: Mapped[str] = mapped_column(String(200))
+    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """Dump of the JobSpec."""
+    wanted_device: Mapped[str] = mapped_column(String(20))
+    """auto, a kind of device, or one device."""
+    position: Mapped[float] = mapped_column(Float)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    worker: Mapped[str] = mapped_column(String(200), default="")
+    device: Mapped[str] = mapped_column(String(20), default="")
+    assigned_at: Mapped[float | None] = mapped_column(Float, default=None)
+    """When the current attempt was given to its worker."""
+    ticket_at: Mapped[float | None] = mapped_column(Float, default=None)
+    """When its ticket was last sent."""
+    wish: Mapped[str] = mapped_column(String(10), default="none")
+    """What a person wants of the current attempt: none, cancel or pause."""
+    checkpoint_choice: Mapped[str] = mapped_column(String(100), default="")
+    """The checkpoint that the next attempt must go on from; empty for the newest valid one."""
+    fruitless: Mapped[int] = mapped_column(Integer, default=0)
+    """Attempts in a row that ended without having made a step."""
+    attempt_first_step: Mapped[int] = mapped_column(Integer, default=0)
+    """Steps done when the current attempt began."""
+    last_number: Mapped[int] = mapped_column(Integer, default=0)
+    """Number of the newest recorded event."""
+    summary: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    """Dump of the JobSummary: what lists show of the newest events."""
+    created_at: Mapped[float] = mapped_column(Float)
+    queued_at: Mapped[float] = mapped_column(Float)
+    started_at: Mapped[float | None] = mapped_column(Float, default=None)
+    ended_at: Mapped[float | None] = mapped_column(Float, default=None)
+
+
+class JobEvent(Base):
+    """A recorded event. Step metrics are stored as the blocks that they came in."""
+
+    __tablename__ = "job_events"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer)
+    type: Mapped[str] = mapped_column(String(20))
+    at: Mapped[float] = mapped_column(Float)
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class Checkpoint(Base):
+    """A checkpoint that exists in the store."""
+
+    __tablename__ = "checkpoints"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    at: Mapped[float] = mapped_column(Float)
+    step: Mapped[int] = mapped_column(Integer)
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """Dump of the CheckpointSaved event."""
+
+
+class Preview(Base):
+    """A preview in the store."""
+
+    __tablename__ = "previews"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    at: Mapped[float] = mapped_column(Float)
+    step: Mapped[int] = mapped_column(Integer)
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """Dump of the PreviewMade event."""
+
+
+class Outbox(Base):
+    """Events of the api itself, written with the change that they tell of, until the event bus has them."""
+
+    __tablename__ = "outbox"
+    __table_args__ = {"sqlite_autoincrement": True}  # an id is never used twice: the bus counts on it
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    job_id: Mapped[int] = mapped_column(Integer)
+    attempt: Mapped[int] = mapped_column(Integer)
+    at: Mapped[float] = mapped_column(Float)
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)

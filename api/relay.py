@@ -1,0 +1,126 @@
+"""The relay: live events from Redis pub/sub to the browsers, and what changed in the record to the queue's watchers.
+
+Rooms: `job:<id>` gets the events of a job; `queue` gets jobs, workers and datasets as they are now, each job at most
+four times a second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, cast
+
+import structlog
+from redis.exceptions import RedisError
+
+from api.record.jobs import JobRecord
+from api.workers import worker_view
+from shared.errors import NotFoundError
+from shared.event_bus import EVENT_CHANNEL, WORKER_CHANNEL, parse_message
+from shared.events import WorkerHeartbeat
+from shared.redis_client import connect_blocking
+
+_PER_JOB_S: Final = 0.25
+
+log = structlog.get_logger(__name__)
+
+
+class Emit(Protocol):
+    """How something reaches the browsers in a room."""
+
+    def __call__(self, event: str, data: Mapping[str, Any], room: str) -> None: ...
+
+
+class Relay:
+    """Two threads: one reads pub/sub, one sends what changed in the record."""
+
+    def __init__(
+        self,
+        *,
+        redis_url: str,
+        jobs: JobRecord,
+        event_came: Callable[[int], None],
+        worker_changed: Callable[[], None],
+    ) -> None:
+        self._redis_url = redis_url
+        self._jobs = jobs
+        self._event_came = event_came
+        self._worker_changed = worker_changed
+        self.emit: Emit = _to_nobody
+        """Set by the application once it has its sockets."""
+        self._worker_states: dict[str, tuple[str, int | None]] = {}
+        self._changed: set[int] = set()
+        self._changed_lock = threading.Lock()
+        self._wake = threading.Event()
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._listen, name="relay", daemon=True),
+            threading.Thread(target=self._send_changes, name="relay-jobs", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop them."""
+        self._closed.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join()
+
+    def job_changed(self, job_id: int) -> None:
+        """The row of a job changed."""
+        with self._changed_lock:
+            self._changed.add(job_id)
+        self._wake.set()
+
+    def _listen(self) -> None:
+        while not self._closed.is_set():
+            try:
+                with connect_blocking(self._redis_url).pubsub(ignore_subscribe_messages=True) as pubsub:
+                    pubsub.psubscribe(f"{EVENT_CHANNEL}*")
+                    pubsub.subscribe(WORKER_CHANNEL)
+                    while not self._closed.is_set():
+                        message = cast(dict[str, Any] | None, pubsub.get_message(timeout=0.5))
+                        if message is not None:
+                            self._pass_on(str(message["channel"]), str(message["data"]))
+            except RedisError as error:
+                # The recorder's sweep and the browsers' own fetching fill what is missed meanwhile.
+                log.warning("relay.waiting", error=str(error))
+                self._closed.wait(0.5)
+
+    def _pass_on(self, channel: str, data: str) -> None:
+        if channel == WORKER_CHANNEL:
+            heartbeat = WorkerHeartbeat.model_validate_json(data)
+            self.emit("worker", worker_view(heartbeat).model_dump(mode="json"), "queue")
+            state = (heartbeat.state, heartbeat.job_id)
+            if self._worker_states.get(heartbeat.name) != state:
+                self._worker_states[heartbeat.name] = state
+                self._worker_changed()
+            return
+        event = parse_message(data)
+        job_id = int(event["job_id"])
+        self.emit("event", event, f"job:{job_id}")
+        self._event_came(job_id)
+
+    def _send_changes(self) -> None:
+        while not self._closed.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            with self._changed_lock:
+                changed, self._changed = self._changed, set()
+            started = time.monotonic()
+            for job_id in sorted(changed):
+                try:
+                    view = self._jobs.get(job_id)
+                except NotFoundError:
+                    continue
+                self.emit("job", view.model_dump(mode="json"), "queue")
+            self._closed.wait(max(0.0, _PER_JOB_S - (time.monotonic() - started)))
+
+
+def _to_nobody(event: str, data: Mapping[str, Any], room: str) -> None:
+    """What `emit` is until there are sockets."""

@@ -1,0 +1,12 @@
+"""The HTTP API by resource. A route turns a request into a call and its result into a view, and nothing else."""
+
+from api.routes.artifacts import artifacts
+from api.routes.datasets import datasets
+from api.routes.health import health
+from api.routes.jobs import jobs
+from api.routes.presets import presets
+from api.routes.workers import workers
+
+BLUEPRINTS = (jobs, artifacts, datasets, presets, workers, health)
+
+__all__ = ["BLUEPRINTS"]

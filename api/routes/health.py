@@ -1,0 +1,51 @@
+"""Whether the api lives, whether it can work, and what it offers."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from flask import Response, current_app, jsonify
+from flask_openapi.openapi import OpenAPI
+
+from api.answers import answer
+from api.routes.blueprint import Resource
+from api.services import services
+from shared.config import Frozen
+
+health = Resource("health", "")
+
+
+class HealthView(Frozen):
+    """Whether the process answers."""
+
+    status: str
+    """ok."""
+
+
+class ReadinessView(Frozen):
+    """Whether what the api needs is there."""
+
+    status: str
+    """ok, or not ready."""
+    checks: dict[str, str]
+    """By dependency: nothing when it is well, else what is wrong."""
+
+
+@health.reads("/healthz", HealthView)
+def get_health() -> Response:
+    """The process answers."""
+    return answer(HealthView(status="ok"))
+
+
+@health.reads("/readyz", ReadinessView, statuses=(200, 503))
+def get_readiness() -> Response:
+    """What the api needs answers too."""
+    checks = services().core.ready()
+    ready = not any(checks.values())
+    return answer(ReadinessView(status="ok" if ready else "not ready", checks=checks), 200 if ready else 503)
+
+
+@health.route("/openapi.json")
+def get_openapi() -> Response:
+    """The OpenAPI document."""
+    return jsonify(cast(OpenAPI, current_app).api_doc)

@@ -1,0 +1,135 @@
+"""Jobs: submitting, listing, controlling, their events."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from flask import Response
+from pydantic import Field, RootModel
+
+from api.answers import answer
+from api.routes.blueprint import Resource
+from api.routes.parameters import API, ID, JobPath
+from api.services import services
+from api.views import CheckView, EventListView, JobDetailView, JobListView, ResumeSummaryView
+from shared.config import Frozen
+from shared.errors import ConfigError
+from shared.jobs import JobKind, JobRequest, JobState, ResumeRequest
+
+jobs = Resource("jobs", f"{API}/jobs")
+
+
+class JobsQuery(Frozen):
+    """Which jobs are listed."""
+
+    state: Annotated[str, Field(max_length=200)] = ""
+    """States, separated by commas; empty for all."""
+    kind: Literal["", "preprocess", "train"] = ""
+    dataset: Annotated[str, Field(max_length=200)] = ""
+    """Id or name of a dataset."""
+    q: Annotated[str, Field(max_length=200)] = ""
+    """Part of a job's or a dataset's name."""
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 500
+
+
+class EventsQuery(Frozen):
+    """Which events are listed."""
+
+    after: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Only events with higher numbers."""
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    types: Annotated[str, Field(max_length=200, pattern=r"^[a-z_,]*$")] = ""
+    """Types of events, separated by commas; empty for all."""
+
+
+class JobBody(RootModel[JobRequest]):
+    """A request for a job, told apart by `kind`."""
+
+
+@jobs.reads("", JobListView)
+def list_jobs(query: JobsQuery) -> Response:
+    """List jobs: active ones, then queued ones in their order, then ended ones, newest first."""
+    parts = services()
+    kind: JobKind | None = query.kind or None
+    return answer(
+        JobListView(
+            jobs=parts.core.jobs.list(
+                states=_states(query.state),
+                kind=kind,
+                dataset_id=parts.datasets.view(query.dataset).id if query.dataset else None,
+                query=query.q,
+                limit=query.limit,
+            )
+        )
+    )
+
+
+@jobs.does("", JobDetailView, status=201)
+def submit_job(body: JobBody) -> Response:
+    """Submit a job."""
+    parts = services()
+    job = parts.submission.prepare(body.root)
+    return answer(parts.core.jobs.submit(name=job.name, spec=job.spec, device=job.device), 201)
+
+
+@jobs.does("/check", CheckView)
+def check_job(body: JobBody) -> Response:
+    """Tell what a request would come to, without submitting it."""
+    return answer(services().submission.check(body.root))
+
+
+@jobs.reads(f"/<{ID}:job_id>", JobDetailView)
+def get_job(path: JobPath) -> Response:
+    """One job."""
+    return answer(services().core.jobs.get(path.job_id))
+
+
+@jobs.does(f"/<{ID}:job_id>/cancel", JobDetailView)
+def cancel_job(path: JobPath) -> Response:
+    """Save and stop the job, or take it off the queue."""
+    return answer(services().core.actions.cancel(path.job_id))
+
+
+@jobs.does(f"/<{ID}:job_id>/pause", JobDetailView)
+def pause_job(path: JobPath) -> Response:
+    """Save the job and free its device until it is resumed."""
+    return answer(services().core.actions.pause(path.job_id))
+
+
+@jobs.does(f"/<{ID}:job_id>/save", JobDetailView)
+def save_job(path: JobPath) -> Response:
+    """Write a checkpoint at the next step."""
+    return answer(services().core.actions.save(path.job_id))
+
+
+@jobs.does(f"/<{ID}:job_id>/preview", JobDetailView)
+def preview_job(path: JobPath) -> Response:
+    """Make a preview at the next step."""
+    return answer(services().core.actions.preview(path.job_id))
+
+
+@jobs.reads(f"/<{ID}:job_id>/resume", ResumeSummaryView)
+def get_resume(path: JobPath, query: ResumeRequest) -> Response:
+    """Tell what a resume would do."""
+    return answer(services().core.actions.resume_summary(path.job_id, query))
+
+
+@jobs.does(f"/<{ID}:job_id>/resume", JobDetailView)
+def resume_job(path: JobPath, body: ResumeRequest) -> Response:
+    """Queue the job again, to go on from its newest valid checkpoint or the one that is named."""
+    return answer(services().core.actions.resume(path.job_id, body))
+
+
+@jobs.reads(f"/<{ID}:job_id>/events", EventListView)
+def list_events(path: JobPath, query: EventsQuery) -> Response:
+    """The recorded events with numbers above `after`."""
+    types = [name for name in query.types.split(",") if name]
+    return answer(services().core.jobs.events(path.job_id, after=query.after, limit=query.limit, types=types))
+
+
+def _states(text: str) -> list[JobState]:
+    try:
+        return [JobState(name) for name in text.split(",") if name]
+    except ValueError as error:
+        known = ", ".join(JobState)
+        raise ConfigError(f"state: use some of {known}.", field="state") from error

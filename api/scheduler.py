@@ -1,0 +1,251 @@
+"""The scheduler: gives each free device the first job that fits, and keeps Redis true to the record.
+
+One thread. Each round, in this order:
+  reconcile  an attempt that nobody claimed gets its ticket again; wishes are written again; unwanted ones end
+  reap       an attempt whose lease lapsed goes back to the queue
+  assign     free workers get the first waiting job that fits
+  explain    every job that still waits says why
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from api.record.attempts import assign, attempt_spec, take_back
+from api.record.database import Database
+from api.record.jobs import find
+from api.record.tables import Job
+from api.recorder import Recorder
+from shared.control import Controls
+from shared.devices import parse_device
+from shared.errors import SpectrainError, TransitionError
+from shared.event_bus import EventBus
+from shared.events import WorkerHeartbeat
+from shared.jobs import ACTIVE, AttemptSpec, JobState, Ticket
+from shared.lease import Leases, LeaseStatus
+from shared.tickets import make_celery, put_attempt, send_ticket
+
+_ROUND_S: Final = 2.0
+_UNCLAIMED_S: Final = 5.0
+"""A ticket that nobody claimed for so long is sent again."""
+_ABANDONED_S: Final = 20.0
+"""An attempt that nobody claimed for so long goes back to the queue."""
+_LAPSED_S: Final = 4.0
+"""A lease must have lapsed for so long before its attempt is taken back."""
+_AFTER_RESTART_LEASES: Final = 2.0
+"""After Redis came back, lapsed leases are left alone for so many lease times: their owners renew them first."""
+
+log = structlog.get_logger(__name__)
+
+
+class Scheduler:
+    """`changed` is called with the id of a job whose row changed."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        redis: Redis,
+        redis_url: str,
+        bus: EventBus,
+        recorder: Recorder,
+        lease_s: float,
+        changed: Callable[[int], None],
+    ) -> None:
+        self._database = database
+        self._redis = redis
+        self._redis_url = redis_url
+        self._bus = bus
+        self._recorder = recorder
+        self._lease_s = lease_s
+        self._changed = changed
+        self._leases = Leases(redis)
+        self._controls = Controls(redis)
+        self._wake = threading.Event()
+        self._closed = False
+        self._run_id = ""
+        self._reap_after = 0.0
+        self._lapsed_since: dict[int, float] = {}
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """A job or a worker changed: look now."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        # Celery is imported with this module but connects here, off the start-up path.
+        self._celery = make_celery(self._redis_url)
+        away = False
+        while not self._closed:
+            self._wake.clear()
+            try:
+                self.round()
+                away = False
+            except (RedisError, OperationalError, SQLAlchemyError, SpectrainError) as error:
+                if not away:
+                    log.warning("scheduler.waiting", error=str(error))
+                away = True
+            self._wake.wait(_ROUND_S)
+
+    def round(self) -> None:
+        """Look at everything once; raises redis.RedisError while Redis is away."""
+        self._notice_restart()
+        online = {worker.name: worker for worker in self._bus.workers()}
+        with self._database.reading() as session:
+            active = list(session.scalars(select(Job).where(Job.state.in_([state.value for state in ACTIVE]))))
+        for job in active:
+            self._reconcile(job, online)
+        self._assign(online)
+
+    def _notice_restart(self) -> None:
+        """After Redis started anew it may have lost its last second: numbers and leases need care."""
+        run_id = str(self._redis.info("server")["run_id"])
+        if run_id == self._run_id:
+            return
+        first_look, self._run_id = not self._run_id, run_id
+        with self._database.reading() as session:
+            jobs = list(session.execute(select(Job.id, Job.last_number).where(Job.state.not_in(["completed"]))))
+        for job_id, last_number in jobs:
+            self._bus.raise_floor(job_id, last_number or 0)
+        if not first_look:
+            log.warning("redis.restarted")
+            self._reap_after = time.monotonic() + _AFTER_RESTART_LEASES * self._lease_s
+
+    def _reconcile(self, job: Job, online: dict[str, WorkerHeartbeat]) -> None:
+        """Make Redis agree with an active job's row, or take its attempt back."""
+        lease = self._leases.status(job.id)
+        waited_s = time.time() - (job.ticket_at or 0.0)
+        abandoned = time.time() - (job.assigned_at or 0.0) > _ABANDONED_S
+        if lease.claimed >= job.attempt:
+            if job.wish != "none":
+                self._controls.wish(job.id, job.attempt, "cancel" if job.wish == "cancel" else "pause")
+            if self._lapsed(job, lease, online):
+                self._lost(job, f"{job.worker} went silent, so the job was taken back.")
+        elif job.wish != "none":
+            self._lost(job, "")  # nobody claimed it, and now nobody shall
+        elif abandoned or (job.worker not in online and waited_s > _UNCLAIMED_S):
+            self._lost(job, f"{job.worker} did not take the job.")
+        elif waited_s > _UNCLAIMED_S:
+            with self._database.session() as session:
+                row = find(session, job.id)
+                if row.attempt != job.attempt or row.state != JobState.STARTING:
+                    return
+                row.ticket_at = time.time()
+                attempt = attempt_spec(session, row)
+            self._send(attempt, job.worker)
+
+    def _lapsed(self, job: Job, lease: LeaseStatus, online: dict[str, WorkerHeartbeat]) -> bool:
+        """Whether the holder of the lease is gone.
+
+        A worker that says that it is busy with the job is not, however late its renewal: after a suspended laptop
+        wakes, or Redis comes back, all leases have lapsed and all workers are there. So a lease must also stay
+        lapsed for a while.
+        """
+        holder = online.get(job.worker)
+        if lease.left_s >= 0 or (holder is not None and holder.job_id == job.id):
+            self._lapsed_since.pop(job.id, None)
+            return False
+        since = self._lapsed_since.setdefault(job.id, time.monotonic())
+        return time.monotonic() - since > _LAPSED_S and time.monotonic() > self._reap_after
+
+    def _lost(self, job: Job, reason: str) -> None:
+        """Take the attempt back, unless its end is on its way in the stream.
+
+        The fence goes up before the record changes: from then on, whatever the old attempt still does is refused,
+        and a worker that still runs it ends it.
+        """
+        self._recorder.drain(job.id)
+        self._lapsed_since.pop(job.id, None)
+        newest = self._leases.grant(job.id, job.attempt + 1, "")
+        with self._database.session() as session:
+            row = find(session, job.id)
+            if row.attempt != job.attempt or JobState(row.state) not in ACTIVE:
+                return
+            row.attempt = newest
+            log.warning("attempt.lost", job=job.id, attempt=job.attempt, worker=job.worker, reason=reason)
+            take_back(session, row, reason=reason)
+        self._changed(job.id)
+
+    def _assign(self, online: dict[str, WorkerHeartbeat]) -> None:
+        with self._database.reading() as session:
+            busy = set(session.scalars(select(Job.worker).where(Job.state.in_([state.value for state in ACTIVE]))))
+            waiting = _waiting(session)
+        free = [worker for worker in online.values() if worker.state == "idle" and worker.name not in busy]
+        for job in waiting:
+            worker = next((each for each in free if parse_device(each.device.name).fits(job.wanted_device)), None)
+            if worker is None:
+                self._explain(job, online)
+                continue
+            free.remove(worker)
+            self._give(job, worker)
+
+    def _give(self, job: Job, worker: WorkerHeartbeat) -> None:
+        newest = self._leases.grant(job.id, (job.attempt or 0) + 1, worker.name)
+        with self._database.session() as session:
+            row = find(session, job.id)
+            if row.state != JobState.QUEUED:
+                return
+            try:
+                attempt = assign(session, row, worker=worker.name, device=worker.device.name, above=newest - 1)
+            except TransitionError:
+                return
+        self._send(attempt, worker.name)
+        self._changed(job.id)
+
+    def _send(self, attempt: AttemptSpec, worker: str) -> None:
+        put_attempt(self._redis, attempt)
+        send_ticket(self._celery, worker, Ticket(job_id=attempt.job_id, attempt=attempt.attempt))
+        log.info("ticket.sent", job=attempt.job_id, attempt=attempt.attempt, worker=worker)
+
+    def _explain(self, job: Job, online: dict[str, WorkerHeartbeat]) -> None:
+        reason = _why_it_waits(job, list(online.values()))
+        # A job that came back keeps saying why, in front of what it waits for now.
+        came_back = (job.reason or "").partition(" Waits")[0]
+        full = f"{came_back} {reason}" if came_back and not came_back.startswith("Waits") else reason
+        if full == job.reason:
+            return
+        with self._database.session() as session:
+            row = find(session, job.id)
+            if row.state != JobState.QUEUED:
+                return
+            row.reason = full
+        self._changed(job.id)
+
+
+def _waiting(session: Session) -> Sequence[Job]:
+    return list(session.scalars(select(Job).where(Job.state == JobState.QUEUED.value).order_by(Job.position, Job.id)))
+
+
+def _why_it_waits(job: Job, online: list[WorkerHeartbeat]) -> str:
+    fitting = [worker for worker in online if parse_device(worker.device.name).fits(job.wanted_device)]
+    if not online:
+        return "Waits for a worker: none is online."
+    if not fitting:
+        there = ", ".join(sorted({worker.device.name for worker in online}))
+        return f"Waits for a worker with {job.wanted_device}: only {there} is online."
+    busy = [worker for worker in fitting if worker.job_id is not None]
+    if busy:
+        others = ", ".join(f"{worker.name} is busy with job {worker.job_id}" for worker in busy[:3])
+        return f"Waits for its turn: {others}."
+    return "Waits for its turn."

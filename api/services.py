@@ -1,0 +1,32 @@
+"""What a route finds beside its request: the parts of the api, made by `create_app` and kept with the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from flask import current_app
+
+from api.datasets.uploads import Uploads
+from api.record.datasets import DatasetRecord
+from api.submission import Submission
+
+if TYPE_CHECKING:
+    from api.core import Core
+
+EXTENSION: Final = "spectrain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """The collaborators of the routes."""
+
+    core: Core
+    datasets: DatasetRecord
+    uploads: Uploads
+    submission: Submission
+
+
+def services() -> Services:
+    """Those of the application that serves the current request."""
+    return cast(Services, current_app.extensions[EXTENSION])

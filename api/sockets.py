@@ -1,0 +1,100 @@
+"""Socket.IO: browsers join the room of a job, or of the queue; the relay speaks into the rooms.
+
+Every emit of a client is answered: {"ok": true}, or {"error": sentence}. A client that does not keep up is left out
+once its queue is full: it sees from the numbers that something is missing and fetches it; nothing piles up here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import structlog
+from flask import request
+from flask_socketio import SocketIO, join_room, leave_room, rooms
+
+from api.record.jobs import JobRecord
+from shared.errors import NotFoundError
+
+MAX_WAITING: Final = 64
+"""Messages that may wait for one client."""
+MAX_ROOMS: Final = 256
+"""Jobs that one client may watch."""
+PING_INTERVAL_S: Final = 10
+PING_TIMEOUT_S: Final = 20
+MAX_MESSAGE_BYTES: Final = 16_384
+"""Largest message of a client; none has reason to be long."""
+QUEUE_ROOM: Final = "queue"
+
+log = structlog.get_logger(__name__)
+
+
+def make_sockets(jobs: JobRecord) -> SocketIO:
+    """The server of the sockets; `init_app` binds it to an application."""
+    sockets = SocketIO(
+        async_mode="threading",
+        async_handlers=False,
+        manage_session=False,
+        ping_interval=PING_INTERVAL_S,
+        ping_timeout=PING_TIMEOUT_S,
+        max_http_buffer_size=MAX_MESSAGE_BYTES,
+    )
+
+    def watch(data: object = None) -> dict[str, object]:
+        job_id = _job_id(data)
+        if job_id is None:
+            return {"error": 'Send {"job": <number of the job>}.'}
+        if len(rooms()) > MAX_ROOMS:
+            return {"error": f"At most {MAX_ROOMS} jobs can be watched at once: unwatch some."}
+        try:
+            jobs.get(job_id)
+        except NotFoundError as error:
+            return {"error": str(error)}
+        join_room(f"job:{job_id}")
+        return {"ok": True}
+
+    def unwatch(data: object = None) -> dict[str, object]:
+        job_id = _job_id(data)
+        if job_id is None:
+            return {"error": 'Send {"job": <number of the job>}.'}
+        leave_room(f"job:{job_id}")
+        return {"ok": True}
+
+    def watch_queue(_data: object = None) -> dict[str, object]:
+        join_room(QUEUE_ROOM)
+        return {"ok": True}
+
+    def on_error(error: BaseException) -> dict[str, object]:
+        event = cast(Mapping[str, Any], getattr(request, "event", {})).get("message", "")
+        log.error("socket.crashed", message=event, exc_info=error)
+        return {"error": "Something went wrong in the api; its log has the details."}
+
+    for handler in (watch, unwatch, watch_queue):
+        sockets.on_event(handler.__name__, handler)
+    sockets.on_error_default(on_error)
+    return sockets
+
+
+class RoomEmitter:
+    """Speaks into rooms, past those who do not keep up."""
+
+    def __init__(self, sockets: SocketIO) -> None:
+        self._sockets = sockets
+
+    def __call__(self, event: str, data: Mapping[str, Any], room: str) -> None:
+        """Send `data` as `event` to everybody in `room`."""
+        self._sockets.emit(event, data, to=room, skip_sid=self._behind(room))
+
+    def _behind(self, room: str) -> list[str]:
+        server = cast(Any, self._sockets).server
+        behind: list[str] = []
+        for sid, engine_sid in list(server.manager.get_participants("/", room)):
+            connection = server.eio.sockets.get(engine_sid)
+            if connection is not None and connection.queue.qsize() >= MAX_WAITING:
+                behind.append(sid)
+        return behind
+
+
+def _job_id(data: object) -> int | None:
+    job_id = cast(dict[str, object], data).get("job") if isinstance(data, dict) else None
+    return job_id if isinstance(job_id, int) and not isinstance(job_id, bool) and 0 < job_id < 2**31 else None

@@ -1,0 +1,272 @@
+"""What the HTTP API answers: one frozen model per resource. The page's and the command line's types.
+
+Times are seconds since 1970 (UTC); durations are seconds; `null` means unknown or not yet.
+"""
+
+from __future__ import annotations
+
+from shared.config import FeatureConfig, Frozen, PresetName, Representation, TrainConfig
+from shared.events import DeviceStatus, Event, Number, PreviewClip
+from shared.jobs import JobKind, JobState
+
+
+class ErrorView(Frozen):
+    """Body of every 4xx and 5xx answer."""
+
+    error: str
+    """One sentence that says what to do."""
+    field: str = ""
+    """Dotted name of the field of the request that is wrong; empty when it is not about one."""
+
+
+class DatasetRef(Frozen):
+    """The dataset version of a job."""
+
+    id: int
+    name: str
+    version: int
+    clips: int
+
+
+class ProgressView(Frozen):
+    """How far a job is."""
+
+    phase: str = ""
+    """features, setup, training, validating or saving."""
+    done: int = 0
+    total: int = 0
+    message: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    total_steps: int = 0
+
+
+class WarningView(Frozen):
+    """A warning of a job, newest of its code."""
+
+    code: str
+    message: str
+    advice: str = ""
+    step: int | None = None
+    at: float
+
+
+class JobView(Frozen):
+    """A job as lists show it."""
+
+    id: int
+    kind: JobKind
+    name: str
+    state: JobState
+    reason: str = ""
+    """Why it is in this state, or why it waits, in one sentence."""
+    detail: str = ""
+    """Traceback behind a failure."""
+    dataset: DatasetRef
+    representation: Representation
+    preset: PresetName | None = None
+    attempt: int
+    device: str = ""
+    """Device that it asks for, until one has it; then that one."""
+    worker: str = ""
+    position: float
+    """Place in the queue: lower starts earlier."""
+    progress: ProgressView
+    loss: Number = None
+    """Objective of the newest step."""
+    val_reconstruction: Number = None
+    quality: Number = None
+    overfitting_gap: Number = None
+    active_units: int | None = None
+    latent_dim: int | None = None
+    steps_per_s: Number = None
+    eta_s: Number = None
+    elapsed_s: float = 0.0
+    """Seconds that its attempts ran."""
+    device_memory_bytes: int | None = None
+    warnings: list[WarningView] = []
+    last_checkpoint: str = ""
+    last_checkpoint_step: int | None = None
+    last_event: int = 0
+    """Number of the newest recorded event."""
+    queued_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+class JobDetailView(JobView):
+    """A job with its configuration."""
+
+    train: TrainConfig | None = None
+    features: FeatureConfig | None = None
+    preset_differences: dict[str, object] = {}
+    """Fields whose value differs from the preset's, with their value."""
+    versions: dict[str, str] = {}
+
+
+class JobListView(Frozen):
+    jobs: list[JobView]
+    """Active ones first, then queued in their order, then ended ones, newest first."""
+
+
+class EventListView(Frozen):
+    events: list[Event]
+    """In the order of their numbers."""
+    last: int
+    """Number of the newest event that is recorded; fetch again with after=<number of the last one here>."""
+
+
+class CheckpointView(Frozen):
+    name: str
+    epoch: int
+    step: int
+    reason: str
+    best: bool
+    newest: bool
+    loss: Number = None
+    val_reconstruction: Number = None
+    size_bytes: int
+    seconds: float
+    at: float
+
+
+class CheckpointListView(Frozen):
+    checkpoints: list[CheckpointView]
+    """Newest first; only those that still exist."""
+
+
+class PreviewView(Frozen):
+    name: str
+    epoch: int
+    step: int
+    clips: list[PreviewClip]
+    at: float
+
+
+class PreviewListView(Frozen):
+    previews: list[PreviewView]
+    """Newest first."""
+
+
+class ChangeView(Frozen):
+    field: str
+    before: object
+    after: object
+
+
+class ResumeSummaryView(Frozen):
+    """What a person sees before "Continue training"."""
+
+    job: int
+    possible: bool
+    reason: str = ""
+    """Why it is not possible."""
+    checkpoint: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    total_steps: int = 0
+    loss: Number = None
+    val_reconstruction: Number = None
+    elapsed_s: float = 0.0
+    saved_at: float | None = None
+    changes: list[ChangeView] = []
+
+
+class ClipView(Frozen):
+    sha256: str
+    name: str
+    duration_s: float
+    sample_rate: int
+    channels: int
+    format: str
+    size_bytes: int
+
+
+class DatasetView(Frozen):
+    """A dataset as lists show it."""
+
+    id: int
+    name: str
+    version: int
+    """Of its content as it is now."""
+    clips: int
+    duration_s: float
+    size_bytes: int
+    sample_rates: list[int]
+    channels: list[int]
+    jobs: int
+    """Jobs that use any version of it."""
+    created_at: float
+
+
+class DatasetDetailView(DatasetView):
+    files: list[ClipView]
+
+
+class DatasetListView(Frozen):
+    datasets: list[DatasetView]
+
+
+class DatasetRequest(Frozen):
+    name: str
+
+
+class FileResultView(Frozen):
+    """What became of one file."""
+
+    name: str
+    result: str
+    """added, duplicate or refused."""
+    reason: str = ""
+    """Why it was refused, or which clip it equals."""
+    sha256: str = ""
+
+
+class UploadView(Frozen):
+    dataset: DatasetView
+    files: list[FileResultView]
+
+
+class WorkerView(Frozen):
+    name: str
+    host: str
+    state: str
+    """idle, busy, stopping or offline."""
+    device: DeviceStatus
+    job_id: int | None
+    heartbeat_age_s: float
+    started_at: float
+    versions: dict[str, str]
+    system: str
+
+
+class WorkerListView(Frozen):
+    workers: list[WorkerView]
+
+
+class PresetView(Frozen):
+    """What a preset stands for on one dataset: the values of the New job form."""
+
+    preset: PresetName
+    recommended_for: str
+    train: TrainConfig
+
+
+class PresetListView(Frozen):
+    file_count: int
+    presets: list[PresetView]
+
+
+class CheckView(Frozen):
+    """A request that would be accepted, with what it comes to."""
+
+    train: TrainConfig | None = None
+    features: FeatureConfig | None = None
+    file_count: int
+    chunks: int
+    steps_per_epoch: int
+    total_steps: int
+    warnings: list[str]
+    """What a person should know before submitting, such as that no fitting worker is online."""

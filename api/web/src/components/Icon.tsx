@@ -1,0 +1,41 @@
+// Small line drawings, 24 by 24, always beside a word or a label.
+const PATHS = {
+  clock: "M12 7v5l3 2M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0Z",
+  hand: "M10 8v8M14 8v8M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0Z",
+  work: "M21 12a9 9 0 1 1-6.2-8.6",
+  check: "m8 12.5 2.7 2.7L16 9.5M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0Z",
+  cross: "m9 9 6 6m0-6-6 6M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0Z",
+  alert: "M12 9v4m0 3.5v.01M10.3 4 2.6 17.5A2 2 0 0 0 4.3 20.5h15.4a2 2 0 0 0 1.7-3L13.7 4a2 2 0 0 0-3.4 0Z",
+  close: "m6 6 12 12M18 6 6 18",
+  play: "M8 5.5v13l10.5-6.5L8 5.5Z",
+  pause: "M8.5 5.5v13M15.5 5.5v13",
+  stop: "M7 7h10v10H7z",
+  save: "M12 4v11m0 0-4-4m4 4 4-4M5 19.5h14",
+  plus: "M12 5v14M5 12h14",
+  ear: "M4 10v4M8 7v10M12 4v16M16 8v8M20 10.5v3",
+  again: "M4 12a8 8 0 1 0 2.5-5.8M4 4v4.5h4.5",
+  copy: "M9 9h10v10H9zM5 15V5h10",
+  folder: "M3.5 6.5v11a1.5 1.5 0 0 0 1.5 1.5h14a1.5 1.5 0 0 0 1.5-1.5v-8A1.5 1.5 0 0 0 19 8h-7l-2-2.5H5A1.5 1.5 0 0 0 3.5 7Z",
+} as const;
+
+export type IconName = keyof typeof PATHS;
+
+export function Icon({ name, spin = false }: { name: IconName; spin?: boolean }) {
+  return (
+    <svg
+      class={spin ? "spin" : undefined}
+      viewBox="0 0 24 24"
+      width="16"
+      height="16"
+      fill={name === "play" ? "currentColor" : "none"}
+      stroke="currentColor"
+      stroke-width="2"
+      stroke-linecap="round"
+      stroke-linejoin="round"
+      aria-hidden="true"
+      focusable="false"
+    >
+      <path d={PATHS[name]} />
+    </svg>
+  );
+}

@@ -1,0 +1,28 @@
+// What stands where content is not: nothing yet, still loading, or a problem.
+import type { ComponentChildren } from "preact";
+import { messageOf } from "../http/request";
+
+const BARS = [14, 30, 46, 24, 38, 18, 28];
+
+export function Empty({ title, children }: { title: string; children: ComponentChildren }) {
+  return (
+    <div class="card empty">
+      <div class="empty-art" aria-hidden="true">{BARS.map((height, index) => <i key={index} style={{ blockSize: `${height}px` }} />)}</div>
+      <h2>{title}</h2>
+      {children}
+    </div>
+  );
+}
+
+export function Loading({ what }: { what: string }) {
+  return <p class="loading" role="status">Loading {what} …</p>;
+}
+
+export function Problem({ error, retry }: { error: unknown; retry?: () => void }) {
+  return (
+    <div class="card problem" role="alert">
+      <p>{messageOf(error)}</p>
+      {retry && <button type="button" class="button" onClick={retry}>Try again</button>}
+    </div>
+  );
+}

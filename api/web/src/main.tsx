@@ -1,0 +1,14 @@
+import { render } from "preact";
+import { App } from "./app";
+import { followQueue } from "./store/queue";
+import "./styles/base.css";
+import "./styles/shell.css";
+import "./styles/controls.css";
+import "./styles/queue.css";
+import "./styles/datasets.css";
+import "./styles/new_job.css";
+import "./styles/job.css";
+
+followQueue();
+const root = document.getElementById("page");
+if (root) render(<App />, root);

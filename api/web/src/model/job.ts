@@ -1,0 +1,142 @@
+// A job as the page knows it, and the converter from the wire.
+import { canCancel, canCommand, canPause, canResume, isActive, isWaiting } from "./states";
+import type { FeatureConfig, JobState, PresetName, Representation, TrainConfig, Wire } from "./wire_types";
+
+export interface JobWarning {
+  readonly code: string;
+  readonly message: string;
+  readonly advice: string;
+  readonly step: number | null;
+  readonly at: number;
+}
+
+export interface JobProgress {
+  readonly phase: string;
+  readonly message: string;
+  readonly done: number;
+  readonly total: number;
+  readonly epoch: number;
+  readonly epochs: number;
+  readonly step: number;
+  readonly totalSteps: number;
+  /** 0 … 1 of the whole job; null while nothing is known. */
+  readonly fraction: number | null;
+}
+
+export interface Job {
+  readonly id: number;
+  readonly kind: "preprocess" | "train";
+  readonly name: string;
+  readonly state: JobState;
+  readonly reason: string;
+  readonly detail: string;
+  readonly dataset: { readonly id: number; readonly name: string; readonly version: number; readonly clips: number };
+  readonly representation: Representation;
+  readonly preset: PresetName | null;
+  readonly attempt: number;
+  readonly device: string;
+  readonly worker: string;
+  readonly position: number;
+  readonly progress: JobProgress;
+  readonly loss: number | null;
+  readonly validationError: number | null;
+  readonly quality: number | null;
+  readonly overfittingGap: number | null;
+  readonly activeUnits: number | null;
+  readonly latentDim: number | null;
+  readonly stepsPerS: number | null;
+  readonly etaS: number | null;
+  readonly elapsedS: number;
+  readonly deviceMemoryBytes: number | null;
+  readonly warnings: readonly JobWarning[];
+  readonly lastCheckpoint: string;
+  readonly lastCheckpointStep: number | null;
+  readonly lastEvent: number;
+  readonly queuedAt: number;
+  readonly startedAt: number | null;
+  readonly endedAt: number | null;
+  readonly can: Readonly<Record<JobAction, boolean>>;
+}
+
+export type JobAction = "cancel" | "pause" | "resume" | "save" | "preview";
+
+export interface JobDetail extends Job {
+  readonly train: TrainConfig | null;
+  readonly features: FeatureConfig | null;
+  readonly presetDifferences: Readonly<Record<string, unknown>>;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+export function toJob(wire: Wire<"JobView">): Job {
+  const trains = wire.kind === "train";
+  return {
+    id: wire.id,
+    kind: wire.kind,
+    name: wire.name || `Job ${wire.id}`,
+    state: wire.state,
+    reason: wire.reason,
+    detail: wire.detail,
+    dataset: wire.dataset,
+    representation: wire.representation,
+    preset: wire.preset,
+    attempt: wire.attempt,
+    device: wire.device,
+    worker: wire.worker,
+    position: wire.position,
+    progress: toProgress(wire),
+    loss: wire.loss,
+    validationError: wire.val_reconstruction,
+    quality: wire.quality,
+    overfittingGap: wire.overfitting_gap,
+    activeUnits: wire.active_units,
+    latentDim: wire.latent_dim,
+    stepsPerS: wire.steps_per_s,
+    etaS: wire.eta_s,
+    elapsedS: wire.elapsed_s,
+    deviceMemoryBytes: wire.device_memory_bytes,
+    warnings: wire.warnings,
+    lastCheckpoint: wire.last_checkpoint,
+    lastCheckpointStep: wire.last_checkpoint_step,
+    lastEvent: wire.last_event,
+    queuedAt: wire.queued_at,
+    startedAt: wire.started_at,
+    endedAt: wire.ended_at,
+    can: {
+      cancel: canCancel(wire.state),
+      pause: trains && canPause(wire.state),
+      resume: canResume(wire.state) && (trains || wire.state !== "completed"),
+      save: trains && canCommand(wire.state),
+      preview: trains && canCommand(wire.state),
+    },
+  };
+}
+
+export function toJobDetail(wire: Wire<"JobDetailView">): JobDetail {
+  return {
+    ...toJob(wire),
+    train: wire.train,
+    features: wire.features,
+    presetDifferences: wire.preset_differences,
+    versions: wire.versions,
+  };
+}
+
+function toProgress(wire: Wire<"JobView">): JobProgress {
+  const { phase, message, done, total, epoch, epochs, step } = wire.progress;
+  const totalSteps = wire.progress.total_steps;
+  let fraction: number | null = null;
+  if (wire.state === "completed") fraction = 1;
+  else if (totalSteps > 0) fraction = Math.min(1, step / totalSteps);
+  // The phases around a training have counts of their own, which say nothing of the whole.
+  else if (wire.kind === "preprocess" && total > 0) fraction = Math.min(1, done / total);
+  return { phase, message, done, total, epoch, epochs, step, totalSteps, fraction };
+}
+
+/** Active ones first, then waiting ones in their order, then ended ones, newest first. */
+export function compareJobs(a: Job, b: Job): number {
+  const rank = (job: Job): number => (isActive(job.state) ? 0 : isWaiting(job.state) ? 1 : 2);
+  if (rank(a) !== rank(b)) return rank(a) - rank(b);
+  if (rank(a) === 0) return (a.startedAt ?? 0) - (b.startedAt ?? 0) || a.id - b.id;
+  if (rank(a) === 1) return a.position - b.position || a.id - b.id;
+  return (b.endedAt ?? b.queuedAt) - (a.endedAt ?? a.queuedAt) || b.id - a.id;
+}

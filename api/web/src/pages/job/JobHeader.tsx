@@ -1,0 +1,76 @@
+import { JobActions } from "../../components/JobActions";
+import { ProgressBar } from "../../components/ProgressBar";
+import { ProgressText } from "../../components/ProgressText";
+import { StateBadge } from "../../components/StateBadge";
+import { bytes, count, duration, measure, moment, plural } from "../../format";
+import type { JobDetail } from "../../model/job";
+import { isActive } from "../../model/states";
+import { kindText } from "../queue/JobRow";
+import { QualityBar } from "./QualityBar";
+
+/** Where a job stands, in numbers and in words, and what can be done about it. */
+export function JobHeader({ job }: { job: JobDetail }) {
+  return (
+    <section class="card job-header" aria-label="State of the job">
+      <div class="row job-header-top">
+        <StateBadge state={job.state} />
+        <p id="job-kind" class="muted">
+          {kindText(job)} · <a href={`/datasets/${job.dataset.id}`}>{job.dataset.name}</a>, {plural(job.dataset.clips, "clip")}, version {job.dataset.version}
+        </p>
+        <div class="push"><JobActions job={job} all labelledBy="job-kind" /></div>
+      </div>
+      {job.state === "failed" ? <Failure job={job} /> : job.reason && <p class="job-header-reason">{job.reason}</p>}
+      <div>
+        <ProgressBar job={job} />
+        <ProgressText job={job} />
+      </div>
+      <Facts job={job} />
+      {job.kind === "train" && job.progress.epoch > 0 && <QualityBar job={job} />}
+      <Warnings job={job} />
+    </section>
+  );
+}
+
+function Failure({ job }: { job: JobDetail }) {
+  return (
+    <div class="note note-bad" role="alert">
+      <p><b>{job.reason || "The job failed without saying why."}</b></p>
+      {job.detail && (
+        <details class="advice">
+          <summary>Details for a bug report</summary>
+          <pre tabIndex={0}>{job.detail}</pre>
+        </details>
+      )}
+    </div>
+  );
+}
+
+function Facts({ job }: { job: JobDetail }) {
+  const trains = job.kind === "train";
+  const facts: (readonly [string, string])[] = [];
+  if (trains) facts.push(["Loss", measure(job.loss)], ["Validation error", measure(job.validationError)]);
+  if (trains && isActive(job.state)) facts.push(["Steps per second", measure(job.stepsPerS)]);
+  facts.push(["Elapsed", duration(job.elapsedS)]);
+  if (isActive(job.state)) facts.push(["To go", job.etaS === null ? "–" : duration(job.etaS)]);
+  facts.push(["Device", job.worker || job.device || "–"]);
+  if (job.deviceMemoryBytes !== null) facts.push(["Device memory", bytes(job.deviceMemoryBytes)]);
+  if (job.activeUnits !== null && job.latentDim) facts.push(["Active units", `${count(job.activeUnits)} of ${count(job.latentDim)}`]);
+  if (job.lastCheckpointStep !== null) facts.push(["Saved at step", count(job.lastCheckpointStep)]);
+  facts.push(job.endedAt !== null && !isActive(job.state) ? ["Ended", moment(job.endedAt)] : ["Queued", moment(job.queuedAt)]);
+  if (job.attempt > 1) facts.push(["Attempt", count(job.attempt)]);
+  return <dl class="facts">{facts.map(([label, value]) => <div key={label}><dt>{label}</dt><dd>{value}</dd></div>)}</dl>;
+}
+
+function Warnings({ job }: { job: JobDetail }) {
+  if (job.warnings.length === 0) return null;
+  return (
+    <ul class="stack warnings" aria-label="Warnings">
+      {job.warnings.map((warning) => (
+        <li key={warning.code} class="note note-warn" data-warning={warning.code}>
+          <p><b>{warning.message}</b>{warning.step !== null && <span class="small"> (step {count(warning.step)})</span>}</p>
+          {warning.advice && <p class="advice">{warning.advice}</p>}
+        </li>
+      ))}
+    </ul>
+  );
+}

@@ -1,0 +1,113 @@
+// The uPlot behind a chart: one is made per axis kind and theme; data, zoom and size are set on it.
+import uPlot from "uplot";
+import type { ChartSpec } from "./chart_specs";
+
+export type Range = readonly [number, number];
+
+export interface DrawOptions {
+  readonly spec: ChartSpec;
+  readonly axis: "linear" | "log" | "asinh";
+  readonly isSmoothed: boolean;
+  readonly width: number;
+  readonly height: number;
+  readonly zoom: () => Range | null;
+  readonly onZoom: (range: Range) => void;
+  readonly onReset: () => void;
+  readonly onCursor: (index: number | null) => void;
+}
+
+const SYNC = "job-charts";
+const DISTRIBUTION = { linear: 1, log: 3, asinh: 4 } as const;
+
+export function drawChart(box: HTMLElement, data: uPlot.AlignedData, options: DrawOptions): uPlot {
+  const ink = colourOf(box, "--muted");
+  const grid = { stroke: colourOf(box, "--line"), width: 1 };
+  const axis = { stroke: ink, grid, ticks: { ...grid, size: 4 }, font: "11px system-ui, sans-serif", gap: 4 };
+  return new uPlot(
+    {
+      width: options.width,
+      height: options.height,
+      legend: { show: false },
+      padding: [8, 12, 0, 0],
+      cursor: {
+        y: false,
+        sync: { key: SYNC, setSeries: false },
+        drag: { x: true, y: false, setScale: false, dist: 4 },
+        points: { size: 6 },
+        bind: {
+          dblclick: () => () => {
+            options.onReset();
+            return null;
+          },
+        },
+      },
+      scales: {
+        x: {
+          time: false,
+          range: (_, low, high) => [...(options.zoom() ?? [low ?? 0, high ?? 1])] as uPlot.Range.MinMax,
+        },
+        y: { distr: DISTRIBUTION[options.axis], ...(options.axis === "asinh" && { asinh: 0.1 }) },
+      },
+      axes: [
+        { ...axis, size: 28, space: 70, values: (_, splits) => splits.map(shortStep) },
+        { ...axis, size: 52, space: 34, values: (_, splits) => splits.map((value) => (value === null ? "" : shortValue(value))) },
+      ],
+      series: [{}, ...seriesOf(box, options)],
+      hooks: {
+        setSelect: [
+          (plot) => {
+            if (plot.select.width > 4) {
+              options.onZoom([plot.posToVal(plot.select.left, "x"), plot.posToVal(plot.select.left + plot.select.width, "x")]);
+            }
+            plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+          },
+        ],
+        setCursor: [(plot) => options.onCursor((plot.cursor.left ?? -1) < 0 ? null : (plot.cursor.idx ?? null))],
+      },
+    },
+    data,
+    box,
+  );
+}
+
+function seriesOf(box: HTMLElement, { spec, isSmoothed }: DrawOptions): uPlot.Series[] {
+  const train = colourOf(box, "--accent");
+  const validation = colourOf(box, "--validation");
+  const steps: uPlot.Series[] = spec.metric
+    ? [
+        { stroke: isSmoothed ? faint(train) : train, width: isSmoothed ? 1 : 1.75, points: { show: false } },
+        { stroke: train, width: 2, points: { show: false }, show: isSmoothed },
+      ]
+    : [];
+  const epochs = spec.epochs.map(({ tone }): uPlot.Series => {
+    const stroke = tone === "train" ? train : validation;
+    return { stroke, width: 2, spanGaps: true, points: { show: true, size: 4, stroke, fill: stroke, space: 12 } };
+  });
+  return [...steps, ...epochs];
+}
+
+/** What a custom property comes to in the theme that is on. */
+function colourOf(box: HTMLElement, property: string): string {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${property})`;
+  box.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}
+
+function faint(colour: string): string {
+  return colour.replace(/^rgb\((.*)\)$/, "rgba($1, 0.28)");
+}
+
+function shortStep(step: number): string {
+  if (step >= 1e6) return `${Number((step / 1e6).toFixed(2))}M`;
+  return step >= 10_000 ? `${Number((step / 1000).toFixed(1))}k` : `${Number(step.toFixed(2))}`;
+}
+
+function shortValue(value: number): string {
+  const size = Math.abs(value);
+  if (size === 0 || (size >= 1e-3 && size < 1e5)) return String(Number(value.toPrecision(4)));
+  const [mantissa, exponent] = value.toExponential(3).split("e");
+  return `${Number(mantissa)}e${exponent?.replace("+", "")}`;
+}

@@ -1,0 +1,36 @@
+import { count } from "../../format";
+import { draft } from "../../store/draft";
+import { onlineWorkers } from "../../store/queue";
+import type { FormCheck } from "./form_check";
+
+/** What the job comes to, what to know before starting it, and the button that does. */
+export function Estimate({ check, general, fileCount, isSending }: {
+  check: FormCheck;
+  general: string | undefined;
+  fileCount: number | undefined;
+  isSending: boolean;
+}) {
+  const trains = draft.value.kind === "train";
+  const { view } = check;
+  return (
+    <aside class="card estimate" aria-label="Summary">
+      <h2>What it comes to</h2>
+      {draft.value.dataset ? (
+        <dl class="estimate-facts number" data-fresh={check.isFresh}>
+          <div><dt>Clips</dt><dd>{count(view?.file_count ?? fileCount)}</dd></div>
+          {trains && <div><dt>Chunks</dt><dd>{count(view?.chunks)}</dd></div>}
+          {trains && <div><dt>Steps an epoch</dt><dd>{count(view?.steps_per_epoch)}</dd></div>}
+          {trains && <div><dt>Steps in all</dt><dd>{count(view?.total_steps)}</dd></div>}
+        </dl>
+      ) : (
+        <p class="muted">Choose a dataset to see it.</p>
+      )}
+      <div role="status" class="stack">
+        {view?.warnings.map((warning) => <div key={warning} class="note note-warn"><p>{warning}</p></div>)}
+        {!view && onlineWorkers.value.length === 0 && <div class="note note-warn"><p>No worker is online. The job waits until one is.</p></div>}
+        {general && <div class="note note-bad"><p>{general}</p></div>}
+      </div>
+      <button type="submit" class="button button-primary" disabled={isSending}>{trains ? "Start training" : "Start preprocessing"}</button>
+    </aside>
+  );
+}

@@ -1,0 +1,44 @@
+// How the fields of TrainConfig are laid out under Advanced.
+import type { Draft } from "../../store/draft";
+import { TRAIN_FIELDS, type TrainField } from "../../train_fields";
+
+interface FieldGroup {
+  readonly title: string;
+  readonly fields: readonly TrainField[];
+}
+
+/** Chosen above, with words of their own. */
+const BASICS: ReadonlySet<string> = new Set(["representation", "preset", "epochs"]);
+const MEL_IF_ONLY: ReadonlySet<string> = new Set(["mask_threshold", "frequency_weight"]);
+
+const LAYOUT: readonly (readonly [string, readonly string[]])[] = [
+  ["Learning", ["objective", "learning_rate", "batch_size", "expansion", "weight_decay", "dropout", "grad_clip", "seed"]],
+  ["Latent space", ["latent_dim", "kl_weight", "kl_warmup_fraction", "free_bits"]],
+  ["Examples", ["chunk_s", "validation_fraction", "random_crops", "gain_db", "shift_s", "speeds"]],
+  ["Spectrogram", ["spectrogram.sample_rate", "spectrogram.n_fft", "spectrogram.hop_length", "spectrogram.n_mels", "spectrogram.f_min", "spectrogram.f_max", "mask_threshold", "frequency_weight"]],
+  ["Previews and checkpoints", ["preview_every", "preview_clips", "checkpoint_every_s"]],
+];
+
+/** The groups that matter for the draft; a field that the layout does not know yet comes last, not nowhere. */
+export function fieldGroups(form: Draft): readonly FieldGroup[] {
+  const isShown = ({ name }: TrainField): boolean => {
+    if (BASICS.has(name) || (MEL_IF_ONLY.has(name) && form.representation !== "mel_if")) return false;
+    return form.kind === "train" || name.startsWith("spectrogram.") || name === "speeds" || name === "mask_threshold";
+  };
+  const shown = TRAIN_FIELDS.filter(isShown);
+  const placed = new Set(LAYOUT.flatMap(([, names]) => names));
+  const groups = LAYOUT.map(([title, names]) => ({
+    title,
+    fields: names.flatMap((name) => shown.find((field) => field.name === name) ?? []),
+  }));
+  return [...groups, { title: "More", fields: shown.filter(({ name }) => !placed.has(name)) }].filter(({ fields }) => fields.length > 0);
+}
+
+export function fieldId(name: string): string {
+  return `field-${name.replaceAll(".", "-")}`;
+}
+
+/** The name of the form's field that the server means: "changes.learning_rate" and "learning_rate" are one. */
+export function formField(name: string): string {
+  return name.replace(/^(train|preprocess)\./, "").replace(/^(changes|features|train)\./, "");
+}

@@ -1,0 +1,72 @@
+// Asks the server what the draft comes to, as it is being typed.
+import { useEffect, useState } from "preact/hooks";
+import { checkJob, type JobRequest, listPresets } from "../../http/api";
+import { ApiError } from "../../http/request";
+import type { Representation, TrainConfig, Wire } from "../../model/wire_types";
+import { formField } from "./field_groups";
+
+const CHECK_AFTER_MS = 300;
+
+export interface FormCheck {
+  readonly view: Wire<"CheckView"> | null;
+  /** What the server refuses, by field; "" for what is about no field. */
+  readonly errors: Readonly<Record<string, string>>;
+  /** False while the answer belongs to an older draft. */
+  readonly isFresh: boolean;
+}
+
+const NOTHING: FormCheck = { view: null, errors: {}, isFresh: false };
+
+export function errorsOf(error: unknown): Record<string, string> {
+  if (error instanceof ApiError) return { [formField(error.field)]: error.message };
+  return { "": error instanceof Error ? error.message : String(error) };
+}
+
+/** Checks `request` a moment after its last change; null means that there is nothing to ask yet. */
+export function useFormCheck(request: JobRequest | null): FormCheck {
+  const [check, setCheck] = useState<FormCheck>(NOTHING);
+  const key = JSON.stringify(request);
+  useEffect(() => {
+    setCheck((old) => ({ ...old, isFresh: false }));
+    if (!request) {
+      setCheck(NOTHING);
+      return;
+    }
+    const abort = new AbortController();
+    const timer = setTimeout(() => {
+      checkJob(request, abort.signal).then(
+        (view) => setCheck({ view, errors: {}, isFresh: true }),
+        (error: unknown) => {
+          if (!abort.signal.aborted) setCheck({ view: null, errors: errorsOf(error), isFresh: true });
+        },
+      );
+    }, CHECK_AFTER_MS);
+    return () => {
+      clearTimeout(timer);
+      abort.abort();
+    };
+  }, [key]);
+  return check;
+}
+
+export interface Presets {
+  readonly fileCount: number;
+  readonly presets: readonly { readonly preset: string; readonly recommendedFor: string; readonly train: TrainConfig }[];
+}
+
+/** The presets' values for a dataset; null until they are there. */
+export function usePresets(dataset: string, representation: Representation): Presets | null {
+  const [presets, setPresets] = useState<Presets | null>(null);
+  useEffect(() => {
+    if (!dataset) {
+      setPresets(null);
+      return;
+    }
+    const abort = new AbortController();
+    listPresets(dataset, representation, abort.signal).then(setPresets, () => {
+      if (!abort.signal.aborted) setPresets(null);
+    });
+    return () => abort.abort();
+  }, [dataset, representation]);
+  return presets;
+}

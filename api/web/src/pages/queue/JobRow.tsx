@@ -1,0 +1,61 @@
+import { JobActions } from "../../components/JobActions";
+import { ProgressBar } from "../../components/ProgressBar";
+import { ProgressText } from "../../components/ProgressText";
+import { Sparkline } from "../../components/Sparkline";
+import { StateBadge } from "../../components/StateBadge";
+import { ago, duration, measure, plural, REPRESENTATIONS } from "../../format";
+import type { Job } from "../../model/job";
+import { isActive, isWaiting } from "../../model/states";
+import { nowMs } from "../../store/clock";
+
+export function JobRow({ job }: { job: Job }) {
+  const nameId = `job-${job.id}-name`;
+  const hasBegun = job.progress.fraction !== null || isActive(job.state);
+  return (
+    <li class="job-row" data-job={job.id}>
+      <div class="job-what">
+        <p class="job-title">
+          <StateBadge state={job.state} />
+          <a id={nameId} class="job-name" href={`/jobs/${job.id}`}>{job.name}</a>
+        </p>
+        <p class="small muted">{kindText(job)} · <a class="link-plain" href={`/datasets/${job.dataset.id}`}>{job.dataset.name}</a>, {plural(job.dataset.clips, "clip")}</p>
+        {job.reason && <p class={`small job-reason${job.state === "failed" ? " job-reason-bad" : ""}`}>{job.reason}</p>}
+      </div>
+      <div class="job-progress">
+        {hasBegun && <ProgressBar job={job} />}
+        {hasBegun && <ProgressText job={job} />}
+      </div>
+      <div class="job-loss">
+        <Sparkline job={job} />
+        {job.loss !== null && <p class="small number"><span class="muted">Loss</span> {measure(job.loss)}</p>}
+      </div>
+      <WhereAndWhen job={job} />
+      <JobActions job={job} labelledBy={nameId} />
+    </li>
+  );
+}
+
+export function kindText(job: Job): string {
+  const representation = REPRESENTATIONS[job.representation];
+  return job.kind === "train" ? `Training, ${representation}${job.preset ? `, ${job.preset}` : ""}` : `Features, ${representation}`;
+}
+
+function WhereAndWhen({ job }: { job: Job }) {
+  const now = nowMs.value / 1000;
+  const when = isWaiting(job.state)
+    ? `queued ${ago(now - job.queuedAt)}`
+    : isActive(job.state)
+      ? `${duration(job.elapsedS)} so far`
+      : `${job.endedAt ? ago(now - job.endedAt) : "stopped"}${job.elapsedS > 0 ? `, ran ${duration(job.elapsedS)}` : ""}`;
+  const where = isWaiting(job.state) ? wish(job.device) : job.worker || job.device;
+  return (
+    <div class="job-where small">
+      <p>{where}</p>
+      <p class="muted number">{when}</p>
+    </div>
+  );
+}
+
+function wish(device: string): string {
+  return device === "" || device === "auto" ? "any device" : `wants ${device}`;
+}

@@ -1,0 +1,148 @@
+"""Every check of the project, one after the other: `python -m deploy.checks [--unit | --faults] [pytest's]...`.
+
+Each stage says what it is and how long it took; one that fails does not keep the others from running, and makes the
+whole fail. pytest comes last, so that its closing line is the last one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+WEB: Final = ROOT / "api" / "web"
+_BIN: Final = Path(sys.executable).parent
+_BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One check; `run` returns whether it passed."""
+
+    name: str
+    run: Callable[[], bool]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what was asked for; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="deploy/test", description="Run the checks; other arguments go to pytest.")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--unit", action="store_true", help="run the unit tests alone")
+    which.add_argument("--faults", action="store_true", help="also run the fault tests that take long")
+    options, pytest_arguments = parser.parse_known_args(arguments)
+    failed = [] if options.unit else [stage.name for stage in static_stages() if not run_stage(stage)]
+    if failed:
+        say(f"Failed so far: {', '.join(failed)}")
+    say("== pytest")
+    command = pytest_command(pytest_arguments, unit=options.unit, faults=options.faults)
+    passed = subprocess.run(command, cwd=ROOT, env=_environment(), check=False).returncode == 0
+    return 0 if passed and not failed else 1
+
+
+def static_stages() -> list[Stage]:
+    """Everything but pytest, quick ones first."""
+    ruff, python = str(_BIN / "ruff"), sys.executable
+    return [
+        Stage(name="ruff check", run=lambda: call(ruff, "check")),
+        Stage(name="ruff format", run=lambda: call(ruff, "format", "--check")),
+        Stage(name="lint-imports", run=lambda: call(str(_BIN / "lint-imports"))),
+        Stage(name="basedpyright", run=lambda: call(str(_BIN / "basedpyright"), "--pythonpath", python)),
+        Stage(name="npm ci", run=install_node_modules),
+        Stage(name="tsc", run=lambda: call(_npm(), "run", "--silent", "check", folder=WEB)),
+        Stage(name="vitest", run=lambda: call(_npm(), "run", "--silent", "test", folder=WEB)),
+        Stage(name="browser", run=install_browser),
+    ]
+
+
+def run_stage(stage: Stage) -> bool:
+    """Run one stage between two lines that name it; returns whether it passed."""
+    say(f"== {stage.name}")
+    started = time.monotonic()
+    passed = stage.run()
+    say(f"== {stage.name}: {'passed' if passed else 'FAILED'} in {time.monotonic() - started:.1f} s")
+    return passed
+
+
+def pytest_command(arguments: Sequence[str], *, unit: bool, faults: bool) -> list[str]:
+    """How pytest is called: all tests but the slow ones, unless the arguments name others."""
+    command = [sys.executable, "-m", "pytest"]
+    if faults:
+        command += ["-m", "slow or not slow"]
+    if unit:
+        command += [str(ROOT / "tests" / "unit")]
+    return [*command, *arguments]
+
+
+def install_node_modules() -> bool:
+    """Bring `node_modules` to what the lock file says; nothing to do where npm left its own copy of it."""
+    lock, installed = WEB / "package-lock.json", WEB / "node_modules" / ".package-lock.json"
+    if installed.exists() and installed.stat().st_mtime > lock.stat().st_mtime:
+        say("node_modules are up to date.")
+        return True
+    return call(_npm(), "ci", "--no-audit", "--no-fund", folder=WEB)
+
+
+def install_browser() -> bool:
+    """Find Chromium for the browser tests, install it as root on Debian; elsewhere its absence counts in CI alone."""
+    if _browser():
+        say(f"{_browser()} is there.")
+        return True
+    if _is_debian() and os.geteuid() == 0:
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in ("update -q", "install -q -y --no-install-recommends chromium"):
+            subprocess.run(["/usr/bin/apt-get", *command.split()], env=quiet, check=False)
+        if _browser():
+            return True
+    say("No Chromium was found, so the browser tests cannot run. Debian: apt-get install chromium; elsewhere install")
+    say("Chromium or Chrome, or name one with SPECTRAIN_CHROMIUM.")
+    return not os.environ.get("CI")
+
+
+def call(*command: str, folder: Path = ROOT) -> bool:
+    """Run a program to its end, its output on ours; False where it fails or is not there."""
+    try:
+        return subprocess.run(command, cwd=folder, env=_environment(), check=False).returncode == 0
+    except FileNotFoundError as error:
+        say(f"{error.filename} is missing: run ./deploy/test, which installs it.")
+        return False
+
+
+def say(text: str) -> None:
+    """A line of ours, in order with what the stages write."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _environment() -> dict[str, str]:
+    # npm starts `node`, and basedpyright too: the ones beside this Python.
+    return {**os.environ, "PATH": f"{_BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def _npm() -> str:
+    return str(_BIN / "npm")
+
+
+def _browser() -> str:
+    named = os.environ.get("SPECTRAIN_CHROMIUM", "")
+    mac = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+    return next((found for name in (named, *_BROWSERS, mac) if name and (found := shutil.which(name))), "")
+
+
+def _is_debian() -> bool:
+    try:
+        return platform.freedesktop_os_release().get("ID") == "debian"
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,156 @@
+"""The HTTP API as the command line uses it: one request function, one method per route, answers as views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from api.views import (
+    CheckView,
+    DatasetDetailView,
+    DatasetListView,
+    DatasetView,
+    ErrorView,
+    EventListView,
+    JobDetailView,
+    JobListView,
+    ResumeSummaryView,
+    UploadView,
+    WorkerListView,
+)
+from deploy.addresses import is_loopback
+from deploy.cli.exit_codes import ExitCode
+from shared.errors import SpectrainError
+from shared.jobs import PreprocessRequest, ResumeRequest, TrainRequest
+
+View = TypeVar("View", bound=BaseModel)
+
+
+class ApiError(SpectrainError):
+    """The server refused: its sentence, the field that it names, its status."""
+
+    def __init__(self, message: str, *, field: str, status: int) -> None:
+        super().__init__(message)
+        self.field = field
+        self.status = status
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code that fits the status."""
+        if self.status in (404, 409):
+            return ExitCode.CONFLICT
+        return ExitCode.WRONG_INPUT if 400 <= self.status < 500 else ExitCode.FAILED
+
+
+class UnreachableError(SpectrainError):
+    """Nothing that is Spectrain answers."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class ApiClient:
+    """The server at `server`. Every method raises ApiError where it refuses, UnreachableError where it is away."""
+
+    def __init__(self, server: str, *, transport: httpx.BaseTransport | None = None) -> None:
+        self.server = server.rstrip("/")
+        self._client = httpx.Client(
+            base_url=f"{self.server}/api/v1/",
+            # A server may take long over an upload: it looks into every file before it answers.
+            timeout=httpx.Timeout(60.0, connect=5.0, read=600.0),
+            trust_env=not is_loopback(urlsplit(self.server).hostname or ""),
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def datasets(self) -> DatasetListView:
+        """All datasets."""
+        return self._request(DatasetListView, "GET", "datasets")
+
+    def dataset(self, name: str) -> DatasetDetailView:
+        """One dataset with its files."""
+        return self._request(DatasetDetailView, "GET", f"datasets/{quote(name, safe='')}")
+
+    def make_dataset(self, name: str) -> DatasetView:
+        """A new, empty dataset."""
+        return self._request(DatasetView, "POST", "datasets", json={"name": name})
+
+    def upload(self, dataset: str, files: Sequence[tuple[str, Path]]) -> UploadView:
+        """Add files, each under the relative name given with it; raises OSError for one that cannot be read."""
+        with ExitStack() as stack:
+            parts = [
+                ("files", (name, stack.enter_context(path.open("rb")), "application/octet-stream"))
+                for name, path in files
+            ]
+            return self._request(UploadView, "POST", f"datasets/{quote(dataset, safe='')}/files", files=parts)
+
+    def jobs(self, query: Mapping[str, str | int]) -> JobListView:
+        """Jobs that match `query`: state, kind, dataset, q, limit."""
+        return self._request(JobListView, "GET", "jobs", params=dict(query))
+
+    def job(self, job_id: int) -> JobDetailView:
+        """One job."""
+        return self._request(JobDetailView, "GET", f"jobs/{job_id}")
+
+    def check(self, request: PreprocessRequest | TrainRequest) -> CheckView:
+        """What `request` would come to."""
+        return self._request(CheckView, "POST", "jobs/check", json=request.model_dump(mode="json"))
+
+    def submit(self, request: PreprocessRequest | TrainRequest) -> JobDetailView:
+        """A new job."""
+        return self._request(JobDetailView, "POST", "jobs", json=request.model_dump(mode="json"))
+
+    def act(self, job_id: int, action: str) -> JobDetailView:
+        """Do `action` (cancel, pause, save or preview) to a job."""
+        return self._request(JobDetailView, "POST", f"jobs/{job_id}/{action}")
+
+    def resume_summary(self, job_id: int, request: ResumeRequest) -> ResumeSummaryView:
+        """Where a resume would go on."""
+        params = request.model_dump(mode="json", exclude_none=True)
+        return self._request(ResumeSummaryView, "GET", f"jobs/{job_id}/resume", params=params)
+
+    def resume(self, job_id: int, request: ResumeRequest) -> JobDetailView:
+        """Go on with a job."""
+        body = request.model_dump(mode="json", exclude_none=True)
+        return self._request(JobDetailView, "POST", f"jobs/{job_id}/resume", json=body)
+
+    def events(self, job_id: int, *, after: int, types: Sequence[str], limit: int = 1000) -> EventListView:
+        """Events of a job with numbers above `after`."""
+        params = {"after": after, "limit": limit, "types": ",".join(types)}
+        return self._request(EventListView, "GET", f"jobs/{job_id}/events", params=params)
+
+    def workers(self) -> WorkerListView:
+        """All workers that are known."""
+        return self._request(WorkerListView, "GET", "workers")
+
+    def _request(self, view: type[View], method: str, path: str, **values: Any) -> View:
+        try:
+            response = self._client.request(method, path, **values)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise UnreachableError(
+                f"No server answers at {self.server} ({error}): start one with `spectrain up`, or name another with "
+                "--server or SPECTRAIN_SERVER."
+            ) from error
+        try:
+            if response.is_success:
+                return view.model_validate_json(response.content)
+            problem = ErrorView.model_validate_json(response.content)
+        except ValidationError as error:
+            raise UnreachableError(
+                f"What answers at {self.server} is not this version of Spectrain (HTTP {response.status_code} for "
+                f"{path}): look at --server, and at the versions on both sides."
+            ) from error
+        raise ApiError(problem.error, field=problem.field, status=response.status_code)

@@ -1,0 +1,203 @@
+"""`spectrain jobs`: list, show, watch, cancel, pause, resume; save and preview now."""
+
+from __future__ import annotations
+
+import click
+
+from api.views import JobDetailView, ResumeSummaryView
+from deploy.cli.exit_codes import ExitCode
+from deploy.cli.session import Session, client_command
+from deploy.cli.submit import told
+from deploy.cli.text import count, duration, moment, number, progress
+from deploy.cli.watch import status_line, watch_job
+from shared.errors import TransitionError
+from shared.jobs import RESUMABLE, JobState, ResumeRequest
+
+_job_id = click.argument("job_id", type=click.IntRange(min=1), metavar="JOB")
+_STATES = tuple(state.value for state in JobState)
+
+
+@click.group("jobs")
+def jobs_command() -> None:
+    """List, watch, cancel and resume jobs. JOB is a job's number."""
+
+
+@jobs_command.command("ls")
+@click.option("--state", "states", multiple=True, type=click.Choice(_STATES), help="Only these; repeatable.")
+@click.option("--dataset", default="", help="Only those on this dataset.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
+@client_command
+def ls(session: Session, states: tuple[str, ...], dataset: str, limit: int) -> None:
+    """List jobs: those at work, then the queue in its order, then ended ones, newest first."""
+    query: dict[str, str | int] = {"limit": limit}
+    if states:
+        query["state"] = ",".join(states)
+    if dataset:
+        query["dataset"] = dataset
+    answer = session.client.jobs(query)
+
+    def render() -> None:
+        if not answer.jobs:
+            session.say("There are no such jobs: spectrain train DATASET makes one.")
+            return
+        rows = [
+            (
+                str(job.id),
+                job.state.value,
+                job.name,
+                job.dataset.name,
+                job.representation,
+                progress(job),
+                number(job.loss),
+                duration(job.eta_s),
+                job.device,
+                job.reason,
+            )
+            for job in answer.jobs
+        ]
+        columns = [">id", "state", "name", "dataset", "sees", "progress", ">loss", ">to go", "device", "reason"]
+        session.table(columns, rows)
+
+    session.show(answer, render)
+
+
+@jobs_command.command("show")
+@_job_id
+@client_command
+def show(session: Session, job_id: int) -> None:
+    """Show a job with its configuration."""
+    job = session.client.job(job_id)
+    session.show(job, lambda: _render_job(session, job))
+
+
+@jobs_command.command("watch")
+@_job_id
+@client_command
+def watch(session: Session, job_id: int) -> int:
+    """Follow a job until it ends or pauses. With --json: one event a line, and the job as the last line."""
+    job = session.client.job(job_id)
+    # What happened before is in `show` and on the page; from here on nothing is left out.
+    return watch_job(session, job, after=job.last_event)
+
+
+@jobs_command.command("cancel")
+@_job_id
+@client_command
+def cancel(session: Session, job_id: int) -> None:
+    """Save and stop a job; one that waits never starts. It can be resumed."""
+    _act(session, job_id, "cancel")
+
+
+@jobs_command.command("pause")
+@_job_id
+@client_command
+def pause(session: Session, job_id: int) -> None:
+    """Save a job and free its device until it is resumed."""
+    _act(session, job_id, "pause")
+
+
+@jobs_command.command("save")
+@_job_id
+@client_command
+def save(session: Session, job_id: int) -> None:
+    """Save a checkpoint at the next step."""
+    _act(session, job_id, "save")
+
+
+@jobs_command.command("preview")
+@_job_id
+@client_command
+def preview(session: Session, job_id: int) -> None:
+    """Make a preview of the model as it is now."""
+    _act(session, job_id, "preview")
+
+
+@jobs_command.command("resume")
+@_job_id
+@click.option("--epochs", type=click.IntRange(min=1), help="New total of epochs; more than before extends the run.")
+@click.option("--preview-every", type=click.IntRange(min=0), help="Epochs between two previews from now on.")
+@click.option("--checkpoint", help="Checkpoint to go on from; the newest valid one where none is named.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--watch", "watching", is_flag=True, help="Follow the job until it ends.")
+@client_command
+def resume(
+    session: Session,
+    job_id: int,
+    epochs: int | None,
+    preview_every: int | None,
+    checkpoint: str | None,
+    *,
+    yes: bool,
+    watching: bool,
+) -> int:
+    """Go on with a job that was paused, cancelled, failed or completed.
+
+    Shows where it goes on from and asks first; with --json it does not ask.
+    """
+    request = ResumeRequest(epochs=epochs, preview_every=preview_every, checkpoint=checkpoint)
+    summary = session.client.resume_summary(job_id, request)
+    if not summary.possible:
+        raise TransitionError(summary.reason or f"Job {job_id} cannot be resumed.")
+    if not session.as_json:
+        _render_summary(session, summary)
+        if not yes:
+            click.confirm("Continue training?", default=True, abort=True)
+    after = session.client.job(job_id).last_event
+    job = session.client.resume(job_id, request)
+    if watching:
+        return watch_job(session, job, after=after)
+    session.show(job, lambda: session.say(told(job)))
+    return ExitCode.DONE
+
+
+def _act(session: Session, job_id: int, action: str) -> None:
+    job = session.client.act(job_id, action)
+    session.show(job, lambda: session.say(told(job)))
+
+
+def _render_job(session: Session, job: JobDetailView) -> None:
+    checkpoint = f"{job.last_checkpoint} (step {job.last_checkpoint_step or 0:,})" if job.last_checkpoint else ""
+    session.pairs(
+        [
+            ("Job", f"{job.id}: {job.name} ({job.kind})"),
+            ("State", status_line(job)),
+            ("Reason", job.reason),
+            ("Dataset", f"{job.dataset.name}, version {job.dataset.version}, {count(job.dataset.clips, 'clip')}"),
+            ("Representation", job.representation),
+            ("Preset", job.preset or ""),
+            ("Device", f"{job.device}{' of ' if job.worker else ''}{job.worker}"),
+            ("Attempt", str(job.attempt) if job.attempt else ""),
+            ("Validation error", "" if job.val_reconstruction is None else number(job.val_reconstruction)),
+            ("Quality", "" if job.quality is None else f"{job.quality:.0%}"),
+            ("Active units", "" if job.active_units is None else f"{job.active_units} of {job.latent_dim}"),
+            ("Checkpoint", checkpoint),
+            ("Queued", moment(job.queued_at)),
+            ("Started", moment(job.started_at)),
+            ("Ended", moment(job.ended_at)),
+            ("Took", duration(job.elapsed_s) if job.elapsed_s else ""),
+            *((name, str(value)) for name, value in (job.train or job.features or ())),
+            *((f"Warning ({warning.code})", f"{warning.message} {warning.advice}") for warning in job.warnings),
+        ]
+    )
+    if job.preset_differences:
+        changed = ", ".join(f"{name}={value}" for name, value in job.preset_differences.items())
+        session.say(f"Differs from the preset: {changed}")
+    if job.detail:
+        session.say(f"\n{job.detail.rstrip()}")
+    if job.state in RESUMABLE:
+        session.say(f"\nspectrain jobs resume {job.id} goes on with it.")
+
+
+def _render_summary(session: Session, summary: ResumeSummaryView) -> None:
+    session.pairs(
+        [
+            ("Job", str(summary.job)),
+            ("Checkpoint", f"{summary.checkpoint}, saved {moment(summary.saved_at)}" if summary.checkpoint else "none"),
+            ("Epoch", f"{summary.epoch} of {summary.epochs}"),
+            ("Step", f"{summary.step:,} of {summary.total_steps:,}"),
+            ("Loss", number(summary.loss)),
+            ("Validation error", number(summary.val_reconstruction)),
+            ("Trained for", duration(summary.elapsed_s)),
+            *((f"Changes {change.field}", f"{change.before} -> {change.after}") for change in summary.changes),
+        ]
+    )

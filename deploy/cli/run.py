@@ -1,0 +1,132 @@
+"""`spectrain up`, `api` and `worker`: the commands that run Spectrain on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from pydantic import ValidationError
+
+from deploy.addresses import is_loopback
+from deploy.cli.session import json_option
+from shared.errors import ConfigError
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from deploy.launcher import Ready
+    from deploy.redis_server import Role
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@click.command("up")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Folder that everything is kept in.")
+@click.option("--host", metavar="ADDRESS", help="Address that the page is served on. Default: 127.0.0.1, this machine.")
+@click.option("--port", type=click.IntRange(1, 65_535), help="Port that the page is served on. Default: 8000.")
+@click.option("--device", "devices", multiple=True, metavar="NAME", help="cpu, mps, cuda:0 …; once for each worker.")
+@json_option
+def up_command(
+    data: Path | None, host: str | None, port: int | None, devices: tuple[str, ...], *, as_json: bool
+) -> None:
+    """Run Redis, the api and a worker for every device; Ctrl-C stops all of it.
+
+    Workers save what they train before they stop. A second Ctrl-C kills. With --json, one line tells address, data
+    folder and devices once everything runs.
+    """
+    from deploy.launcher import Launcher, LaunchOptions, page_built  # noqa: PLC0415 - slow to load, for this alone
+
+    settings = _settings()
+    options = LaunchOptions(
+        data=data or settings.data,
+        host=host or settings.host,
+        port=port or settings.port,
+        devices=devices,
+        redis_url=settings.redis_url if "redis_url" in settings.model_fields_set else "",
+    )
+
+    def ready(runs: Ready) -> None:
+        if as_json:
+            click.echo(json.dumps(asdict(runs)))
+            return
+        click.echo(f"Spectrain is ready: {runs.url}")
+        click.echo(f"Workers: {', '.join(runs.devices)}. Data: {runs.data}. Logs: {runs.logs}. Ctrl-C stops it.")
+
+    say("Starting Spectrain.")
+    if not is_loopback(options.host):
+        say(
+            f"Warning: {options.host} is not this machine alone. Anyone on that network can use this Spectrain, its "
+            "sounds and its models: this version has no login."
+        )
+    if not page_built():
+        say("The page is not built: only the command line and the HTTP API work. `./deploy/up` builds it.")
+    Launcher(options, say=say, ready=ready).run()
+    say("Stopped.")
+
+
+@click.command("api")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Folder that everything is kept in.")
+@click.option("--host", metavar="ADDRESS", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65_535), help="Port to listen on.")
+@json_option
+def api_command(data: Path | None, host: str | None, port: int | None, *, as_json: bool) -> None:
+    """Run the api alone, with the Redis of REDIS_URL or the one that runs on the data folder."""
+    del as_json  # it answers by HTTP and writes its log as JSON in any case
+    settings = _settings()
+    environment = {
+        "SPECTRAIN_DATA": str(data or settings.data),
+        "SPECTRAIN_HOST": host or settings.host,
+        "SPECTRAIN_PORT": str(port or settings.port),
+        "REDIS_URL": _redis_url(settings, data, "api"),
+    }
+    _become(["api"], environment)
+
+
+@click.command("worker")
+@click.option("--device", required=True, metavar="NAME", help="cpu, mps, cuda:0 …")
+@click.option("--name", default="", help="Name of the worker; made of host and device where none is given.")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Folder of the server's data.")
+@json_option
+def worker_command(device: str, name: str, data: Path | None, *, as_json: bool) -> None:
+    """Run one worker alone, with the Redis of REDIS_URL or the one that runs on the data folder.
+
+    On SIGTERM it saves, hands its job back and ends.
+    """
+    del as_json  # it writes its log as JSON in any case
+    settings = _settings()
+    environment = {"SPECTRAIN_DATA": str(data or settings.data), "REDIS_URL": _redis_url(settings, data, "worker")}
+    _become(["worker", "--device", device, *(["--name", name] if name else [])], environment)
+
+
+def say(text: str) -> None:
+    """A sentence for the person who started it."""
+    click.echo(text, err=True)
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"])
+        variable = name.upper() if name.isupper() else f"SPECTRAIN_{name.upper()}"
+        raise ConfigError(f"{variable} in the environment cannot work: {first['msg']}.") from error
+
+
+def _redis_url(settings: Settings, data: Path | None, role: Role) -> str:
+    from deploy.redis_server import RedisAccess, redis_urls  # noqa: PLC0415 - slow to load
+
+    outside = settings.redis_url if "redis_url" in settings.model_fields_set else ""
+    return redis_urls(RedisAccess.read((data or settings.data).expanduser()), outside)[role]
+
+
+def _become(module: list[str], environment: dict[str, str]) -> None:
+    """Go on as `python -m <module>`: signals reach it directly, and its exit code is ours."""
+    # The folder that holds the packages is looked in first, whatever the current one is.
+    path = os.pathsep.join(part for part in (str(_ROOT), os.environ.get("PYTHONPATH", "")) if part)
+    os.environ.update({**environment, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"})
+    os.execv(sys.executable, [sys.executable, "-m", *module])  # noqa: S606 - no shell is wanted

@@ -1,0 +1,65 @@
+"""Stopping what the launcher started, in order: workers, so that they save and hand back; api; Redis last.
+
+Works on entries of the data folder instead of child processes, so that it also serves when the launcher was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from deploy.data_folder import ProcessEntry
+
+STOP_LIMITS_S: Final = {"worker": 40.0, "api": 15.0, "redis": 15.0}
+"""Seconds that a process of each role may take, in the order of stopping; a worker's trainer may be saving."""
+_KILL_LIMIT_S: Final = 10.0
+"""Only a process that waits for a broken disk needs longer to die."""
+_LOOK_EVERY_S: Final = 0.05
+
+
+def stop_in_order(
+    entries: Sequence[ProcessEntry],
+    *,
+    say: Callable[[str], None],
+    hurry: Callable[[], bool] = lambda: False,
+) -> None:
+    """Return once all processes of `entries` are gone.
+
+    Each gets SIGTERM and its role's time; whoever still lives then, or once `hurry` says so, is killed with its group.
+    """
+    for role, limit_s in STOP_LIMITS_S.items():
+        ours = [entry for entry in entries if entry.role == role and entry.alive()]
+        for entry in ours:
+            _signal(entry, signal.SIGTERM)
+        if not _gone(ours, within_s=limit_s, hurry=hurry):
+            for entry in ours:
+                _kill(entry, say)
+            _gone(ours, within_s=_KILL_LIMIT_S)
+
+
+def _gone(entries: Sequence[ProcessEntry], *, within_s: float, hurry: Callable[[], bool] = lambda: False) -> bool:
+    """Wait until all are gone; False when time, or patience, ended first."""
+    deadline = time.monotonic() + within_s
+    while any(entry.alive() for entry in entries):
+        if hurry() or time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_EVERY_S)
+    return True
+
+
+def _kill(entry: ProcessEntry, say: Callable[[str], None]) -> None:
+    if entry.alive():
+        say(f"Killing {entry.name}.")
+        try:
+            os.killpg(entry.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            _signal(entry, signal.SIGKILL)
+
+
+def _signal(entry: ProcessEntry, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it may end by itself between looking and asking
+        os.kill(entry.pid, number)

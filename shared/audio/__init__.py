@@ -1,0 +1,1 @@
+"""Sounds to features and back: decoding, mel spectrograms, instantaneous frequency, phase recovery."""

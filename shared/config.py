@@ -1,0 +1,342 @@
+"""Configuration of features, models and trainings: frozen values, checked at construction.
+
+The api, the workers and the page share these: the page's types and help texts are generated from their
+schemas. Nothing here needs torch. `resolve_train_config` turns what a person asked for (a preset and some
+changes) into the complete `TrainConfig` that a job keeps for good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared.errors import ConfigError
+
+Representation = Literal["mel", "mel_if"]
+"""`mel`: log1p mel power, 1 channel. `mel_if`: magnitude and instantaneous frequency, 2 channels."""
+
+Objective = Literal["sigma", "elbo", "beta", "documented"]
+"""Which loss is minimised; see `shared.vae.loss`."""
+
+PresetName = Literal["auto", "conservative", "balanced", "aggressive"]
+
+FEATURE_FORMAT: Final = 1
+"""Raised whenever the same configuration would give other features, so that old caches are not reused."""
+
+MIN_CLIP_SAMPLES: Final = 2048
+"""Files with fewer samples (per channel, at their own rate) are refused."""
+
+
+class Frozen(BaseModel):
+    """Base of all values that travel between processes: immutable, and unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class SpectrogramConfig(Frozen):
+    """How samples become mel frames."""
+
+    sample_rate: Annotated[int, Field(ge=8_000, le=192_000)] = 48_000
+    """Samples per second that every sound is resampled to, in Hz."""
+    n_fft: Annotated[int, Field(ge=64, le=16_384)] = 2048
+    """Window length of the Fourier transform in samples."""
+    hop_length: Annotated[int, Field(ge=16, le=8_192)] = 512
+    """Samples between two frames."""
+    n_mels: Annotated[int, Field(ge=16, le=512)] = 128
+    """Mel bands."""
+    f_min: Annotated[float, Field(ge=0.0, le=90_000.0)] = 0.0
+    """Lower edge of the lowest band in Hz."""
+    f_max: Annotated[float, Field(gt=0.0, le=96_000.0)] | None = None
+    """Upper edge of the highest band in Hz; unset means half the sample rate."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.hop_length > self.n_fft:
+            raise ValueError("hop_length must not exceed n_fft: lower hop_length or raise n_fft")
+        if self.f_max_hz > self.sample_rate / 2:
+            raise ValueError("f_max must not exceed half the sample rate: leave it unset to use exactly that")
+        if self.f_min >= self.f_max_hz:
+            raise ValueError("f_min must lie below f_max")
+        return self
+
+    @property
+    def f_max_hz(self) -> float:
+        """Upper edge of the highest band in Hz, with the default filled in."""
+        return self.sample_rate / 2 if self.f_max is None else self.f_max
+
+    def frames(self, num_samples: int) -> int:
+        """Frames of a centred transform of `num_samples` samples: num_samples // hop_length + 1."""
+        return num_samples // self.hop_length + 1
+
+
+class FeatureConfig(Frozen):
+    """What a preprocess job makes of one dataset version; together with it, the key of the feature cache."""
+
+    representation: Representation = "mel"
+    """What the model sees of a sound."""
+    spectrogram: SpectrogramConfig = SpectrogramConfig()
+    """How samples become frames."""
+    speeds: Annotated[tuple[Annotated[float, Field(ge=0.25, le=4.0)], ...], Field(min_length=1, max_length=16)] = (1.0,)
+    """Playback speeds that features are kept for; 1.0 is the sound as it is and comes first."""
+    mask_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+    """`mel_if` alone: the frequency channel is 0 where the magnitude is below this share of the clip's peak."""
+
+    @model_validator(mode="after")
+    def _original_first(self) -> Self:
+        if self.speeds[0] != 1.0:
+            raise ValueError("speeds must start with 1.0, the sound as it is")
+        if len(set(self.speeds)) != len(self.speeds):
+            raise ValueError("speeds must differ from each other")
+        return self
+
+    def cache_key(self, dataset_version: str) -> str:
+        """Name of the features of `dataset_version` (its content hash) under this configuration, 64 hex digits."""
+        content = {"format": FEATURE_FORMAT, "version": dataset_version, "config": self.model_dump(mode="json")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class ModelConfig(Frozen):
+    """The shape of a model. A checkpoint keeps it, so that the model is rebuilt without a dummy forward."""
+
+    representation: Representation = "mel"
+    """Decides channels, depth and output activations."""
+    n_mels: Annotated[int, Field(ge=16, le=512)] = 128
+    """Height of the input in mel bands."""
+    frames: Annotated[int, Field(ge=1, le=8_192)] = 94
+    """Width of the input in frames."""
+    latent_dim: Annotated[int, Field(ge=1, le=4_096)] = 64
+    """Dimensions of the latent space."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of feature maps that Dropout2d zeroes after each encoder block."""
+    output: Literal["linear", "sigmoid", "softplus"] = "linear"
+    """Activation of the `mel` decoder; `mel_if` always has Softplus for magnitude and Tanh for frequency."""
+    logvar_bound: Annotated[float, Field(gt=0.0, le=30.0)] | None = 8.0
+    """Largest absolute value of logvar, reached softly; None leaves it unbounded (the documented objective)."""
+
+
+class TrainConfig(Frozen):
+    """Everything that decides a training, complete: what a job keeps and a checkpoint repeats."""
+
+    representation: Representation = "mel"
+    """What the model sees of a sound."""
+    preset: PresetName = "auto"
+    """Where the values came from; they are all listed here, so that this is only a name."""
+    objective: Objective = "sigma"
+    """Which loss is minimised."""
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Passes over the chunks, each seen `expansion` times per epoch."""
+    expansion: Annotated[int, Field(ge=1, le=1_000)] = 10
+    """Augmented variants of each chunk in one epoch."""
+    batch_size: Annotated[int, Field(ge=1, le=1_024)] = 32
+    """Largest batch; a small corpus gets min(batch_size, chunks // 4), at least 1."""
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
+    """Learning rate of AdamW at the start; cosine annealing takes it to zero."""
+    weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.01
+    """Decoupled weight decay of AdamW."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of feature maps that Dropout2d zeroes."""
+    grad_clip: Annotated[float, Field(gt=0.0, le=1_000.0)] = 1.0
+    """Largest norm of all gradients together."""
+    kl_weight: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
+    """Weight of the KL term after its warm-up."""
+    kl_warmup_fraction: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    """Share of the epochs over which the KL weight rises from zero."""
+    free_bits: Annotated[float, Field(ge=0.0, le=10.0)] = 0.5
+    """KL below this many nats per dimension is not pushed down further."""
+    latent_dim: Annotated[int, Field(ge=1, le=4_096)] = 64
+    """Dimensions of the latent space."""
+    chunk_s: Annotated[float, Field(ge=0.05, le=30.0)] = 1.0
+    """Length of a training example in seconds."""
+    validation_fraction: Annotated[float, Field(ge=0.0, le=0.9)] = 0.2
+    """Share of the files held out to judge the model; never augmented."""
+    random_crops: bool = True
+    """Take examples from anywhere in a file instead of from a fixed grid of chunks."""
+    gain_db: Annotated[float, Field(ge=0.0, le=40.0)] = 6.0
+    """Examples are made up to this much quieter, in decibels; 0 leaves the level alone."""
+    shift_s: Annotated[float, Field(ge=0.0, le=10.0)] = 0.05
+    """Examples start up to this many seconds before the sound does; used with random crops."""
+    speeds: Annotated[tuple[Annotated[float, Field(ge=0.25, le=4.0)], ...], Field(min_length=1, max_length=16)] = (1.0,)
+    """Playback speeds that examples are drawn from; 1.0 comes first."""
+    spectrogram: SpectrogramConfig = SpectrogramConfig()
+    """How samples become frames."""
+    mask_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+    """`mel_if` alone: below this share of the peak magnitude the frequency channel is silent."""
+    frequency_weight: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
+    """`mel_if` alone: weight of the frequency channel's error."""
+    preview_every: Annotated[int, Field(ge=0, le=100_000)] = 5
+    """Epochs between two previews; 0 makes none by itself."""
+    preview_clips: Annotated[int, Field(ge=1, le=16)] = 3
+    """Clips whose reconstruction is followed, and random latents that are decoded, in each preview."""
+    checkpoint_every_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 60.0
+    """Seconds between two checkpoints; a new best one is always saved at its epoch's end."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Start of every random generator: the same seed gives the same run."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.chunk_samples < MIN_CLIP_SAMPLES or self.chunk_samples < self.spectrogram.n_fft:
+            raise ValueError("chunk_s is too short for n_fft: make it longer or lower n_fft")
+        self.features()
+        return self
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples of one example."""
+        return round(self.chunk_s * self.spectrogram.sample_rate)
+
+    @property
+    def frames(self) -> int:
+        """Frames of one example."""
+        return self.spectrogram.frames(self.chunk_samples)
+
+    def features(self) -> FeatureConfig:
+        """The features that this training reads."""
+        return FeatureConfig(
+            representation=self.representation,
+            spectrogram=self.spectrogram,
+            speeds=self.speeds,
+            mask_threshold=self.mask_threshold,
+        )
+
+    def model(self) -> ModelConfig:
+        """The model that this training builds; the objective decides its output and the bound of logvar."""
+        outputs: dict[Objective, Literal["linear", "sigmoid", "softplus"]] = {
+            "sigma": "linear",
+            "elbo": "linear",
+            "beta": "softplus",
+            "documented": "sigmoid",
+        }
+        return ModelConfig(
+            representation=self.representation,
+            n_mels=self.spectrogram.n_mels,
+            frames=self.frames,
+            latent_dim=self.latent_dim,
+            dropout=self.dropout,
+            output=outputs[self.objective],
+            logvar_bound=None if self.objective == "documented" else 8.0,
+        )
+
+
+LATENT_DIM: Final[Mapping[Representation, int]] = {"mel": 64, "mel_if": 128}
+
+_DOCUMENTED_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "conservative": {
+        "dropout": 0.4,
+        "weight_decay": 0.05,
+        "expansion": 15,
+        "epochs": 100,
+        "learning_rate": 5e-4,
+        "kl_warmup_fraction": 0.5,
+        "grad_clip": 0.5,
+    },
+    "balanced": {
+        "dropout": 0.2,
+        "weight_decay": 0.01,
+        "expansion": 10,
+        "epochs": 200,
+        "learning_rate": 1e-3,
+        "kl_warmup_fraction": 0.3,
+        "grad_clip": 1.0,
+    },
+    "aggressive": {
+        "dropout": 0.1,
+        "weight_decay": 0.001,
+        "expansion": 5,
+        "epochs": 500,
+        "learning_rate": 2e-3,
+        "kl_warmup_fraction": 0.2,
+        "grad_clip": 5.0,
+    },
+}
+
+_OBJECTIVE_VALUES: Final[Mapping[Objective, Mapping[str, Any]]] = {
+    "sigma": {},
+    "elbo": {},
+    "beta": {"kl_weight": 0.01, "free_bits": 0.1},
+    "documented": {},
+}
+"""What an objective brings along unless it is asked for otherwise."""
+
+
+def documented_preset_for(file_count: int) -> PresetName:
+    """The preset meant for a corpus of that size: under 50, 50 to 199, 200 and more files."""
+    if file_count < 50:
+        return "conservative"
+    return "balanced" if file_count < 200 else "aggressive"
+
+
+def validation_fraction_for(file_count: int) -> float:
+    """Share of files held out: under 10: 0.5; 10-49: 0.3; 50-199: 0.2; 200 and more: 0.1."""
+    if file_count < 10:
+        return 0.5
+    if file_count < 50:
+        return 0.3
+    return 0.2 if file_count < 200 else 0.1
+
+
+def preset_values(preset: PresetName, file_count: int) -> dict[str, Any]:
+    """The values that `preset` stands for on a corpus of `file_count` files.
+
+    The three documented presets are exact. `auto` takes what measured better on held-out sounds: no dropout,
+    examples from anywhere in a file, and several playback speeds.
+    """
+    if preset != "auto":
+        return {"random_crops": False, "gain_db": 0.0, "shift_s": 0.0, **_DOCUMENTED_PRESETS[preset]}
+    return {
+        "dropout": 0.0,
+        "weight_decay": 0.01,
+        "expansion": 5 if file_count >= 200 else 10 if file_count >= 50 else 20,
+        "epochs": 100,
+        "learning_rate": 1e-3,
+        "kl_warmup_fraction": 0.1,
+        "grad_clip": 1.0,
+        "random_crops": True,
+        "gain_db": 6.0,
+        "shift_s": 0.05,
+        "speeds": (1.0, 0.75, 0.87, 1.15, 1.33),
+    }
+
+
+def resolve_train_config(
+    *,
+    file_count: int,
+    representation: Representation = "mel",
+    preset: PresetName = "auto",
+    changes: Mapping[str, Any] | None = None,
+) -> TrainConfig:
+    """Complete configuration for a corpus of `file_count` files.
+
+    Later wins: defaults, the objective's values, the preset's, what the person changed. Raises ConfigError
+    naming the first field that cannot work.
+    """
+    changes = dict(changes or {})
+    objective = changes.get("objective", "sigma")
+    values: dict[str, Any] = {
+        "representation": representation,
+        "preset": preset,
+        "latent_dim": LATENT_DIM[representation],
+        "validation_fraction": validation_fraction_for(file_count),
+        **next((brought for name, brought in _OBJECTIVE_VALUES.items() if name == objective), {}),
+        **preset_values(preset, file_count),
+        **changes,
+    }
+    if "preview_every" not in changes and isinstance(values["epochs"], int) and values["epochs"] < 50:
+        values["preview_every"] = 2
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        raise config_error(error) from error
+
+
+def config_error(error: ValidationError) -> ConfigError:
+    """The first problem of a failed validation as one sentence that names the field."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "there is no such field"
+    return ConfigError(f"{field}: {message}" if field else message, field=field)

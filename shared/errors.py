@@ -1,0 +1,104 @@
+"""Every error that Spectrain raises on purpose.
+
+    SpectrainError
+    |-- ConfigError          a value that cannot work           (HTTP 422)
+    |-- AudioError           a sound that cannot be used        (HTTP 422)
+    |-- NotFoundError        no such job, dataset, clip         (HTTP 404)
+    |-- TransitionError      not possible in the job's state    (HTTP 409)
+    |-- InUseError           somebody else holds it             (HTTP 409)
+    |-- CheckpointError      a checkpoint that cannot be used
+    |   `-- CorruptCheckpointError
+    |-- StorageError         the artifact store failed
+    |   `-- StorageFullError                                    (HTTP 507)
+    |-- TrainingError        a training that cannot go on
+    |-- LeaseLostError       a newer attempt owns the job
+    `-- ServiceError         Redis, the api or a binary is missing or away (HTTP 503)
+
+Each message is one sentence that says what to do; the data behind it are attributes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SpectrainError(Exception):
+    """Base of all errors that are meant to be read by a person."""
+
+    http_status: ClassVar[int] = 500
+
+
+class ConfigError(SpectrainError):
+    """A setting that cannot work; `field` is its dotted name in the request."""
+
+    http_status = 422
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class AudioError(SpectrainError):
+    """A sound that cannot be used; `file_name` is the name that the person gave it."""
+
+    http_status = 422
+
+    def __init__(self, message: str, *, file_name: str = "") -> None:
+        super().__init__(message)
+        self.file_name = file_name
+
+
+class NotFoundError(SpectrainError):
+    """Nothing exists under that id or name."""
+
+    http_status = 404
+
+
+class TransitionError(SpectrainError):
+    """The job's state does not allow what was asked for."""
+
+    http_status = 409
+
+
+class InUseError(SpectrainError):
+    """Something else holds the thing: a second server on a data folder, a second worker on a device."""
+
+    http_status = 409
+
+
+class CheckpointError(SpectrainError):
+    """A checkpoint that cannot be used for what was asked."""
+
+    http_status = 409
+
+
+class CorruptCheckpointError(CheckpointError):
+    """A checkpoint whose bytes differ from its manifest; `name` is the checkpoint's name."""
+
+    def __init__(self, message: str, *, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class StorageError(SpectrainError):
+    """The artifact store could not read or write a key."""
+
+
+class StorageFullError(StorageError):
+    """No space is left for what should be written."""
+
+    http_status = 507
+
+
+class TrainingError(SpectrainError):
+    """A training that cannot go on, in plain words: too few files, numbers that stay not-a-number."""
+
+
+class LeaseLostError(SpectrainError):
+    """This attempt is no longer the job's newest: whatever it still does is refused."""
+
+
+class ServiceError(SpectrainError):
+    """A service or program that Spectrain needs is missing or does not answer."""
+
+    http_status = 503

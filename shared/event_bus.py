@@ -1,0 +1,157 @@
+"""How events travel: a Redis stream per job for truth, pub/sub for speed.
+
+One script numbers the events of a batch, appends them to `spectrain:job:<id>:events` under their number as the
+stream id, and publishes them on `spectrain:events:<id>`, all in one round trip. It refuses an attempt that is no longer
+the newest. Each writer counts what it writes, so that a batch sent again after a lost answer is applied once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, cast
+
+from redis import Redis
+
+from shared.errors import LeaseLostError
+from shared.events import Event, WorkerHeartbeat
+from shared.lease import lease_key
+from shared.redis_client import KEY_PREFIX
+
+EVENT_CHANNEL: Final = f"{KEY_PREFIX}events:"
+"""Pub/sub channel of a job is this and its id; a message is `<number> <event as JSON>`."""
+WORKER_CHANNEL: Final = f"{KEY_PREFIX}workers"
+"""Pub/sub channel of heartbeats."""
+WORKER_KEY: Final = f"{KEY_PREFIX}worker:"
+WORKER_TTL_S: Final = 10
+"""A worker that sent no heartbeat for so long is offline."""
+_STREAMS: Final = f"{KEY_PREFIX}streams"
+"""Set of the jobs that have a stream."""
+
+_PUBLISH: Final = """
+if ARGV[6] == '1' and tonumber(ARGV[1]) < tonumber(redis.call('HGET', KEYS[1], 'attempt') or '0') then return -1 end
+local done = tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or '0')
+local last = math.max(tonumber(redis.call('HGET', KEYS[2], 'last') or '0'), tonumber(ARGV[4]))
+local first = tonumber(ARGV[3])
+for i = 7, #ARGV do
+  local count = first + i - 7
+  if count > done then
+    last = last + 1
+    redis.call('XADD', KEYS[3], last .. '-0', 'event', ARGV[i])
+    redis.call('PUBLISH', ARGV[5], last .. ' ' .. ARGV[i])
+    done = count
+  end
+end
+redis.call('HSET', KEYS[2], 'last', last, ARGV[2], done)
+redis.call('SADD', KEYS[4], string.match(ARGV[5], '%d+$'))
+return last
+"""
+
+
+def _numbers_key(job_id: int) -> str:
+    return f"{KEY_PREFIX}job:{job_id}:numbers"
+
+
+def _stream_key(job_id: int) -> str:
+    return f"{KEY_PREFIX}job:{job_id}:events"
+
+
+class EventBus:
+    """Publishing and reading of events. Every method raises redis.RedisError while Redis is away."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._publish = redis.register_script(_PUBLISH)
+
+    def publish(
+        self,
+        events: Sequence[Event],
+        *,
+        writer: str,
+        first_count: int,
+        floor: int = 0,
+        fenced: bool = True,
+    ) -> int:
+        """Number, keep and publish `events`, all of one job and one attempt.
+
+        `writer` and `first_count` (1, 2, 3 … as this writer counts its events) make a repeated call harmless.
+        Numbers go on above `floor`. Returns the number of the job's newest event. Raises LeaseLostError when
+        `fenced` and a newer attempt was granted.
+        """
+        job_id, attempt = events[0].job_id, events[0].attempt
+        last = cast(
+            int,
+            self._publish(
+                keys=[lease_key(job_id), _numbers_key(job_id), _stream_key(job_id), _STREAMS],
+                args=[
+                    attempt,
+                    writer,
+                    first_count,
+                    floor,
+                    f"{EVENT_CHANNEL}{job_id}",
+                    int(fenced),
+                    *(event.to_json() for event in events),
+                ],
+            ),
+        )
+        if last < 0:
+            raise LeaseLostError(f"Job {job_id} is run by a newer attempt than {attempt}; this one stops.")
+        return last
+
+    def read(self, job_id: int, *, after: int, count: int = 500) -> list[Event]:
+        """Events of a job with numbers above `after`, in order, at most `count`."""
+        entries = cast(
+            list[tuple[str, dict[str, str]]],
+            self._redis.xrange(_stream_key(job_id), min=f"({after}-0", max="+", count=count),
+        )
+        return [_numbered(int(entry_id.partition("-")[0]), fields["event"]) for entry_id, fields in entries]
+
+    def trim(self, job_id: int, *, up_to: int) -> None:
+        """Forget a job's events with numbers up to `up_to`."""
+        self._redis.xtrim(_stream_key(job_id), minid=f"{up_to + 1}-0", approximate=False)
+
+    def streams(self) -> set[int]:
+        """Jobs that have a stream."""
+        return {int(name) for name in cast(set[str], self._redis.smembers(_STREAMS))}
+
+    def forget(self, job_id: int) -> None:
+        """Drop an ended job from `streams` when its stream is empty; its next event brings it back."""
+        if not self._redis.xlen(_stream_key(job_id)):
+            self._redis.srem(_STREAMS, job_id)
+
+    def raise_floor(self, job_id: int, last: int) -> None:
+        """Make sure that the next number is above `last`, after Redis lost what it had not yet written."""
+        current = int(cast(str | None, self._redis.hget(_numbers_key(job_id), "last")) or 0)
+        if last > current:
+            self._redis.hset(_numbers_key(job_id), "last", str(last))
+
+    def beat(self, heartbeat: WorkerHeartbeat) -> None:
+        """Tell that a worker is there."""
+        text = heartbeat.model_dump_json()
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.set(f"{WORKER_KEY}{heartbeat.name}", text, ex=WORKER_TTL_S)
+        pipe.publish(WORKER_CHANNEL, text)
+        pipe.execute()
+
+    def leave(self, worker: str) -> None:
+        """Tell that a worker is gone."""
+        self._redis.delete(f"{WORKER_KEY}{worker}")
+
+    def workers(self) -> Iterator[WorkerHeartbeat]:
+        """The newest heartbeat of every worker that is online."""
+        for key in list(self._redis.scan_iter(match=f"{WORKER_KEY}*", count=500)):
+            text = cast(str | None, self._redis.get(key))
+            if text is not None:
+                yield WorkerHeartbeat.model_validate_json(text)
+
+
+def parse_message(message: str) -> dict[str, Any]:
+    """An event message of pub/sub as a JSON object with its number, unvalidated: the script made it from an Event."""
+    number, _, text = message.partition(" ")
+    event = cast(dict[str, Any], json.loads(text))
+    event["number"] = int(number)
+    return event
+
+
+def _numbered(number: int, text: str) -> Event:
+    return Event.from_json(text).model_copy(update={"number": number})

@@ -1,0 +1,60 @@
+"""Settings of a process, read from its environment.
+
+Every field is `SPECTRAIN_<NAME>`; `REDIS_URL` and `DATABASE_URL` also go by those names, as other tools have them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from platformdirs import user_data_path
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator may set. Times are seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SPECTRAIN_", frozen=True, extra="ignore", use_attribute_docstrings=True, populate_by_name=True
+    )
+
+    data: Path = user_data_path("spectrain")
+    """Folder that everything is kept in: record, artifact store, Redis data, logs."""
+    host: str = "127.0.0.1"
+    """Address that the api listens on."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8000
+    """Port that the api listens on."""
+    server: str = "http://127.0.0.1:8000"
+    """Address of the api for the command line."""
+    storage: str = ""
+    """Artifact store: a folder's path or file:// URL; empty for `store` in the data folder."""
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL", "SPECTRAIN_REDIS_URL")
+    )
+    """Redis protocol server, with user and password; rediss:// for TLS."""
+    database_url: str = Field(default="", validation_alias=AliasChoices("DATABASE_URL", "SPECTRAIN_DATABASE_URL"))
+    """Database of the record as a SQLAlchemy URL; empty for SQLite in the data folder."""
+    lease_s: Annotated[float, Field(ge=1.0, le=600.0)] = 30.0
+    """How long a worker that went silent keeps its job."""
+    stall_s: Annotated[float, Field(ge=5.0)] = 120.0
+    """Time without a step after which a trainer counts as stuck."""
+    setup_stall_s: Annotated[float, Field(ge=5.0)] = 600.0
+    """The same before the first step."""
+    grace_s: Annotated[float, Field(ge=1.0)] = 30.0
+    """Time that a trainer has to save when it is told to stop."""
+    max_upload_bytes: Annotated[int, Field(ge=1_000_000)] = 2 << 30
+    """Largest upload request."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+
+    @property
+    def storage_url(self) -> str:
+        """The artifact store's URL with the default filled in."""
+        return self.storage or str(self.data / "store")
+
+    @property
+    def record_url(self) -> str:
+        """The record's SQLAlchemy URL with the default filled in."""
+        return self.database_url or f"sqlite:///{self.data / 'record.db'}"

@@ -1,0 +1,63 @@
+"""The interface of an artifact store.
+
+Keys are relative paths of letters, digits and `._-` separated by `/`: ids and hashes of ours, never a name
+that somebody typed. What is written under a key is complete and durable or not there at all.
+
+    clips/<sha256>                                      the bytes of an uploaded file
+    features/<key>/{features.safetensors,manifest.json} what a preprocess job made
+    jobs/<id>/checkpoints/<attempt>-<step>/...          weights, state, manifest
+    jobs/<id>/previews/<attempt>-<step>/*.wav           16-bit audio
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Protocol
+
+from shared.errors import StorageError
+
+_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+
+
+def check_key(key: str) -> str:
+    """`key` itself; raises StorageError for one that could leave the store or name a hidden file."""
+    if len(key) > 512 or not _KEY.fullmatch(key):
+        raise StorageError(f"{key!r} is not a key of the artifact store.")
+    return key
+
+
+class Storage(Protocol):
+    """Bytes under keys. Every method raises StorageError where the store fails, StorageFullError where it is full."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put `data` under `key`, durable on return; replaces what was there."""
+        ...
+
+    def write_file(self, key: str, path: Path) -> None:
+        """Put a copy of the file at `path` under `key`, durable on return."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """The bytes under `key`; raises NotFoundError where there are none."""
+        ...
+
+    def file(self, key: str) -> Path:
+        """A local file with the bytes under `key`, to be read only; raises NotFoundError."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Whether something is under `key`."""
+        ...
+
+    def names(self, prefix: str) -> list[str]:
+        """Names directly under the folder `prefix`, sorted; empty where there is no such folder."""
+        ...
+
+    def delete(self, prefix: str) -> None:
+        """Remove the key, or everything under the folder `prefix`; nothing there is no error."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Space left, or None where the store does not tell."""
+        ...

@@ -1,0 +1,126 @@
+"""Artifacts in a folder of this machine, or of one that all machines mount.
+
+A write goes to a temporary file beside its target, is flushed to the disk, renamed, and the folder's entry is
+flushed too: after a power cut a key holds the old bytes, the new ones or nothing, never a part.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from typing_extensions import override
+
+from shared.errors import NotFoundError, StorageError, StorageFullError
+from shared.storage.base import Storage, check_key
+
+_TEMPORARY = ".tmp-"
+
+
+class FolderStorage(Storage):
+    """A store in the folder `root`, which is made where it does not exist."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        with _explained(str(root)):
+            self.root.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def from_url(cls, url: str) -> FolderStorage:
+        """From a path or a `file://` URL; raises StorageError for any other scheme."""
+        parts = urlsplit(url)
+        if parts.scheme in ("", "file"):
+            return cls(Path(unquote(parts.path)) if parts.scheme else Path(url))
+        raise StorageError(f"The artifact store {parts.scheme}:// is not known; give the path of a folder.")
+
+    @override
+    def write(self, key: str, data: bytes) -> None:
+        self._put(key, lambda file: file.write(data))
+
+    @override
+    def write_file(self, key: str, path: Path) -> None:
+        with _explained(key), path.open("rb") as source:
+            self._put(key, lambda file: shutil.copyfileobj(source, file, 1 << 20))
+
+    @override
+    def read(self, key: str) -> bytes:
+        with _explained(key):
+            return self.file(key).read_bytes()
+
+    @override
+    def file(self, key: str) -> Path:
+        path = self._path(key)
+        if not path.is_file():
+            raise NotFoundError(f"The artifact store holds nothing under {key}.")
+        return path
+
+    @override
+    def exists(self, key: str) -> bool:
+        return self._path(key).is_file()
+
+    @override
+    def names(self, prefix: str) -> list[str]:
+        folder = self._path(prefix)
+        if not folder.is_dir():
+            return []
+        return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(_TEMPORARY))
+
+    @override
+    def delete(self, prefix: str) -> None:
+        path = self._path(prefix)
+        with _explained(prefix):
+            if path.is_dir():
+                # Renamed first, so that a reader sees the folder whole or not at all.
+                doomed = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+                path.rename(doomed)
+                shutil.rmtree(doomed)
+            else:
+                path.unlink(missing_ok=True)
+
+    @override
+    def free_bytes(self) -> int | None:
+        return shutil.disk_usage(self.root).free
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    def _put(self, key: str, fill: Callable[[BinaryIO], object]) -> None:
+        path = self._path(key)
+        with _explained(key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+            try:
+                with temporary.open("xb") as file:
+                    fill(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+                _fsync_folder(path.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+
+def _fsync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _explained(key: str) -> Generator[None]:
+    """Turn the system's errors into ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(f"The disk is full, so {key} was not written: free some space.") from error
+        raise StorageError(f"The artifact store failed at {key}: {error.strerror or error}.") from error

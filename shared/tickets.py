@@ -1,0 +1,74 @@
+"""Tickets: the Celery side of handing an attempt to a device.
+
+Celery carries one message per attempt to the queue of one worker. It is a hint: the record decides, the claim in
+Redis guards, and the scheduler sends again what nobody claimed. So there are no results, no late acknowledgements, no
+retries, and JSON only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from celery import Celery
+from redis import Redis
+
+from shared.jobs import AttemptSpec, AttemptSpecAdapter, Ticket
+from shared.redis_client import KEY_PREFIX
+
+RUN_TASK: Final = "spectrain.run"
+
+
+def device_queue(worker: str) -> str:
+    """The Celery queue that only `worker` reads."""
+    return f"device.{worker}"
+
+
+def make_celery(redis_url: str) -> Celery:
+    """The Celery application that both sides share; it connects at first use."""
+    app = Celery("spectrain", broker=redis_url, set_as_current=False)
+    app.conf.update(
+        task_acks_late=False,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_create_missing_queues=True,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": 300,
+            "unacked_restore_interval": 5,
+            "socket_timeout": 10,
+            "health_check_interval": 10,
+            "socket_keepalive": True,
+        },
+    )
+    return app
+
+
+def send_ticket(app: Celery, worker: str, ticket: Ticket) -> None:
+    """Send `ticket` to the queue of `worker`; raises kombu.exceptions.OperationalError while Redis is away."""
+    app.send_task(RUN_TASK, kwargs=ticket.model_dump(), queue=device_queue(worker), ignore_result=True, retry=False)
+
+
+def attempt_key(job_id: int) -> str:
+    """Where Redis keeps what the newest attempt of a job is to do."""
+    return f"{KEY_PREFIX}job:{job_id}:attempt"
+
+
+def put_attempt(redis: Redis, attempt: AttemptSpec) -> None:
+    """Leave the specification where the worker that gets the ticket will look."""
+    redis.set(attempt_key(attempt.job_id), attempt.model_dump_json())
+
+
+def get_attempt(redis: Redis, ticket: Ticket) -> AttemptSpec | None:
+    """The specification that `ticket` names, or None where a newer attempt, or nothing, is there."""
+    text = redis.get(attempt_key(ticket.job_id))
+    if text is None:
+        return None
+    attempt = AttemptSpecAdapter.validate_json(str(text))
+    return attempt if attempt.attempt == ticket.attempt else None

@@ -1,0 +1,1 @@
+"""The models: convolutional variational autoencoders, their losses and the scaling of what they see."""

@@ -1,0 +1,77 @@
+"""What tests need from outside: the real Redis protocol server and a browser, each found or explained."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from redis import Redis
+
+from deploy.redis_server import RedisServer, find_binary
+from shared.errors import ServiceError
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_MAC_BROWSERS = (
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+
+
+def missing(what: str) -> NoReturn:
+    """A service is not there: a failure in continuous integration, elsewhere a test left out with its reason."""
+    if os.environ.get("CI"):
+        pytest.fail(what, pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def owner_password() -> str:
+    """Password of the user `owner`, who may do everything: besides the roles' users, in tests alone."""
+    return secrets.token_urlsafe(16)
+
+
+@pytest.fixture(scope="session")
+def redis_binary() -> Path:
+    """The program of the Redis protocol server that people get."""
+    try:
+        return find_binary()
+    except ServiceError as error:
+        missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def redis_server(
+    tmp_path_factory: pytest.TempPathFactory, redis_binary: Path, owner_password: str
+) -> Iterator[RedisServer]:
+    """A server as people get it, users and all, with its data in a temporary folder; one for all tests."""
+    data = tmp_path_factory.mktemp("redis")
+    owner = f"user owner on >{owner_password} ~* &* +@all\n"
+    server = RedisServer(data, log=data / "redis.log", binary=redis_binary, extra_users=owner)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def redis_url(redis_server: RedisServer, owner_password: str) -> str:
+    """How the api connects to an empty server: with its own user, so that a missing permission shows."""
+    access = redis_server.access
+    with Redis(host=access.host, port=access.port, username="owner", password=owner_password) as redis:
+        redis.flushall()
+    return redis_server.url("api")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The program of a Chromium-like browser; SPECTRAIN_CHROMIUM names another one."""
+    candidates = (os.environ.get("SPECTRAIN_CHROMIUM", ""), *_BROWSERS, *_MAC_BROWSERS)
+    for candidate in candidates:
+        found = shutil.which(candidate) if candidate else None
+        if found:
+            return Path(found)
+    missing("No Chromium was found: install it (Debian: apt-get install chromium) or set SPECTRAIN_CHROMIUM.")

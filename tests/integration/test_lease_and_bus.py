@@ -1,0 +1,147 @@
+"""Leases, control flags and the event bus on the real Redis protocol server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from shared.control import Controls
+from shared.errors import LeaseLostError
+from shared.event_bus import EVENT_CHANNEL, EventBus, parse_message
+from shared.events import Event, LogLine
+from shared.lease import Leases
+from shared.redis_client import connect
+
+LEASE_S = 5.0
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    client = connect(redis_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def job_id() -> int:
+    """A job that no other test uses."""
+    return time.monotonic_ns() % 1_000_000_000
+
+
+def line(job_id: int, attempt: int, text: str) -> Event:
+    return Event(job_id=job_id, attempt=attempt, at=time.time(), body=LogLine(message=text))
+
+
+def messages(bus: EventBus, job_id: int) -> list[tuple[int, str]]:
+    events = bus.read(job_id, after=0)
+    return [(event.number, event.body.message) for event in events if isinstance(event.body, LogLine)]
+
+
+def test_only_the_first_claim_of_an_attempt_succeeds(redis: Redis, job_id: int) -> None:
+    leases = Leases(redis)
+    leases.grant(job_id, 1, "a")
+    assert leases.claim(job_id, 1, "a", LEASE_S) == "claimed"
+    assert leases.claim(job_id, 1, "a", LEASE_S) == "taken"
+    assert leases.claim(job_id, 1, "b", LEASE_S) == "taken"
+    status = leases.status(job_id)
+    assert status.claimed == 1
+    assert 0 < status.left_s <= LEASE_S
+
+
+def test_a_newer_attempt_fences_the_older_one(redis: Redis, job_id: int) -> None:
+    leases = Leases(redis)
+    assert leases.claim(job_id, 1, "a", LEASE_S) == "claimed"
+    assert leases.grant(job_id, 2, "b") == 2
+    assert leases.grant(job_id, 1, "a") == 2, "a fence never goes down"
+    assert not leases.renew(job_id, 1, "a", LEASE_S)
+    assert leases.claim(job_id, 1, "a", LEASE_S) == "stale"
+    assert leases.claim(job_id, 2, "b", LEASE_S) == "claimed"
+
+
+def test_what_is_cancelled_before_it_starts_is_never_claimed(redis: Redis, job_id: int) -> None:
+    leases, controls = Leases(redis), Controls(redis)
+    leases.grant(job_id, 3, "a")
+    controls.wish(job_id, 3, "cancel")
+    assert leases.claim(job_id, 3, "a", LEASE_S) == "unwanted"
+    assert leases.claim(job_id, 4, "a", LEASE_S) == "claimed", "a resume does not meet the old wish"
+
+
+def test_flags_are_meant_for_one_attempt(redis: Redis, job_id: int) -> None:
+    controls = Controls(redis)
+    controls.ask(job_id, 1, "save")
+    controls.ask(job_id, 1, "save")
+    controls.wish(job_id, 1, "pause")
+    flags = controls.read(job_id, 1)
+    assert (flags.wish, flags.saves, flags.previews) == ("pause", 2, 0)
+    assert controls.read(job_id, 2).wish == "none"
+    controls.ask(job_id, 2, "preview")
+    assert controls.read(job_id, 2).wish == "none"
+    assert controls.read(job_id, 2).previews == 1
+
+
+def test_numbers_have_no_gap_whoever_writes(redis: Redis, job_id: int) -> None:
+    bus = EventBus(redis)
+    bus.publish([line(job_id, 1, "a"), line(job_id, 1, "b")], writer="trainer:1", first_count=1)
+    bus.publish([line(job_id, 1, "c")], writer="api", first_count=17, fenced=False)
+    bus.publish([line(job_id, 1, "d")], writer="trainer:1", first_count=3)
+    assert messages(bus, job_id) == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+
+
+def test_a_batch_sent_again_is_applied_once(redis: Redis, job_id: int) -> None:
+    bus = EventBus(redis)
+    batch = [line(job_id, 1, "a"), line(job_id, 1, "b")]
+    assert bus.publish(batch, writer="trainer:1", first_count=1) == 2
+    assert bus.publish(batch, writer="trainer:1", first_count=1) == 2
+    bus.publish([*batch, line(job_id, 1, "c")], writer="trainer:1", first_count=1)
+    assert messages(bus, job_id) == [(1, "a"), (2, "b"), (3, "c")]
+
+
+def test_events_of_an_older_attempt_are_refused(redis: Redis, job_id: int) -> None:
+    bus = EventBus(redis)
+    Leases(redis).grant(job_id, 2, "b")
+    with pytest.raises(LeaseLostError, match="newer attempt"):
+        bus.publish([line(job_id, 1, "stale")], writer="trainer:1", first_count=1)
+    assert messages(bus, job_id) == []
+    bus.publish([line(job_id, 1, "from the api")], writer="api", first_count=1, fenced=False)
+    assert messages(bus, job_id) == [(1, "from the api")]
+
+
+def test_numbers_go_on_after_trimming_and_above_the_floor(redis: Redis, job_id: int) -> None:
+    bus = EventBus(redis)
+    bus.publish([line(job_id, 1, "a"), line(job_id, 1, "b")], writer="t", first_count=1)
+    bus.trim(job_id, up_to=2)
+    assert messages(bus, job_id) == []
+    bus.publish([line(job_id, 1, "c")], writer="t", first_count=3)
+    assert messages(bus, job_id) == [(3, "c")]
+    bus.raise_floor(job_id, 10)
+    bus.publish([line(job_id, 1, "d")], writer="t", first_count=4)
+    assert bus.publish([line(job_id, 1, "e")], writer="t", first_count=5, floor=20) == 21
+    assert messages(bus, job_id) == [(3, "c"), (11, "d"), (21, "e")]
+
+
+def test_streams_lists_jobs_until_they_are_forgotten(redis: Redis, job_id: int) -> None:
+    bus = EventBus(redis)
+    bus.publish([line(job_id, 1, "a")], writer="t", first_count=1)
+    bus.forget(job_id)
+    assert job_id in bus.streams(), "what holds events is not forgotten"
+    bus.trim(job_id, up_to=1)
+    bus.forget(job_id)
+    assert job_id not in bus.streams()
+
+
+def test_subscribers_get_each_event_with_its_number(redis: Redis, job_id: int) -> None:
+    bus = EventBus(redis)
+    with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe(f"{EVENT_CHANNEL}{job_id}")
+        pubsub.get_message(timeout=5.0)
+        bus.publish([line(job_id, 1, "a b\nc")], writer="t", first_count=1)
+        message = None
+        while message is None:
+            message = pubsub.get_message(timeout=5.0)
+    event = parse_message(message["data"])
+    assert event["number"] == 1
+    assert event["job_id"] == job_id
+    assert event["body"] == {"type": "log", "level": "info", "message": "a b\nc"}

@@ -1,0 +1,228 @@
+"""The real thing for tests: api and worker processes on a Redis of their own, watched through HTTP and Socket.IO."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import socketio
+
+READY_S = 60.0
+ROOT = Path(__file__).parent.parent
+
+JobJson = dict[str, Any]
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class System:
+    """An api and any number of workers. To be entered; leaving it ends every process."""
+
+    def __init__(self, data: Path, redis_url: str, **settings: str) -> None:
+        self.data = data
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = {
+            **os.environ,
+            "REDIS_URL": redis_url,
+            "SPECTRAIN_DATA": str(data),
+            "SPECTRAIN_PORT": str(self.port),
+            "SPECTRAIN_LEASE_S": "3",
+            **{f"SPECTRAIN_{name.upper()}": value for name, value in settings.items()},
+        }
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=30.0)
+        self._jobs: dict[int, JobJson] = {}
+        self._events: list[JobJson] = []
+        self._changed = threading.Condition()
+        self._socket = socketio.Client(reconnection=True, reconnection_delay=0.1, reconnection_delay_max=0.5)
+        self._socket.on("job", self._on_job)
+        self._socket.on("worker", self._on_worker)
+        self._socket.on("event", self._on_event)
+        self._socket.on("connect", self._on_connect)
+        self._workers: dict[str, JobJson] = {}
+        self._watched: set[int] = set()
+        self._connected_once = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.disconnect()
+        self.http.close()
+        for name in reversed(list(self._processes)):
+            self.kill(name)
+
+    def start_api(self) -> float:
+        """Start the api; returns the seconds until it was ready."""
+        started = time.monotonic()
+        self._start("api", ["-m", "api"])
+        while time.monotonic() - started < READY_S:
+            try:
+                answer = httpx.get(f"{self.url}/readyz", timeout=5.0)
+            except httpx.TransportError:
+                # Nothing tells when a port opens; the process may also have ended.
+                assert self._processes["api"].poll() is None, self.log("api")
+                time.sleep(0.02)
+                continue
+            if answer.status_code == httpx.codes.OK:
+                took_s = time.monotonic() - started
+                self._connect_socket()
+                return took_s
+            time.sleep(0.02)
+        raise AssertionError(f"The api did not become ready: {self.log('api')}")
+
+    def _connect_socket(self) -> None:
+        """Connect, or wait until the client has come back to a restarted api by itself."""
+        if not self._connected_once:
+            self._socket.connect(self.url, wait_timeout=10)
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._socket.connected, 30), "no socket after 30 s"
+
+    def start_worker(self, name: str = "w1", device: str = "cpu") -> None:
+        """Start a worker and wait until the api has heard of it."""
+        self._start(name, ["-m", "worker", "--device", device, "--name", name])
+        with self._changed:
+            online = self._changed.wait_for(lambda: self._workers.get(name, {}).get("state") == "idle", READY_S)
+        assert online, f"The worker {name} did not come online: {self.log(name)}"
+
+    def pid(self, name: str) -> int:
+        """Process id of `api` or a worker."""
+        return self._processes[name].pid
+
+    def stop(self, name: str, timeout_s: float = 30.0) -> int:
+        """SIGTERM, and wait; returns the exit status."""
+        process = self._processes.pop(name)
+        process.send_signal(signal.SIGTERM)
+        self._workers.pop(name, None)
+        return process.wait(timeout_s)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to the process, and wait until it is gone."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+        self._workers.pop(name, None)
+
+    def log(self, name: str) -> str:
+        """The last that a process wrote."""
+        path = self.data / f"{name}.log"
+        return path.read_text(encoding="utf-8", errors="replace")[-6000:] if path.exists() else ""
+
+    def add_dataset(self, name: str, paths: list[Path]) -> None:
+        """Create a dataset and upload files to it."""
+        self.post("/datasets", {"name": name})
+        files = [("files", (path.name, path.read_bytes())) for path in paths]
+        answer = self.http.post(f"/datasets/{name}/files", files=files)
+        assert answer.status_code == httpx.codes.OK, answer.text
+        refused = [each for each in answer.json()["files"] if each["result"] == "refused"]
+        assert not refused, refused
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> JobJson:
+        """POST that must succeed."""
+        answer = self.http.post(path, json=body or {})
+        assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def get(self, path: str) -> JobJson:
+        """GET that must succeed."""
+        answer = self.http.get(path)
+        assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def train(self, dataset: str, *, representation: str = "mel", **changes: object) -> int:
+        """Submit a training; returns the job's id, whose events are watched."""
+        body = {"kind": "train", "dataset": dataset, "representation": representation, "changes": changes}
+        job_id = int(self.post("/jobs", body)["id"])
+        self.watch(job_id)
+        return job_id
+
+    def watch(self, job_id: int) -> None:
+        """Collect the live events of a job."""
+        self._watched.add(job_id)
+        answer = self._socket.call("watch", {"job": job_id})
+        assert answer == {"ok": True}, answer
+
+    def live_events(self, job_id: int) -> list[JobJson]:
+        """Live events that came so far."""
+        with self._changed:
+            return [event for event in self._events if event["job_id"] == job_id]
+
+    def events(self, job_id: int, types: str = "") -> list[JobJson]:
+        """All recorded events of a job."""
+        events: list[JobJson] = []
+        while True:
+            after = events[-1]["number"] if events else 0
+            page = self.get(f"/jobs/{job_id}/events?after={after}&limit=1000&types={types}")["events"]
+            events += page
+            if not page:
+                return events
+
+    def wait_job(self, job_id: int, wanted: Callable[[JobJson], bool] | str, timeout_s: float = 120.0) -> JobJson:
+        """Wait until the job is as wanted: in a state, or meeting a condition."""
+
+        def met(job: JobJson) -> bool:
+            return job.get("state") == wanted if isinstance(wanted, str) else wanted(job)
+
+        with self._changed:
+            self._jobs[job_id] = self.get(f"/jobs/{job_id}")
+            done = self._changed.wait_for(lambda: met(self._jobs[job_id]), timeout_s)
+            job = self._jobs[job_id]
+        assert done, f"waited {timeout_s} s; the job is {json.dumps(job, indent=1)}"
+        return job
+
+    def wait_event(self, job_id: int, wanted: Callable[[JobJson], bool], timeout_s: float = 120.0) -> JobJson:
+        """Wait for a live event of a watched job."""
+
+        def found() -> JobJson | None:
+            return next((event for event in self._events if event["job_id"] == job_id and wanted(event)), None)
+
+        with self._changed:
+            event = self._changed.wait_for(found, timeout_s)
+        assert event, f"waited {timeout_s} s for an event of job {job_id}: {self.get(f'/jobs/{job_id}')}"
+        return event
+
+    def _start(self, name: str, arguments: list[str]) -> None:
+        self.data.mkdir(parents=True, exist_ok=True)
+        with (self.data / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, *arguments], cwd=ROOT, env=self._environment, stdout=log, stderr=log
+            )
+
+    def _on_connect(self) -> None:
+        self._socket.emit("watch_queue", {})
+        for job_id in self._watched:
+            self._socket.emit("watch", {"job": job_id})
+        with self._changed:
+            self._connected_once = True
+            self._changed.notify_all()
+
+    def _on_job(self, job: JobJson) -> None:
+        with self._changed:
+            self._jobs[job["id"]] = job
+            self._changed.notify_all()
+
+    def _on_worker(self, worker: JobJson) -> None:
+        with self._changed:
+            self._workers[worker["name"]] = worker
+            self._changed.notify_all()
+
+    def _on_event(self, event: JobJson) -> None:
+        with self._changed:
+            self._events.append(event)
+            self._changed.notify_all()

@@ -1,0 +1,129 @@
+"""The web application over a record in a temporary SQLite file and a store in a temporary folder; no Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from flask.testing import FlaskClient
+from flask_openapi.openapi import OpenAPI
+from flask_socketio import SocketIO
+
+from api.actions import JobActions
+from api.app import create_app
+from api.record.database import Database
+from api.record.datasets import DatasetRecord
+from api.record.jobs import JobRecord
+from api.record.tables import Base
+from api.services import EXTENSION
+from api.views import WorkerView
+from shared.control import Controls
+from shared.events import DeviceStatus
+from shared.jobs import Clip
+from shared.settings import Settings
+from shared.storage import FolderStorage
+
+
+class TwinControls:
+    """Keeps the wishes that would go to Redis."""
+
+    def __init__(self) -> None:
+        self.wishes: list[tuple[int, int, str]] = []
+
+    def wish(self, job_id: int, attempt: int, wish: str) -> None:
+        self.wishes.append((job_id, attempt, wish))
+
+    def ask(self, job_id: int, attempt: int, what: str) -> None:
+        self.wishes.append((job_id, attempt, what))
+
+
+class TwinCore:
+    """What `create_app` needs of a Core, without threads and without Redis."""
+
+    def __init__(self, data: Path, **settings: Any) -> None:
+        self.settings = Settings(data=data, **settings)
+        data.mkdir(parents=True, exist_ok=True)
+        self.database = Database(self.settings.record_url)
+        Base.metadata.create_all(self.database.engine)
+        self.storage = FolderStorage(data / "store")
+        self.jobs = JobRecord(self.database)
+        self.actions = JobActions(self.database, self.jobs, cast(Controls, TwinControls()))
+        self.online: list[WorkerView] = [worker("w1", "cpu")]
+        self.workers = SimpleNamespace(list=lambda: self.online)
+        self.relay = SimpleNamespace(emit=None)
+        self.checks: dict[str, str] = {"redis": "", "record": ""}
+        self.changed_datasets: list[int] = []
+
+    def ready(self) -> Mapping[str, str]:
+        return self.checks
+
+    def dataset_changed(self, dataset_id: int) -> None:
+        self.changed_datasets.append(dataset_id)
+
+
+def worker(name: str, device: str) -> WorkerView:
+    """A worker that is online."""
+    return WorkerView(
+        name=name,
+        host="here",
+        state="idle",
+        device=DeviceStatus(name=device),
+        job_id=None,
+        heartbeat_age_s=0.5,
+        started_at=0.0,
+        versions={},
+        system="",
+    )
+
+
+def clip(number: int, *, name: str = "", num_samples: int = 48_000, sample_rate: int = 48_000) -> Clip:
+    """A clip that differs from those of other numbers."""
+    return Clip(
+        sha256=f"{number:064x}",
+        name=name or f"sound {number}.wav",
+        num_samples=num_samples,
+        sample_rate=sample_rate,
+        channels=1,
+        format="WAV PCM_16",
+        size_bytes=2 * num_samples + 44,
+    )
+
+
+@pytest.fixture
+def core(tmp_path: Path) -> Iterator[TwinCore]:
+    core = TwinCore(tmp_path / "data")
+    yield core
+    core.database.close()
+
+
+@pytest.fixture
+def served(core: TwinCore, tmp_path: Path) -> Iterator[tuple[OpenAPI, SocketIO]]:
+    app, sockets = create_app(cast(Any, core), dist=tmp_path / "dist")
+    yield app, sockets
+    app.extensions[EXTENSION].uploads.close()
+
+
+@pytest.fixture
+def app(served: tuple[OpenAPI, SocketIO]) -> OpenAPI:
+    return served[0]
+
+
+@pytest.fixture
+def client(app: OpenAPI) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def datasets(core: TwinCore) -> DatasetRecord:
+    return DatasetRecord(core.database)
+
+
+@pytest.fixture
+def drums(datasets: DatasetRecord) -> int:
+    """Id of a dataset `drums` with 12 clips of a second."""
+    dataset_id = datasets.create("drums").id
+    datasets.add_clips(dataset_id, [clip(number) for number in range(12)])
+    return dataset_id

@@ -1,0 +1,172 @@
+"""Probing files: every format that is promised passes, everything else is refused by name with a reason."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from api.datasets.completeness import missing_bytes
+from api.datasets.probe import AudioProbe
+from shared.errors import AudioError, ServiceError
+from tests.sounds import make_sound
+
+FORMATS = (
+    ("WAV", "PCM_16"),
+    ("WAV", "FLOAT"),
+    ("FLAC", "PCM_16"),
+    ("OGG", "VORBIS"),
+    ("AIFF", "PCM_16"),
+    ("MP3", "MPEG_LAYER_III"),
+)
+
+
+@pytest.fixture(scope="module")
+def probe() -> Iterator[AudioProbe]:
+    probe = AudioProbe()
+    yield probe
+    probe.close()
+
+
+def written(path: Path, *, container: str = "WAV", subtype: str = "PCM_16", frames: int = 48_000) -> Path:
+    """A stereo file of `frames` frames at 48 kHz, whatever its name says."""
+    sound = make_sound(1, duration_s=frames / 48_000)
+    soundfile.write(path, np.stack([sound, -sound], axis=1), 48_000, format=container, subtype=subtype)
+    return path
+
+
+def refusal(probe: AudioProbe, path: Path, name: str = "kick.wav") -> str:
+    with pytest.raises(AudioError) as caught:
+        probe.probe(path, name)
+    assert caught.value.file_name == name
+    assert str(caught.value).startswith(f"{name} ")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("container", "subtype"), FORMATS)
+def test_every_promised_format_passes(probe: AudioProbe, tmp_path: Path, container: str, subtype: str) -> None:
+    path = written(tmp_path / "sound", container=container, subtype=subtype)
+    sound = probe.probe(path, "sound")
+    assert (sound.num_samples, sound.sample_rate, sound.channels) == (48_000, 48_000, 2)
+    assert sound.format == f"{container} {subtype}"
+    assert missing_bytes(path) == 0
+
+
+@pytest.mark.parametrize(("container", "subtype"), FORMATS)
+def test_a_file_that_was_cut_off_is_refused(probe: AudioProbe, tmp_path: Path, container: str, subtype: str) -> None:
+    path = written(tmp_path / "sound", container=container, subtype=subtype)
+    os.truncate(path, path.stat().st_size * 2 // 3)
+    sentence = refusal(probe, path)
+    assert "cut off" in sentence or "damaged" in sentence
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a sound\n" * 500, bytes(10_000), b"ID3" + bytes(3_000), b"\x89PNG\r\n\x1a\n" + bytes(3_000)]
+)
+def test_something_else_is_refused_whatever_its_name(probe: AudioProbe, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "text.wav"
+    path.write_bytes(content)
+    assert "kick.wav is not an audio file that can be read (WAV, FLAC, OGG, AIFF, MP3 …)" in refusal(probe, path)
+
+
+def test_an_empty_file_is_refused(probe: AudioProbe, tmp_path: Path) -> None:
+    path = tmp_path / "empty"
+    path.touch()
+    assert refusal(probe, path) == "kick.wav is empty."
+
+
+def test_a_short_file_is_refused(probe: AudioProbe, tmp_path: Path) -> None:
+    assert "at least 2,048" in refusal(probe, written(tmp_path / "short", frames=2_047))
+    assert probe.probe(written(tmp_path / "enough", frames=2_048), "kick.wav").num_samples == 2_048
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_no_numbers_are_refused(probe: AudioProbe, tmp_path: Path, value: float) -> None:
+    sound = make_sound(1)
+    sound[-1] = value
+    path = tmp_path / "sound"
+    soundfile.write(path, sound, 48_000, format="WAV", subtype="FLOAT")
+    assert "NaN or infinity" in refusal(probe, path)
+
+
+def test_a_broken_file_is_refused(probe: AudioProbe, tmp_path: Path) -> None:
+    path = written(tmp_path / "sound", container="FLAC")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2_000] = bytes(2_000)
+    path.write_bytes(content)
+    assert "damaged" in refusal(probe, path)
+
+
+def test_a_header_that_promises_days_is_refused_at_once(probe: AudioProbe, tmp_path: Path) -> None:
+    path = written(tmp_path / "sound", container="FLAC")
+    content = bytearray(path.read_bytes())
+    # The last 36 bits of STREAMINFO's rate, channels, depth and length are the number of samples.
+    content[21] |= 0x0F
+    content[22:26] = b"\xff" * 4
+    path.write_bytes(content)
+    assert "too long" in refusal(probe, path)
+
+
+def test_a_wav_written_to_a_pipe_has_no_length_and_passes(probe: AudioProbe, tmp_path: Path) -> None:
+    path = written(tmp_path / "sound")
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = struct.pack("<I", 0xFFFF_FFFF)
+    path.write_bytes(content)
+    assert probe.probe(path, "kick.wav").num_samples == 48_000
+
+
+CHILD = """
+    import json, os, signal, sys, time
+    for line in sys.stdin:
+        path = json.loads(line)["path"]
+        if path.endswith("crash"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if path.endswith("hang"):
+            signal.pause()
+        if path.endswith("idle"):
+            sys.exit(0)
+        answer = {"frames": 4096, "sample_rate": 48000, "channels": 1, "format": "WAV", "subtype": "PCM_16"}
+        print(json.dumps(answer), flush=True)
+"""
+
+
+@pytest.fixture
+def fragile(tmp_path: Path) -> Iterator[AudioProbe]:
+    """A probe whose process does what the name of the file says."""
+    child = tmp_path / "child.py"
+    child.write_text(textwrap.dedent(CHILD))
+    probe = AudioProbe(child=child, timeout_s=1.0)
+    yield probe
+    probe.close()
+
+
+@pytest.mark.parametrize(("deed", "says"), [("crash", "makes the decoder crash"), ("hang", "takes too long")])
+def test_a_file_that_brings_the_decoder_down_costs_itself_only(
+    fragile: AudioProbe, tmp_path: Path, deed: str, says: str
+) -> None:
+    good, bad = written(tmp_path / "good"), written(tmp_path / deed)
+    assert fragile.probe(good, "good.wav").num_samples == 4_096
+    assert says in refusal(fragile, bad)
+    assert fragile.probe(good, "good.wav").num_samples == 4_096
+
+
+def test_a_process_that_ended_while_idle_is_started_again(fragile: AudioProbe, tmp_path: Path) -> None:
+    good = written(tmp_path / "good")
+    fragile.probe(good, "good.wav")
+    process = fragile._process
+    assert process is not None
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+    assert fragile.probe(good, "good.wav").num_samples == 4_096
+
+
+def test_a_process_that_never_answers_is_a_fault_of_the_api(fragile: AudioProbe, tmp_path: Path) -> None:
+    with pytest.raises(ServiceError):
+        fragile.probe(written(tmp_path / "idle"), "kick.wav")

@@ -1,0 +1,91 @@
+"""The trainer's view of its control flags: a mirror in memory, kept by a thread, so that a step never waits.
+
+The same thread tells the supervisor that the trainer makes progress, at most twice a second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Literal, Self
+
+from redis.exceptions import RedisError
+from typing_extensions import override
+
+from shared.control import ControlFlags, Controls
+from shared.redis_client import connect
+from worker.attempt import Control
+
+_POLL_S: Final = 0.1
+_BEAT_S: Final = 0.5
+
+
+class ControlMirror(Control):
+    """Control flags of one attempt. To be entered before use; leaving it ends its thread."""
+
+    def __init__(
+        self,
+        redis_url: str,
+        job_id: int,
+        attempt: int,
+        shutdown: threading.Event,
+        send_beat: Callable[[str], None],
+    ) -> None:
+        self._controls = Controls(connect(redis_url))
+        self._job_id = job_id
+        self._attempt = attempt
+        self._shutdown = shutdown
+        self._send_beat = send_beat
+        self._flags = ControlFlags()
+        self._saves_taken = 0
+        self._previews_taken = 0
+        self._beats = 0
+        self._phase = "setup"
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="control-mirror", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self._thread.join()
+
+    @override
+    def wish(self) -> Literal["none", "cancel", "pause", "shutdown"]:
+        # What a person wants outranks the machine's wish to rest: a cancelled job must not come back elsewhere.
+        wish = self._flags.wish
+        return "shutdown" if wish == "none" and self._shutdown.is_set() else wish
+
+    @override
+    def take_save(self) -> bool:
+        asked, self._saves_taken = self._flags.saves > self._saves_taken, self._flags.saves
+        return asked
+
+    @override
+    def take_preview(self) -> bool:
+        asked, self._previews_taken = self._flags.previews > self._previews_taken, self._flags.previews
+        return asked
+
+    @override
+    def beat(self) -> None:
+        self._beats += 1
+
+    def steps_began(self) -> None:
+        """Set-up is over: from now on the shorter stall limit holds."""
+        self._phase = "steps"
+
+    def _follow(self) -> None:
+        beats_sent, sent_at = -1, 0.0
+        while not self._closed.wait(_POLL_S):
+            with suppress(RedisError):  # the training goes on; the flags are read when Redis is back
+                self._flags = self._controls.read(self._job_id, self._attempt)
+            if self._beats != beats_sent and time.monotonic() - sent_at >= _BEAT_S:
+                beats_sent, sent_at = self._beats, time.monotonic()
+                self._send_beat(self._phase)

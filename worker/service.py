@@ -1,0 +1,103 @@
+"""The worker process: Celery's consumer in front, the supervisor behind.
+
+Celery runs with its threads pool and one queue, this worker's own. A task only hands its ticket to the supervisor and
+returns, so that the worker answers at any time and a warm shutdown has nothing to wait for.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+import warnings
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+from celery import signals
+from celery.exceptions import SecurityWarning
+
+from shared.devices import Device
+from shared.errors import InUseError
+from shared.jobs import Ticket
+from shared.settings import Settings
+from shared.tickets import RUN_TASK, device_queue, make_celery
+from worker.presence import Presence
+from worker.supervisor import Supervisor
+
+log = structlog.get_logger(__name__)
+
+
+def default_name(device: Device) -> str:
+    """`<host>/<device>`: what a worker is called unless it is told otherwise."""
+    return f"{socket.gethostname()}/{device.name}"
+
+
+def run_worker(settings: Settings, device: Device, name: str) -> None:
+    """Serve `device` under `name` until SIGTERM or SIGINT; then save, hand the job back and return.
+
+    Raises InUseError when another worker of this data folder has the name, or the device where it is not the CPU.
+    """
+    locks = [_lock(settings.data, name)]
+    if device.kind != "cpu":
+        locks.append(_lock(settings.data, device.name))
+
+    supervisor = Supervisor(settings=settings, device=device, worker=name)
+    presence = Presence(redis_url=settings.redis_url, worker=name, device=device, supervisor=supervisor)
+    app = make_celery(settings.redis_url)
+
+    def run(job_id: int, attempt: int) -> None:
+        result = supervisor.accept(Ticket(job_id=job_id, attempt=attempt))
+        log.info("ticket", job=job_id, attempt=attempt, result=result)
+
+    app.task(name=RUN_TASK)(run)
+
+    def on_shutting_down(**_: Any) -> None:
+        supervisor.stop()
+
+    # Celery holds its handlers weakly: the reference above must live as long as the worker.
+    signals.worker_shutting_down.connect(on_shutting_down)
+    supervisor.start()
+    presence.start()
+    log.info("worker.ready", worker=name, device=device.name, pid=os.getpid())
+    # Celery warns root of hostile pickles; JSON is all that is accepted here.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    try:
+        app.Worker(
+            hostname=f"spectrain@{name}",
+            pool="threads",
+            concurrency=1,
+            queues=[device_queue(name)],
+            loglevel="WARNING",
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        ).start()
+    finally:
+        supervisor.stop()
+        supervisor.join()
+        presence.stop()
+        for lock in locks:
+            lock.close()
+
+
+def _lock(data: Path, name: str) -> TextIO:
+    """Hold the lock of `name` in the data folder for as long as the returned file is open."""
+    folder = data / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / f"{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        holder = lock.read().strip()
+        lock.close()
+        raise InUseError(
+            f"Another worker (process {holder}) already serves {name}: stop it first, or give this one a --name."
+        ) from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock

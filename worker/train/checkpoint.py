@@ -1,0 +1,305 @@
+"""Checkpoints: everything that a training needs to go on at its exact step.
+
+    jobs/<id>/checkpoints/<attempt>-<step>/model.safetensors   weights and buffers, with what rebuilds the model
+    jobs/<id>/checkpoints/<attempt>-<step>/state.pt            optimizer, random generators, position, counters
+    jobs/<id>/checkpoints/<attempt>-<step>/manifest.json       SHA-256 of both, written last
+
+Each file is written whole or not at all, and a checkpoint without a matching manifest does not count. The newest
+valid one wins; attempts count first, steps second, since a later attempt may have gone back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from shared.config import FeatureConfig, Frozen, ModelConfig, TrainConfig
+from shared.errors import CheckpointError, CorruptCheckpointError, NotFoundError
+from shared.events import CheckpointReason, Number
+from shared.storage import Storage
+
+CHECKPOINT_FORMAT: Final = 1
+MODEL_FILE: Final = "model.safetensors"
+STATE_FILE: Final = "state.pt"
+MANIFEST_FILE: Final = "manifest.json"
+NEWEST_KEPT: Final = 3
+SPACE_FACTOR: Final = 2.5
+"""Free space that a save wants, in sizes of a checkpoint."""
+CHANGEABLE: Final = frozenset({"epochs", "preview_every"})
+"""Fields of TrainConfig that a resume may change."""
+
+
+class CheckpointFile(Frozen):
+    """One file of a checkpoint."""
+
+    sha256: str
+    size_bytes: int
+
+
+class CheckpointManifest(Frozen):
+    """What a checkpoint is, readable without torch."""
+
+    format: int = CHECKPOINT_FORMAT
+    name: str
+    """`<attempt>-<step>`"""
+    attempt: int
+    epoch: int
+    """Epoch that the step belongs to, counted from 1."""
+    step: int
+    """Steps done."""
+    reason: CheckpointReason
+    best: bool
+    """Whether it held the lowest reconstruction error when it was saved."""
+    saved_at: float
+    """Seconds since 1970."""
+    config: TrainConfig
+    dataset_version: str
+    """Hash of the dataset version that it learned from."""
+    loss: Number = None
+    val_reconstruction: Number = None
+    device: str
+    """Kind of device that it was computed on."""
+    versions: dict[str, str]
+    files: dict[str, CheckpointFile]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its files."""
+        return sum(file.size_bytes for file in self.files.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A training at a step boundary, copied to the host's memory, so that it can be written while steps go on."""
+
+    attempt: int
+    epoch: int
+    step: int
+    reason: CheckpointReason
+    best: bool
+    config: TrainConfig
+    dataset_version: str
+    loss: Number
+    val_reconstruction: Number
+    device: str
+    versions: dict[str, str]
+    model: dict[str, Tensor]
+    """Weights and buffers by name."""
+    description: ModelDescription
+    state: dict[str, Any]
+    """Plain values and tensors only: it is read back with `weights_only`."""
+    wished_at: float
+    """time.monotonic() when somebody wished it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint."""
+        return f"{self.attempt}-{self.step}"
+
+
+class ModelDescription(Frozen):
+    """What rebuilds the model beside its weights; travels inside the weights' file."""
+
+    model: ModelConfig
+    features: FeatureConfig
+    scaling: dict[str, list[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedCheckpoint:
+    """A checkpoint whose every byte matched its manifest."""
+
+    manifest: CheckpointManifest
+    model: dict[str, Tensor]
+    description: ModelDescription
+    state: dict[str, Any]
+
+
+class CheckpointStore:
+    """The checkpoints of one job."""
+
+    def __init__(self, storage: Storage, job_id: int) -> None:
+        self._storage = storage
+        self._folder = f"jobs/{job_id}/checkpoints"
+
+    def names(self) -> list[str]:
+        """Names of all checkpoints, valid or not, newest first."""
+        found = [name for name in self._storage.names(self._folder) if _order(name) is not None]
+        return sorted(found, key=lambda name: _order(name) or (0, 0), reverse=True)
+
+    def manifest(self, name: str) -> CheckpointManifest:
+        """The manifest of `name`; raises CorruptCheckpointError where it is absent or unreadable."""
+        try:
+            return CheckpointManifest.model_validate_json(self._storage.read(f"{self._folder}/{name}/{MANIFEST_FILE}"))
+        except NotFoundError as error:
+            raise CorruptCheckpointError(f"Checkpoint {name} has no manifest.", name=name) from error
+        except ValidationError as error:
+            raise CorruptCheckpointError(f"Checkpoint {name} has a damaged manifest.", name=name) from error
+
+    def save(self, snapshot: Snapshot, *, on_part: Callable[[], None] = lambda: None) -> CheckpointManifest:
+        """Write `snapshot`, durable on return; `on_part` is called after each file.
+
+        Raises StorageError or StorageFullError; nothing is left of it then.
+        """
+        folder = f"{self._folder}/{snapshot.name}"
+        files: dict[str, CheckpointFile] = {}
+        try:
+            for name, data in _encode(snapshot):
+                on_part()
+                self._storage.write(f"{folder}/{name}", data)
+                files[name] = CheckpointFile(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+            on_part()
+            manifest = _manifest(snapshot, files)
+            self._storage.write(f"{folder}/{MANIFEST_FILE}", manifest.model_dump_json(indent=1).encode())
+        except BaseException:
+            # A save that failed must not take the space that the next one needs.
+            self._storage.delete(folder)
+            raise
+        return manifest
+
+    def load(self, name: str) -> LoadedCheckpoint:
+        """The checkpoint called `name`; raises CorruptCheckpointError unless it is whole."""
+        manifest = self.manifest(name)
+        content: dict[str, bytes] = {}
+        for file, expected in manifest.files.items():
+            try:
+                content[file] = self._storage.read(f"{self._folder}/{name}/{file}")
+            except NotFoundError as error:
+                raise CorruptCheckpointError(f"Checkpoint {name} lacks {file}.", name=name) from error
+            if hashlib.sha256(content[file]).hexdigest() != expected.sha256:
+                raise CorruptCheckpointError(f"Checkpoint {name} is damaged: {file} was changed.", name=name)
+        try:
+            model, description = _decode_model(content[MODEL_FILE])
+            state = cast(dict[str, Any], torch.load(io.BytesIO(content[STATE_FILE]), weights_only=True))
+        except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
+            raise CorruptCheckpointError(f"Checkpoint {name} cannot be read: {error}", name=name) from error
+        return LoadedCheckpoint(manifest=manifest, model=model, description=description, state=state)
+
+    def load_newest(self, *, on_corrupt: Callable[[CorruptCheckpointError], None]) -> LoadedCheckpoint | None:
+        """The newest valid checkpoint, None without any; `on_corrupt` hears of each one that was passed over."""
+        for name in self.names():
+            try:
+                return self.load(name)
+            except CorruptCheckpointError as error:
+                on_corrupt(error)
+        return None
+
+    def prune(self, *, attempt: int, best: str | None) -> list[str]:
+        """Remove all but the newest three, `best` and the final ones; returns what is kept, newest first.
+
+        One without a readable manifest is neither kept nor counted: an interrupted save left it. Nothing is
+        removed once an attempt newer than `attempt` has saved: the job is no longer the caller's.
+        """
+        names = self.names()
+        if any((_order(name) or (0, 0))[0] > attempt for name in names):
+            return names
+        kept: list[str] = []
+        for name in names:
+            try:
+                manifest = self.manifest(name)
+            except CorruptCheckpointError:
+                manifest = None
+            if manifest and (len(kept) < NEWEST_KEPT or name == best or manifest.reason == "final"):
+                kept.append(name)
+            else:
+                self._storage.delete(f"{self._folder}/{name}")
+        return kept
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether the store has space for SPACE_FACTOR checkpoints of that size, as far as it tells."""
+        free = self._storage.free_bytes()
+        return free is None or free >= SPACE_FACTOR * size_bytes
+
+
+def check_compatible(loaded: CheckpointManifest, config: TrainConfig, dataset_version: str) -> None:
+    """Raise CheckpointError naming the first difference that a resume may not make."""
+    before, now = loaded.config.model_dump(mode="json"), config.model_dump(mode="json")
+    for field, value in before.items():
+        if field not in CHANGEABLE and now[field] != value:
+            raise CheckpointError(
+                f"Checkpoint {loaded.name} was trained with {field} {value}, this job says {now[field]}: start a new"
+                " job to change it."
+            )
+    if loaded.dataset_version != dataset_version:
+        raise CheckpointError(
+            f"Checkpoint {loaded.name} learned from another version of the dataset: start a new job for this one."
+        )
+
+
+def snapshot_size(snapshot: Snapshot) -> int:
+    """Bytes that it will take, roughly: those of its tensors."""
+    return sum(tensor.nbytes for tensor in snapshot.model.values()) + _tensor_bytes(snapshot.state)
+
+
+def to_host(value: Any) -> Any:
+    """A copy of nested dicts, lists and tensors that later steps cannot change, in the host's memory."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: to_host(each) for key, each in cast(Mapping[Any, Any], value).items()}
+    if isinstance(value, list):
+        return [to_host(each) for each in cast(list[Any], value)]
+    if isinstance(value, tuple):
+        return tuple(to_host(each) for each in cast(tuple[Any, ...], value))
+    return value
+
+
+def _tensor_bytes(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.nbytes
+    if isinstance(value, Mapping):
+        return sum(map(_tensor_bytes, cast(Mapping[Any, Any], value).values()))
+    return sum(map(_tensor_bytes, cast(list[Any], value))) if isinstance(value, list) else 0
+
+
+def _encode(snapshot: Snapshot) -> list[tuple[str, bytes]]:
+    weights = {name: tensor.contiguous() for name, tensor in snapshot.model.items()}
+    state = io.BytesIO()
+    torch.save(snapshot.state, state)
+    description = snapshot.description.model_dump_json()
+    return [
+        (MODEL_FILE, save_safetensors(weights, metadata={"spectrain": description})),
+        (STATE_FILE, state.getvalue()),
+    ]
+
+
+def _decode_model(data: bytes) -> tuple[dict[str, Tensor], ModelDescription]:
+    header_size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + header_size])
+    return load_safetensors(data), ModelDescription.model_validate_json(header["__metadata__"]["spectrain"])
+
+
+def _manifest(snapshot: Snapshot, files: dict[str, CheckpointFile]) -> CheckpointManifest:
+    return CheckpointManifest(
+        name=snapshot.name,
+        attempt=snapshot.attempt,
+        epoch=snapshot.epoch,
+        step=snapshot.step,
+        reason=snapshot.reason,
+        best=snapshot.best,
+        saved_at=time.time(),
+        config=snapshot.config,
+        dataset_version=snapshot.dataset_version,
+        loss=snapshot.loss,
+        val_reconstruction=snapshot.val_reconstruction,
+        device=snapshot.device,
+        versions=snapshot.versions,
+        files=files,
+    )
+
+
+def _order(name: str) -> tuple[int, int] | None:
+    attempt, dash, step = name.partition("-")
+    return (int(attempt), int(step)) if dash and attempt.isdecimal() and step.isdecimal() else None

@@ -1,0 +1,136 @@
+"""Writes checkpoints on a thread of its own, one after the other, and tells of each when it is durable."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from shared.errors import StorageError, StorageFullError
+from shared.events import CheckpointSaved
+from worker.attempt import Control, Reporter
+from worker.train.checkpoint import CheckpointStore, Snapshot, snapshot_size
+from worker.train.warnings import Warnings
+
+
+class CheckpointWriter:
+    """To be entered before use; leaving it writes what still waits.
+
+    A best checkpoint that waits gives way to a better one: fast epochs may find new best ones sooner than a disk
+    takes them, and nobody needs those in between.
+    """
+
+    def __init__(
+        self, store: CheckpointStore, reporter: Reporter, control: Control, warnings: Warnings, *, best: str | None
+    ) -> None:
+        self._store = store
+        self._reporter = reporter
+        self._control = control
+        self._warnings = warnings
+        self._best = best
+        self._waiting: deque[Snapshot] = deque()
+        self._busy = False
+        self._closing = False
+        self._changed = threading.Condition()
+        self._last_size = 0
+        self._thread = threading.Thread(target=self._write_all, name="checkpoints", daemon=True)
+        self.durable: Snapshot | None = None
+        """The newest one that is in the store."""
+        self.failure: StorageError | None = None
+        """Why the last write failed; None after one that did not."""
+        self.seconds = 0.0
+        """From the wish to the durable file, of the newest one."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def submit(self, snapshot: Snapshot) -> None:
+        """Write `snapshot` when those before it are written."""
+        with self._changed:
+            if self._waiting and self._waiting[-1].reason == "best" and snapshot.best:
+                self._waiting.pop()
+            self._waiting.append(snapshot)
+            self._changed.notify_all()
+
+    @property
+    def backlog(self) -> int:
+        """Snapshots that are neither written nor given up."""
+        with self._changed:
+            return len(self._waiting) + self._busy
+
+    def wait(self) -> None:
+        """Return when everything submitted is durable or has failed (see `failure`)."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting and not self._busy)
+
+    def _write_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                snapshot = self._waiting.popleft()
+                self._busy = True
+            try:
+                self._write(snapshot)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
+
+    def _write(self, snapshot: Snapshot) -> None:
+        try:
+            # What is wanted by a person or by the end of the run is tried even where space is short.
+            if snapshot.reason in ("interval", "best", "epoch") and not self._store.has_room(
+                self._last_size or snapshot_size(snapshot)
+            ):
+                raise StorageFullError("Less free space is left than two and a half checkpoints take.")
+            manifest = self._store.save(snapshot, on_part=self._control.beat)
+        except StorageError as error:
+            self.failure = error
+            self._warnings.warn(
+                "disk" if isinstance(error, StorageFullError) else "checkpoint",
+                f"Step {snapshot.step} could not be saved: {error}",
+                advice="The training goes on, and earlier checkpoints are as they were; make room, then save now.",
+                step=snapshot.step,
+            )
+            return
+        self.failure = None
+        self.durable = snapshot
+        self.seconds = time.monotonic() - snapshot.wished_at
+        self._last_size = manifest.size_bytes
+        self._warnings.said -= {"disk", "checkpoint"}  # the next failure is news again
+        if snapshot.best:
+            self._best = snapshot.name
+        self._reporter.publish(
+            CheckpointSaved(
+                name=snapshot.name,
+                epoch=snapshot.epoch,
+                step=snapshot.step,
+                reason=snapshot.reason,
+                best=snapshot.best,
+                loss=snapshot.loss,
+                val_reconstruction=snapshot.val_reconstruction,
+                size_bytes=manifest.size_bytes,
+                seconds=self.seconds,
+                kept=self._prune(snapshot),
+            )
+        )
+
+    def _prune(self, snapshot: Snapshot) -> list[str]:
+        try:
+            return self._store.prune(attempt=snapshot.attempt, best=self._best)
+        except StorageError as error:
+            self._warnings.warn("checkpoint", f"Old checkpoints could not be removed: {error}", step=snapshot.step)
+            return self._store.names()

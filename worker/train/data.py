@@ -1,0 +1,261 @@
+"""Examples for a training: which files, which excerpts, in which order; and the gather that makes a batch.
+
+    features (rows of frames) --ChunkGrid--> fixed chunks --EpochOrder--> excerpts --Gatherer--> batch [B, C, M, T]
+
+Everything random in an epoch is drawn at its start by a generator seeded with (seed, epoch): what the example at
+an index of an epoch is does not depend on what ran before, so that a resume goes on in mid-epoch exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import psutil
+import torch
+from torch import Tensor
+
+from shared.audio.representation import RepresentationTransform
+from shared.config import TrainConfig
+from shared.vae.scaling import FeatureScaling
+from worker.preprocess.feature_set import FeatureSet
+
+DEVICE_MEMORY_SHARE: Final = 0.5
+"""Share of the device's free memory that features may take; above it they stay in the machine's memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Names of the files on each side, in the order of the seeded shuffle."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    """Empty where there is only one file, or where no share is held out."""
+
+
+def seeded_number(*parts: object) -> int:
+    """A number in [0, 2**63) that depends on `parts` alone: the same in every version and on every machine."""
+    digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def split_files(names: Sequence[str], fraction: float, seed: int) -> Split:
+    """Hold out round(fraction * files) files, each side at least one; a single file is all for training.
+
+    The shuffle orders names by a hash with the seed, so that a file added later leaves the others' order alone.
+    Files are divided, never their chunks: chunks of one file are too alike to judge a model by.
+    """
+    shuffled = sorted(set(names), key=lambda name: (seeded_number("split", seed, name), name))
+    if len(shuffled) < 2 or fraction == 0:
+        return Split(train=tuple(shuffled), validation=())
+    held_out = min(len(shuffled) - 1, max(1, round(fraction * len(shuffled))))
+    return Split(train=tuple(shuffled[held_out:]), validation=tuple(shuffled[:held_out]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRule:
+    """How many examples a step takes.
+
+    min(batch_size, chunks // 4), at least 1. A last batch of one example, which BatchNorm could not normalise by,
+    joins the batch before it.
+    """
+
+    size: int
+    """Examples of a batch."""
+    examples: int
+    """Examples of an epoch."""
+
+    @classmethod
+    def of(cls, *, batch_size: int, chunks: int, expansion: int) -> BatchRule:
+        """The rule for `chunks` training chunks, each seen `expansion` times in an epoch."""
+        return cls(size=max(1, min(batch_size, chunks // 4)), examples=chunks * expansion)
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        full, rest = divmod(self.examples, self.size)
+        return max(1, full + (rest > 1))
+
+    def bounds(self, index: int) -> tuple[int, int]:
+        """First and one-past-last example of the batch at `index` (from 0)."""
+        return index * self.size, self.examples if index == self.steps - 1 else (index + 1) * self.size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkGrid:
+    """Fixed chunks of some files: int64 [chunks] each."""
+
+    clip: Tensor
+    """Index of the clip in the feature set."""
+    start: Tensor
+    """First frame, at the original speed."""
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+    def thinned(self, most: int) -> ChunkGrid:
+        """At most `most` chunks, evenly spread."""
+        if len(self) <= most:
+            return self
+        keep = torch.arange(most) * len(self) // most
+        return ChunkGrid(clip=self.clip[keep], start=self.start[keep])
+
+
+def chunk_starts(file_frames: int, chunk_frames: int) -> list[int]:
+    """First frames of a file's chunks, side by side.
+
+    A rest of half a chunk or more becomes one more chunk that ends with the file; a file shorter than a chunk is
+    one chunk, padded with silence.
+    """
+    full, rest = divmod(file_frames, chunk_frames)
+    starts = [index * chunk_frames for index in range(full)]
+    if full and 2 * rest >= chunk_frames:
+        starts.append(file_frames - chunk_frames)
+    return starts or [0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excerpts:
+    """Where examples are in the rows of the feature set; [N] each, on the device of the features."""
+
+    base: Tensor
+    """Row of the first frame of the clip at the chosen speed, int64."""
+    length: Tensor
+    """Frames of the clip at that speed, int64."""
+    start: Tensor
+    """First frame within the clip, int64; below 0 for silence before the sound."""
+    gain_db: Tensor | None
+    """Change of level in decibels, float32; None where nothing is changed."""
+
+    def to(self, device: torch.device) -> Excerpts:
+        """The same on `device`."""
+        gain = None if self.gain_db is None else self.gain_db.to(device)
+        return Excerpts(
+            base=self.base.to(device), length=self.length.to(device), start=self.start.to(device), gain_db=gain
+        )
+
+
+class TrainingData:
+    """The features of one training, on its device, with all that makes batches of them."""
+
+    def __init__(
+        self, features: FeatureSet, config: TrainConfig, representation: RepresentationTransform, device: torch.device
+    ) -> None:
+        """Raises KeyError in `grid` for a clip that the features do not hold."""
+        self._config = config
+        self._representation = representation
+        self._device = device
+        self._mels = config.spectrogram.n_mels
+        self._channels = features.manifest.channels
+        clips = features.manifest.clips
+        self._position = {clip.sha256: index for index, clip in enumerate(clips)}
+        self._lengths = torch.tensor([clip.frames for clip in clips], dtype=torch.int64)
+        """[clips, speeds] frames"""
+        ends = self._lengths.flatten().cumsum(0)
+        self._bases = (1 + ends - self._lengths.flatten()).view_as(self._lengths)
+        """[clips, speeds] rows; row 0 is silence"""
+        self._cpu_frames = features.frames
+        size = features.manifest.size_bytes
+        self._frames = features.frames.to(device) if size <= _room(device) * DEVICE_MEMORY_SHARE else features.frames
+        self._scaling: tuple[Tensor, Tensor] | None = None
+
+    def grid(self, sha256s: Sequence[str]) -> ChunkGrid:
+        """The chunks of the clips called `sha256s`, one clip after the other."""
+        clips: list[int] = []
+        starts: list[int] = []
+        for sha256 in sha256s:
+            clip = self._position[sha256]
+            own = chunk_starts(int(self._lengths[clip, 0]), self._config.frames)
+            clips += [clip] * len(own)
+            starts += own
+        return ChunkGrid(clip=torch.tensor(clips), start=torch.tensor(starts))
+
+    def fit_scaling(self, sha256s: Sequence[str]) -> FeatureScaling:
+        """The scaling for the sounds called `sha256s` as they are, at their own speed."""
+        spans = [(int(self._bases[clip, 0]), int(self._lengths[clip, 0])) for clip in map(self._position.get, sha256s)]
+        return FeatureScaling.fit(
+            (self._as_features(self._cpu_frames[base : base + length][None]) for base, length in spans),
+            representation=self._config.representation,
+            objective=self._config.objective,
+        )
+
+    def use_scaling(self, scaling: FeatureScaling) -> None:
+        """Scale batches by `scaling` from now on."""
+        mean, scale = (torch.tensor(values, device=self._device)[:, None, None] for values in _pair(scaling))
+        self._scaling = mean, scale
+
+    def loudest_chunk(self, sha256: str) -> int:
+        """First frame of the chunk of a clip that has the most energy, on the grid."""
+        clip = self._position[sha256]
+        base, length = int(self._bases[clip, 0]), int(self._lengths[clip, 0])
+        energy = self._cpu_frames[base : base + length, : self._mels].sum(dim=1)
+        starts = chunk_starts(length, self._config.frames)
+        return max(starts, key=lambda start: float(energy[start : start + self._config.frames].sum()))
+
+    def fixed(self, grid: ChunkGrid) -> Excerpts:
+        """The chunks as they are, neither moved nor made faster nor quieter."""
+        return Excerpts(
+            base=self._bases[grid.clip, 0], length=self._lengths[grid.clip, 0], start=grid.start, gain_db=None
+        ).to(self._frames.device)
+
+    def epoch(self, grid: ChunkGrid, epoch: int) -> Excerpts:
+        """The examples of `epoch` (from 0) in their order, each chunk `expansion` times."""
+        config = self._config
+        generator = torch.Generator().manual_seed(seeded_number("epoch", config.seed, epoch))
+        order = torch.randperm(len(grid) * config.expansion, generator=generator) % len(grid)
+        count = len(order)
+        clip, start = grid.clip[order], grid.start[order]
+        speed = torch.randint(len(config.speeds), (count,), generator=generator)
+        where = torch.rand(count, generator=generator, dtype=torch.float64)
+        level = torch.rand(count, generator=generator)
+        length = self._lengths[clip, speed]
+        latest = (length - config.frames).clamp_min(0)
+        if config.random_crops:
+            earliest = -round(config.shift_s * config.spectrogram.sample_rate / config.spectrogram.hop_length)
+            start = earliest + (where * (latest - earliest + 1)).long()
+        else:
+            # The same moment of the sound, which a faster speed brings sooner.
+            start = torch.minimum(start * length // self._lengths[clip, 0], latest)
+        return Excerpts(
+            base=self._bases[clip, speed],
+            length=length,
+            start=start,
+            gain_db=-config.gain_db * level if config.gain_db > 0 else None,
+        ).to(self._frames.device)
+
+    def batch(self, excerpts: Excerpts, first: int, end: int, memory_format: torch.memory_format) -> Tensor:
+        """Scaled features [end - first, C, M, T], float32 on the device, of the examples first .. end - 1."""
+        features = self.unscaled_batch(excerpts, first, end)
+        if self._scaling is None:
+            raise RuntimeError("use_scaling comes first")
+        mean, scale = self._scaling
+        return ((features - mean) / scale).contiguous(memory_format=memory_format)
+
+    def unscaled_batch(self, excerpts: Excerpts, first: int, end: int) -> Tensor:
+        """The same in log1p units."""
+        start, length = excerpts.start[first:end, None], excerpts.length[first:end, None]
+        frame = start + torch.arange(self._config.frames, device=start.device)
+        inside = (frame >= 0) & (frame < length)
+        rows = torch.where(inside, excerpts.base[first:end, None] + frame, 0)
+        taken = self._frames.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+        features = self._as_features(taken).to(self._device, non_blocking=True)
+        if excerpts.gain_db is None:
+            return features
+        return self._representation.gain(features, excerpts.gain_db[first:end])
+
+    def _as_features(self, rows: Tensor) -> Tensor:
+        """Rows [B, T, C * M] as [B, C, M, T]."""
+        return rows.unflatten(2, (self._channels, self._mels)).permute(0, 2, 3, 1).contiguous()
+
+
+def _pair(scaling: FeatureScaling) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return scaling.mean, scaling.scale
+
+
+def _room(device: torch.device) -> float:
+    """Bytes free on `device`; without limit where the features are in its memory already."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    return float(psutil.virtual_memory().available) if device.type == "mps" else float("inf")

@@ -1,0 +1,121 @@
+"""Model, objective and optimizer of one training, and its single step.
+
+    batch [B, C, M, T] --model--> loss --backward--> clipped gradients --AdamW--> weights
+
+A step reads nothing back from the device. An update whose loss or gradient norm is not a finite number is
+skipped there: the optimizer is told by its `found_inf` flag, and the running statistics of BatchNorm, which the
+forward pass has changed already, go back to what they were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from shared.config import TrainConfig
+from shared.vae.loss import get_kl_weight, make_objective
+from shared.vae.model import ConvVAE
+from worker.train.plan import ExecutionPlan
+
+ROW: Final = ("loss", "reconstruction", "kl", "grad_norm", "skipped", "skipped_in_a_row")
+"""What a step gives, in this order."""
+
+
+def learning_rate(config: TrainConfig, step: int, total_steps: int) -> float:
+    """Cosine annealing in closed form, `step` from 0: learning_rate * (1 + cos(pi * step / total_steps)) / 2.
+
+    Source: I. Loshchilov and F. Hutter, "SGDR", 2017, without restarts. As it depends on nothing but the step, a
+    resume meets it exactly, and a run with more epochs follows the longer cosine from where it is.
+    """
+    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(step, total_steps) / total_steps))
+
+
+def kl_weight(config: TrainConfig, epoch: int) -> float:
+    """Weight of the KL term in `epoch` (from 0)."""
+    return config.kl_weight * get_kl_weight(epoch, config.epochs, config.kl_warmup_fraction)
+
+
+class Learner:
+    """What a training changes; `plan` says how it is computed. The caller seeds torch before."""
+
+    def __init__(self, config: TrainConfig, plan: ExecutionPlan, device: torch.device) -> None:
+        self.device = device
+        self.memory_format = torch.channels_last if plan.channels_last else torch.contiguous_format
+        self.model = ConvVAE(config.model()).to(device).to(memory_format=self.memory_format)
+        self.objective = make_objective(config)
+        self._bfloat16 = plan.precision == "bfloat16"
+        self._grad_clip = config.grad_clip
+        # The fused optimizer is the one that can skip an update by itself; MPS has no such flag.
+        self._fused = device.type in ("cpu", "cuda")
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=self._fused,
+        )
+        self._parameters = list(self.model.parameters())
+        self._statistics = gather_statistics(self.model)
+        self._statistics_before = torch.empty_like(self._statistics)
+        self.skipped = torch.zeros((), device=device)
+        """Updates that were skipped, float32, on the device."""
+        self.skipped_in_a_row = torch.zeros((), device=device)
+        """Those since the last good one."""
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """The context in which the model runs."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16)
+
+    def step(self, batch: Tensor, *, learning_rate: float, kl_weight: float) -> Tensor:
+        """One update with `batch` [B, C, M, T], scaled; returns the values of ROW, float32, on the device."""
+        self.model.train()
+        self._statistics_before.copy_(self._statistics)
+        with self.precision():
+            reconstruction, mu, logvar = self.model(batch)
+        loss, error, kl = self.objective(reconstruction, batch, mu, logvar, kl_weight)
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._grad_clip)
+        bad = ~(torch.isfinite(loss) & torch.isfinite(norm))
+        self._update(bad, learning_rate)
+        with torch.no_grad():
+            self._statistics.copy_(torch.where(bad, self._statistics_before, self._statistics))
+            self.skipped += bad
+            self.skipped_in_a_row.add_(1).mul_(bad)
+            return torch.stack(
+                [loss.detach(), error.detach(), kl.detach(), norm.detach(), self.skipped, self.skipped_in_a_row]
+            )
+
+    def _update(self, bad: Tensor, learning_rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        if self._fused:
+            vars(self.optimizer)["found_inf"] = bad.to(torch.float32)
+            self.optimizer.step()
+        elif not bool(bad):
+            self.optimizer.step()
+
+
+def gather_statistics(model: nn.Module) -> Tensor:
+    """Lay the floating-point buffers of `model` (BatchNorm's running statistics) into one tensor, returned [n].
+
+    The buffers become views of it: all of them are then kept and put back by one copy each.
+    """
+    owners = list(_statistics(model))
+    flat = torch.cat([buffer.flatten() for _, _, buffer in owners]) if owners else torch.zeros(0)
+    offset = 0
+    for module, name, buffer in owners:
+        setattr(module, name, flat[offset : offset + buffer.numel()].view_as(buffer))
+        offset += buffer.numel()
+    return flat
+
+
+def _statistics(model: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_floating_point():
+                yield module, name, buffer

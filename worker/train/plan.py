@@ -1,0 +1,162 @@
+"""How a training is computed on a device: precision, memory layout, threads.
+
+Which way is fastest cannot be known beforehand: on one CPU bfloat16 with channels_last is twice as fast as plain
+float32, on another it is slower; where other programs keep the cores busy, fewer threads are several times faster
+than all of them, which wait for each other at the end of every operation. So a few real steps of each candidate
+are timed on a throwaway model, once per device, versions and shapes, and the fastest whose loss agrees with
+float32 is kept in the machine's cache. A job
+keeps the plan of its first attempt on each kind of device (`jobs/<id>/plan.json`), since another plan would round
+differently and a resume would no longer be exact.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import platform
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import torch
+from pydantic import Field, TypeAdapter, ValidationError
+
+from shared.config import Frozen, TrainConfig
+from shared.errors import NotFoundError
+from shared.storage import Storage
+
+Precision = Literal["float32", "bfloat16"]
+
+TIMED_STEPS: Final = 3
+"""Timed steps of each candidate, after one that is not; their median counts."""
+ENOUGH_S: Final = 2.0
+"""A candidate that has taken this long is not timed any further."""
+LOSS_TOLERANCE: Final = 0.05
+"""Losses agree when they differ by less than this share of 1 + |loss|: bfloat16 keeps 8 bits, a few steps add up."""
+PLAN_FORMAT: Final = 1
+
+
+class ExecutionPlan(Frozen):
+    """How steps are computed."""
+
+    precision: Precision = "float32"
+    """Of convolutions and products; weights, losses and the optimizer are float32 always."""
+    channels_last: bool = False
+    """Memory layout of weights and features."""
+    threads: Annotated[int, Field(ge=1)] = 1
+    """Threads that the CPU's operations use."""
+    step_ms: dict[str, float] = {}
+    """What was measured, by candidate; empty for a plan that was not chosen by timing."""
+
+    def describe(self) -> str:
+        """For the job's log."""
+        layout = ", channels_last" if self.channels_last else ""
+        measured = ", ".join(f"{name} {value:.1f} ms" for name, value in self.step_ms.items())
+        return f"{self.precision}{layout}, {self.threads} threads" + (f" (a step: {measured})" if measured else "")
+
+
+class CandidateRun(Frozen):
+    """What a few steps of a candidate gave."""
+
+    seconds: float
+    """Of a step, median."""
+    losses: tuple[float, ...]
+
+
+_JobPlans = TypeAdapter(dict[str, ExecutionPlan])
+
+
+def candidates(device: torch.device) -> dict[str, ExecutionPlan]:
+    """The plans that `device` could follow; float32 comes first and is what the others must agree with."""
+    threads = torch.get_num_threads()
+    plans = {"float32": ExecutionPlan(threads=threads)}
+    if device.type == "mps":
+        return plans
+    plans["float32, channels_last"] = ExecutionPlan(channels_last=True, threads=threads)
+    if device.type == "cpu" or torch.cuda.is_bf16_supported():
+        plans["bfloat16, channels_last"] = ExecutionPlan(precision="bfloat16", channels_last=True, threads=threads)
+    return plans
+
+
+def with_fewer_threads(plan: ExecutionPlan) -> ExecutionPlan | None:
+    """The same with half of the threads; None where there is only one."""
+    return plan.model_copy(update={"threads": plan.threads // 2, "step_ms": {}}) if plan.threads > 1 else None
+
+
+def choose_plan(runs: dict[str, CandidateRun], plans: dict[str, ExecutionPlan]) -> ExecutionPlan:
+    """The fastest of `plans` whose losses agree with the first one's, with all timings."""
+    reference = next(iter(runs.values())).losses
+    agreeing = {name: run for name, run in runs.items() if losses_agree(run.losses, reference)}
+    best = min(agreeing or runs, key=lambda name: runs[name].seconds)
+    return plans[best].model_copy(update={"step_ms": {name: run.seconds * 1e3 for name, run in runs.items()}})
+
+
+def losses_agree(losses: tuple[float, ...], reference: tuple[float, ...]) -> bool:
+    """Whether every loss is finite and within LOSS_TOLERANCE of float32's."""
+    return all(
+        math.isfinite(loss) and abs(loss - wanted) < LOSS_TOLERANCE * (1 + abs(wanted))
+        for loss, wanted in zip(losses, reference, strict=False)  # a slow candidate took fewer steps
+    )
+
+
+def read_job_plan(storage: Storage, job_id: int, device: torch.device) -> ExecutionPlan | None:
+    """The plan that the job keeps for that kind of device."""
+    return _read_job_plans(storage, job_id).get(device.type)
+
+
+def keep_job_plan(storage: Storage, job_id: int, device: torch.device, plan: ExecutionPlan) -> None:
+    """Freeze `plan` for the job's later attempts on that kind of device."""
+    plans = {**_read_job_plans(storage, job_id), device.type: plan}
+    storage.write(_job_key(job_id), _JobPlans.dump_json(plans, indent=1))
+
+
+def _read_job_plans(storage: Storage, job_id: int) -> dict[str, ExecutionPlan]:
+    try:
+        return _JobPlans.validate_json(storage.read(_job_key(job_id)))
+    except (NotFoundError, ValidationError):
+        return {}
+
+
+def _job_key(job_id: int) -> str:
+    return f"jobs/{job_id}/plan.json"
+
+
+class PlanCache:
+    """Plans that were measured on this machine, one file each in `folder`; they can be deleted at any time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "plans"
+
+    def get(self, key: str) -> ExecutionPlan | None:
+        """The plan kept under `key`."""
+        try:
+            return ExecutionPlan.model_validate_json((self._folder / f"{key}.json").read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def put(self, key: str, plan: ExecutionPlan) -> None:
+        """Keep `plan`; where that fails it is measured again next time."""
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            partial = self._folder / f"{key}.partial"
+            partial.write_text(plan.model_dump_json(indent=1))
+            partial.replace(self._folder / f"{key}.json")
+
+
+def plan_key(config: TrainConfig, batch_size: int, device: torch.device) -> str:
+    """Name of the plan for that device, these versions and shapes: whatever may change which way is fastest."""
+    facts = {
+        "format": PLAN_FORMAT,
+        "device": device.type,
+        "model": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor(),
+        "machine": platform.node(),
+        "system": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "shape": config.model().model_dump(mode="json"),
+        "batch": batch_size,
+        "objective": config.objective,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

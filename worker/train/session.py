@@ -1,0 +1,357 @@
+"""Setting a training up: from an attempt's specification to everything that its loop works with."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shared.audio.representation import RepresentationTransform, make_representation
+from shared.config import TrainConfig
+from shared.errors import CheckpointError, CorruptCheckpointError, TrainingError
+from shared.events import CheckpointReason, LogLine, Number, Progress, Warned, finite
+from shared.jobs import AttemptSpec, Clip, DatasetSnapshot, TrainSpec
+from shared.storage import Storage
+from shared.vae.scaling import FeatureScaling
+from worker.attempt import Control, Reporter
+from worker.preprocess.feature_set import FeatureSet, load_feature_set, read_manifest
+from worker.preprocess.make import make_features, unique_clips
+from worker.train.checkpoint import (
+    CheckpointStore,
+    LoadedCheckpoint,
+    ModelDescription,
+    Snapshot,
+    check_compatible,
+    to_host,
+)
+from worker.train.data import BatchRule, ChunkGrid, Split, TrainingData, split_files
+from worker.train.learner import Learner
+from worker.train.metrics import EpochSums
+from worker.train.plan import ExecutionPlan, PlanCache, keep_job_plan, plan_key, read_job_plan
+from worker.train.rng import generator_states, restore_generators, seed_generators
+from worker.train.timing import time_candidates
+from worker.train.warnings import Warnings
+
+
+@dataclass(kw_only=True)
+class Position:
+    """Where a training is. A checkpoint keeps it."""
+
+    step: int = 0
+    """Steps done."""
+    epoch: int = 0
+    """Epochs finished, their evaluation included."""
+    index: int = 0
+    """Batches of the current epoch that are done."""
+    best_value: float = math.inf
+    """Lowest reconstruction error of the held-out files."""
+    best_epoch: int = 0
+    """Epoch of it, counted from 1; 0 before the first."""
+    best_checkpoint: str | None = None
+    """Name of the checkpoint that holds it."""
+    val_reconstruction: Number = None
+    """Of the newest finished epoch."""
+
+
+@dataclass(kw_only=True)
+class Session:
+    """What the loop works with."""
+
+    attempt: int
+    job_id: int
+    config: TrainConfig
+    dataset: DatasetSnapshot
+    device: torch.device
+    plan: ExecutionPlan
+    representation: RepresentationTransform
+    data: TrainingData
+    split: Split
+    clips: dict[str, Clip]
+    """By their hash."""
+    train_grid: ChunkGrid
+    validation_grid: ChunkGrid | None
+    batches: BatchRule
+    scaling: FeatureScaling
+    learner: Learner
+    store: CheckpointStore
+    warnings: Warnings
+    position: Position = field(default_factory=Position)
+    sums: EpochSums = field(default_factory=EpochSums)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.epochs * self.batches.steps
+
+    def preview_clips(self) -> list[Clip]:
+        """Clips in the order in which previews prefer them: held-out ones first."""
+        return [self.clips[name] for name in (*self.split.validation, *self.split.train)]
+
+    def snapshot(self, reason: CheckpointReason, sums: EpochSums, *, best: bool) -> Snapshot:
+        """A copy of everything as it is now."""
+        wished_at = time.monotonic()
+        position, learner = self.position, self.learner
+        name = f"{self.attempt}-{position.step}"
+        if best:
+            position.best_checkpoint = name
+        return Snapshot(
+            attempt=self.attempt,
+            epoch=min(self.config.epochs, max(1, -(-position.step // self.batches.steps))),
+            step=position.step,
+            reason=reason,
+            best=best,
+            config=self.config,
+            dataset_version=self.dataset.version_hash,
+            loss=finite(sums.last_loss),
+            val_reconstruction=position.val_reconstruction,
+            device=self.device.type,
+            versions=versions(self.device),
+            model=to_host(learner.model.state_dict()),
+            description=ModelDescription(
+                model=self.config.model(), features=self.config.features(), scaling=self.scaling.to_json()
+            ),
+            state={
+                "optimizer": to_host(learner.optimizer.state_dict()),
+                "objective": {},  # every objective's optimum is analytic: none learns values of its own
+                "generators": to_host(generator_states(self.device)),
+                "position": vars(position).copy(),
+                "sums": sums.to_state(),
+                "skipped": to_host({"all": learner.skipped, "in_a_row": learner.skipped_in_a_row}),
+                "said": sorted(self.warnings.said),
+            },
+            wished_at=wished_at,
+        )
+
+    def restore(self, loaded: LoadedCheckpoint) -> None:
+        """Continue exactly where `loaded` was saved; raises CheckpointError where the model is another one."""
+        state: dict[str, Any] = loaded.state
+        try:
+            self.learner.model.load_state_dict(loaded.model)
+            self.learner.optimizer.load_state_dict(state["optimizer"])
+            self.position = Position(**state["position"])
+            self.sums = EpochSums(**state["sums"])
+            self.learner.skipped.copy_(state["skipped"]["all"])
+            self.learner.skipped_in_a_row.copy_(state["skipped"]["in_a_row"])
+            self.warnings.said.update(state["said"])
+            restore_generators(state["generators"], self.device)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"Checkpoint {loaded.manifest.name} does not fit this version of Spectrain: {error}"
+            ) from error
+
+
+def prepare_session(
+    attempt: AttemptSpec,
+    spec: TrainSpec,
+    *,
+    storage: Storage,
+    device: str,
+    cache: Path,
+    reporter: Reporter,
+    control: Control,
+) -> Session | None:
+    """Everything that the loop needs, at the step to go on from; None when somebody wished to stop meanwhile."""
+    config, dataset, place = spec.train, spec.dataset, torch.device(device)
+    if place.type == "cuda":
+        compute_deterministically()
+    store = CheckpointStore(storage, attempt.job_id)
+    loaded = choose_checkpoint(store, attempt, reporter)
+    if loaded is not None:
+        check_compatible(loaded.manifest, config, dataset.version_hash)
+    reporter.publish(Progress(phase="setup", done=0, total=3, message="Reading features"))
+    features = obtain_features(dataset, config, storage=storage, reporter=reporter, control=control)
+    if features is None:
+        return None
+    control.beat()
+    representation = make_representation(config.features())
+    data = TrainingData(features, config, representation, place)
+    clips = {clip.sha256: clip for clip in unique_clips(dataset)}
+    split = split_clips(clips, config)
+    if not split.validation:
+        reporter.publish(LogLine(message="Nothing is held out: the newest checkpoint counts as the best."))
+    train_grid = data.grid(split.train)
+    batches = BatchRule.of(batch_size=config.batch_size, chunks=len(train_grid), expansion=config.expansion)
+    if loaded is not None:
+        scaling = FeatureScaling.from_json(loaded.description.scaling)
+    else:
+        scaling = data.fit_scaling(split.train)
+    data.use_scaling(scaling)
+
+    reporter.publish(Progress(phase="setup", done=1, total=3, message="Choosing how to compute"))
+    plan = obtain_plan(
+        attempt.job_id,
+        config,
+        place,
+        data=data,
+        grid=train_grid,
+        batches=batches,
+        storage=storage,
+        cache=PlanCache(cache),
+        reporter=reporter,
+        control=control,
+    )
+    if plan is None:
+        return None
+    torch.set_num_threads(plan.threads)
+    reporter.publish(Progress(phase="setup", done=2, total=3, message="Building the model"))
+    seed_generators(config.seed)
+    session = Session(
+        attempt=attempt.attempt,
+        job_id=attempt.job_id,
+        config=config,
+        dataset=dataset,
+        device=place,
+        plan=plan,
+        representation=representation,
+        data=data,
+        split=split,
+        clips=clips,
+        train_grid=train_grid,
+        validation_grid=data.grid(split.validation) if split.validation else None,
+        batches=batches,
+        scaling=scaling,
+        learner=Learner(config, plan, place),
+        store=store,
+        warnings=Warnings(reporter, set()),
+    )
+    if loaded is not None:
+        session.restore(loaded)
+        reporter.publish(LogLine(message=resume_message(loaded, session)))
+    return session
+
+
+def choose_checkpoint(store: CheckpointStore, attempt: AttemptSpec, reporter: Reporter) -> LoadedCheckpoint | None:
+    """The checkpoint to go on from; None for a fresh start, which is never silent where one was expected.
+
+    Raises CheckpointError when the chosen one, or every one, cannot be used.
+    """
+    if attempt.checkpoint is not None:
+        if attempt.checkpoint not in store.names():
+            raise CheckpointError(f"Checkpoint {attempt.checkpoint} is not there any more: choose another one.")
+        return store.load(attempt.checkpoint)
+    if attempt.attempt == 1 and not attempt.resume:
+        return None
+    passed_over: list[str] = []
+
+    def warn(error: CorruptCheckpointError) -> None:
+        passed_over.append(error.name)
+        reporter.publish(
+            Warned(code="checkpoint", message=str(error), advice="The newest valid one before it is used instead.")
+        )
+
+    loaded = store.load_newest(on_corrupt=warn)
+    if loaded is None and attempt.resume:
+        damaged = f" ({', '.join(passed_over)} cannot be read)" if passed_over else ""
+        raise CheckpointError(f"No checkpoint is left to go on from{damaged}: start the training as a new job.")
+    if loaded is None and passed_over:
+        reporter.publish(Warned(code="restart", message="Nothing was saved completely, so the training starts over."))
+    return loaded
+
+
+def obtain_features(
+    dataset: DatasetSnapshot, config: TrainConfig, *, storage: Storage, reporter: Reporter, control: Control
+) -> FeatureSet | None:
+    """The features that the training reads, made first where they are absent or damaged; None when stopped."""
+    key = config.features().cache_key(dataset.version_hash)
+    features = load_feature_set(storage, key)
+    if features is not None:
+        return features
+    if read_manifest(storage, key) is not None:
+        reporter.publish(Warned(code="data", message="The cached features were damaged and are made again."))
+    made = make_features(dataset, config.features(), storage=storage, reporter=reporter, control=control)
+    if made is None:
+        return None
+    features = load_feature_set(storage, key)
+    if features is None:
+        raise TrainingError("The features cannot be read back from the artifact store: check its disk.")
+    return features
+
+
+def split_clips(clips: dict[str, Clip], config: TrainConfig) -> Split:
+    """`split_files` by name, given back as hashes."""
+    by_name = {f"{clip.name}/{sha256}": sha256 for sha256, clip in clips.items()}
+    split = split_files(list(by_name), config.validation_fraction, config.seed)
+    return Split(
+        train=tuple(by_name[name] for name in split.train),
+        validation=tuple(by_name[name] for name in split.validation),
+    )
+
+
+def obtain_plan(
+    job_id: int,
+    config: TrainConfig,
+    device: torch.device,
+    *,
+    data: TrainingData,
+    grid: ChunkGrid,
+    batches: BatchRule,
+    storage: Storage,
+    cache: PlanCache,
+    reporter: Reporter,
+    control: Control,
+) -> ExecutionPlan | None:
+    """The job's own plan, else the machine's, else a new one by timing; None when stopped meanwhile."""
+    plan = read_job_plan(storage, job_id, device)
+    if plan is not None:
+        reporter.publish(LogLine(message=f"Computes as before: {plan.describe()}."))
+        return plan
+    key = plan_key(config, batches.size, device)
+    plan = cache.get(key)
+    if plan is None:
+
+        def before_each(name: str) -> bool:
+            control.beat()
+            reporter.publish(Progress(phase="setup", done=1, total=3, message=f"Timing {name}"))
+            return control.wish() == "none"
+
+        def make_batch(memory_format: torch.memory_format) -> Tensor:
+            return data.batch(excerpts, *batches.bounds(0), memory_format)
+
+        excerpts = data.epoch(grid, 0)
+        plan = time_candidates(
+            config,
+            device,
+            make_batch,
+            before_each=before_each,
+        )
+        if plan is None:
+            return None
+        cache.put(key, plan)
+    keep_job_plan(storage, job_id, device, plan)
+    reporter.publish(LogLine(message=f"Computes in {plan.describe()}."))
+    return plan
+
+
+def resume_message(loaded: LoadedCheckpoint, session: Session) -> str:
+    """Where the training goes on, and whether exactly."""
+    manifest, position = loaded.manifest, session.position
+    message = (
+        f"Goes on from checkpoint {manifest.name}: step {position.step} of {session.total_steps}, epoch"
+        f" {min(position.epoch + 1, session.config.epochs)} of {session.config.epochs}."
+    )
+    if manifest.device != session.device.type or manifest.versions != versions(session.device):
+        message += " It was saved on another kind of device or with other versions, so rounding may differ slightly."
+    return message
+
+
+def versions(device: torch.device) -> dict[str, str]:
+    """What decides whether a resume is exact."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {"torch": torch.__version__, "python": platform.python_version(), "device": name}
+
+
+def compute_deterministically() -> None:
+    """Make CUDA give the same bits for the same work; must come before its first product of matrices."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling fresh memory hunts for bugs and costs time; it does not make results more alike.
+    torch.utils.deterministic.fill_uninitialized_memory = False

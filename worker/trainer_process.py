@@ -1,0 +1,125 @@
+"""The trainer process, seen from its supervisor: started, spoken to, listened to, ended.
+
+It is a fresh interpreter in its own process session, with its device pinned by its environment before torch is
+imported. It waits, warm, for one attempt; it ends with it. Its standard input is also its lifeline: when the
+supervisor is gone, it reads end-of-file and exits at once (on Linux a parent-death signal does the same, sooner).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from shared.devices import Device, pinned_environment
+from shared.jobs import AttemptSpec
+
+FENCED_EXIT: Final = 75
+"""Exit status of a trainer that learned that a newer attempt owns the job."""
+_TAIL_LINES: Final = 60
+
+
+class TrainerProcess:
+    """One trainer process. `changed` is set whenever it said something or ended."""
+
+    def __init__(self, *, device: Device, environment: Mapping[str, str]) -> None:
+        """Start it. To be called by a thread that lives as long as the worker, since the parent-death signal
+        comes when the thread that started the process ends."""
+        report_read, report_write = os.pipe()
+        self.changed = threading.Event()
+        self.phase = ""
+        """What it does, by its last beat: setup or steps; empty before it was given an attempt."""
+        self.beats = 0
+        """How often it said that it made progress."""
+        self.result: dict[str, Any] | None = None
+        """What it reported as its end, if it came to that."""
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "worker.trainer", "--report-fd", str(report_write)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[report_write],
+            start_new_session=True,
+            env={**os.environ, **environment, **pinned_environment(device), "PYTHONUNBUFFERED": "1"},
+        )
+        os.close(report_write)
+        self._listeners = [
+            threading.Thread(target=self._listen, args=(report_read,), name="trainer-reports", daemon=True),
+            threading.Thread(target=self._keep_output, name="trainer-output", daemon=True),
+        ]
+        for listener in self._listeners:
+            listener.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id, also the id of its session and group."""
+        return self._process.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """Exit status, negative for a signal; None while it lives."""
+        return self._process.poll()
+
+    @property
+    def tail(self) -> str:
+        """The last lines that it wrote."""
+        return "".join(self._tail)
+
+    def begin(self, attempt: AttemptSpec) -> None:
+        """Give it its attempt."""
+        self._send({"attempt": attempt.model_dump(mode="json")})
+
+    def shut_down(self) -> None:
+        """Ask it to save and end, so that the job can go on elsewhere."""
+        self._send({"wish": "shutdown"})
+
+    def kill(self) -> None:
+        """End it and whatever it started, at once."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def join(self) -> int:
+        """Wait until it is gone and everything that it said is read; returns its exit status."""
+        status = self._process.wait()
+        for listener in self._listeners:
+            listener.join()
+        if self._process.stdin:
+            self._process.stdin.close()
+        return status
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - it was opened as a pipe above
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return  # it ended meanwhile; its exit status tells
+
+    def _listen(self, descriptor: int) -> None:
+        with os.fdopen(descriptor, encoding="utf-8") as reports:
+            for line in reports:
+                message = cast(dict[str, Any], json.loads(line))
+                if "beat" in message:
+                    self.phase = str(message["beat"])
+                    self.beats += 1
+                if "result" in message:
+                    self.result = message["result"]
+                self.changed.set()
+        self.changed.set()
+
+    def _keep_output(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - it was opened as a pipe above
+        with self._process.stdout as output:
+            for line in output:
+                text = line.decode(errors="replace")
+                self._tail.append(text)
+                sys.stderr.write(text)
