@@ -1,7 +1,7 @@
 """Socket.IO: browsers join the room of a job, or of the queue; the relay speaks into the rooms.
 
-Every emit of a client is answered: {"ok": true}, or {"error": sentence}. A client that does not keep up is left out
-once its queue is full: it sees from the numbers that something is missing and fetches it; nothing piles up here.
+Every emit of a client is answered: {"ok": true}, or {"error": sentence}. A client that does not keep up is cut off
+once its queue is full, so that nothing piles up here: it connects again by itself and fetches what it missed.
 """
 
 from __future__ import annotations
@@ -76,23 +76,21 @@ def make_sockets(jobs: JobRecord) -> SocketIO:
 
 
 class RoomEmitter:
-    """Speaks into rooms, past those who do not keep up."""
+    """Speaks into rooms, and cuts off those who do not keep up."""
 
     def __init__(self, sockets: SocketIO) -> None:
         self._sockets = sockets
 
     def __call__(self, event: str, data: Mapping[str, Any], room: str) -> None:
         """Send `data` as `event` to everybody in `room`."""
-        self._sockets.emit(event, data, to=room, skip_sid=self._behind(room))
-
-    def _behind(self, room: str) -> list[str]:
         server = cast(Any, self._sockets).server
-        behind: list[str] = []
-        for sid, engine_sid in list(server.manager.get_participants("/", room)):
+        for _, engine_sid in list(server.manager.get_participants("/", room)):
             connection = server.eio.sockets.get(engine_sid)
             if connection is not None and connection.queue.qsize() >= MAX_WAITING:
-                behind.append(sid)
-        return behind
+                log.warning("socket.behind", waiting=MAX_WAITING)
+                # Without a farewell, which would have to wait behind the rest.
+                connection.close(wait=False, abort=True)
+        self._sockets.emit(event, data, to=room)
 
 
 def _job_id(data: object) -> int | None:

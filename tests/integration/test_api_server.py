@@ -51,7 +51,9 @@ def test_it_starts_and_stops_quickly_and_stays_small(redis_url: str, tmp_path: P
         # The test's own socket is open all the while.
         assert system.stop("api") == 0
         stop_s = time.monotonic() - started
-        print(f"start {first_s:.2f} s, again {again_s:.2f} s (of {START_S}), {used / 1e6:.0f} MB, stop {stop_s:.2f} s")
+        sys.stdout.write(
+            f"start {first_s:.2f} s, again {again_s:.2f} s (of {START_S}), {used / 1e6:.0f} MB, stop {stop_s:.2f} s\n"
+        )
         assert max(first_s, again_s) < SLOW_START_S
         assert used < MEMORY_BYTES
         assert stop_s < STOP_S
@@ -118,7 +120,7 @@ def test_many_small_files_come_in_quickly(system: System, tmp_path: Path) -> Non
     files = [("files", (f"folder/{path.name}", path.read_bytes())) for path in paths]
     started = time.monotonic()
     answer = system.http.post("/datasets/many/files", files=files)
-    print(f"200 files in {time.monotonic() - started:.2f} s")
+    sys.stdout.write(f"200 files in {time.monotonic() - started:.2f} s\n")
     assert answer.json()["dataset"]["clips"] == 200
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -47,8 +48,8 @@ def make_features(
     """
     clips = unique_clips(dataset)
     representation = make_representation(config)
-    threads = torch.get_num_threads()
     with (
+        _restored_threads(),
         tempfile.TemporaryDirectory(prefix="spectrain-features-") as folder,
         ThreadPoolExecutor(
             FILES_AT_ONCE, thread_name_prefix="features", initializer=torch.set_num_threads, initargs=(1,)
@@ -66,9 +67,18 @@ def make_features(
             writer.add(clip.sha256, next(analysed))
             control.beat()
         manifest = writer.finish()
-    torch.set_num_threads(threads)
     reporter.publish(Progress(phase="features", done=len(clips), total=len(clips)))
     return manifest
+
+
+@contextmanager
+def _restored_threads() -> Iterator[None]:
+    """Parts of torch's number of threads belong to the process, though a pool's thread sets them."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _analyse(

@@ -33,6 +33,7 @@ class CheckpointWriter:
         self._waiting: deque[Snapshot] = deque()
         self._busy = False
         self._closing = False
+        self._crash: BaseException | None = None
         self._changed = threading.Condition()
         self._last_size = 0
         self._thread = threading.Thread(target=self._write_all, name="checkpoints", daemon=True)
@@ -56,8 +57,9 @@ class CheckpointWriter:
         self._thread.join()
 
     def submit(self, snapshot: Snapshot) -> None:
-        """Write `snapshot` when those before it are written."""
+        """Write `snapshot` when those before it are written. Raises what ended the thread, if anything did."""
         with self._changed:
+            self._raise_crash()
             if self._waiting and self._waiting[-1].reason == "best" and snapshot.best:
                 self._waiting.pop()
             self._waiting.append(snapshot)
@@ -70,9 +72,13 @@ class CheckpointWriter:
             return len(self._waiting) + self._busy
 
     def wait(self) -> None:
-        """Return when everything submitted is durable or has failed (see `failure`)."""
+        """Return when everything submitted is durable or has failed (see `failure`).
+
+        Raises what ended the thread, if anything did.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._busy)
+            self._changed.wait_for(lambda: self._crash or not (self._waiting or self._busy))
+            self._raise_crash()
 
     def _write_all(self) -> None:
         while True:
@@ -82,12 +88,21 @@ class CheckpointWriter:
                     return
                 snapshot = self._waiting.popleft()
                 self._busy = True
+            crash: BaseException | None = None
             try:
                 self._write(snapshot)
-            finally:
-                with self._changed:
-                    self._busy = False
-                    self._changed.notify_all()
+            except BaseException as error:
+                crash = error
+            with self._changed:
+                self._busy = False
+                self._crash = crash
+                self._changed.notify_all()
+            if crash is not None:
+                return
+
+    def _raise_crash(self) -> None:
+        if self._crash is not None:
+            raise self._crash
 
     def _write(self, snapshot: Snapshot) -> None:
         try:

@@ -46,7 +46,8 @@ class Learner:
     def __init__(self, config: TrainConfig, plan: ExecutionPlan, device: torch.device) -> None:
         self.device = device
         self.memory_format = torch.channels_last if plan.channels_last else torch.contiguous_format
-        self.model = ConvVAE(config.model()).to(device).to(memory_format=self.memory_format)
+        self.model = ConvVAE(config.model()).to(device)
+        self.model.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue] - torch's overloads lack it
         self.objective = make_objective(config)
         self._bfloat16 = plan.precision == "bfloat16"
         self._grad_clip = config.grad_clip

@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -56,7 +57,8 @@ class ExecutionPlan(Frozen):
         return f"{self.precision}{layout}, {self.threads} threads" + (f" (a step: {measured})" if measured else "")
 
 
-class CandidateRun(Frozen):
+@dataclass(frozen=True, kw_only=True)
+class CandidateRun:
     """What a few steps of a candidate gave."""
 
     seconds: float

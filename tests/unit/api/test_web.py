@@ -182,9 +182,15 @@ def test_a_watch_of_nonsense_is_answered_with_an_error(served: tuple[OpenAPI, So
 
 
 class _Connection:
+    """A client's connection, with some messages that wait for it."""
+
     def __init__(self, waiting: int) -> None:
         self.queue = self
         self.qsize = lambda: waiting
+        self.closed: list[dict[str, bool]] = []
+
+    def close(self, **how: bool) -> None:
+        self.closed.append(how)
 
 
 class _Sockets:
@@ -193,16 +199,18 @@ class _Sockets:
     def __init__(self) -> None:
         self.server = self.manager = self.eio = self
         self.sockets = {"e1": _Connection(MAX_WAITING - 1), "e2": _Connection(MAX_WAITING)}
-        self.emitted: list[tuple[str, Any]] = []
+        self.emitted: list[str] = []
 
     def get_participants(self, _namespace: str, _room: str) -> list[tuple[str, str]]:
         return [("s1", "e1"), ("s2", "e2"), ("s3", "gone")]
 
-    def emit(self, event: str, _data: object, *, to: str, skip_sid: list[str]) -> None:
-        self.emitted.append((f"{event} {to}", skip_sid))
+    def emit(self, event: str, _data: object, *, to: str) -> None:
+        self.emitted.append(f"{event} {to}")
 
 
-def test_a_client_that_does_not_keep_up_is_left_out() -> None:
+def test_a_client_that_does_not_keep_up_is_cut_off() -> None:
     sockets: Any = _Sockets()
     RoomEmitter(sockets)("event", {}, "job:1")
-    assert sockets.emitted == [("event job:1", ["s2"])]
+    assert sockets.emitted == ["event job:1"]
+    assert sockets.sockets["e1"].closed == []
+    assert sockets.sockets["e2"].closed == [{"wait": False, "abort": True}]

@@ -28,7 +28,7 @@ class FakePip:
         self.made += 1
         folder.mkdir(exist_ok=True)
 
-    def _pip(self, _: Installation, *arguments: str, no_hooks: bool = False) -> bool:
+    def _pip(self, *arguments: str, no_hooks: bool = False) -> bool:
         self.calls.append([*arguments, *(["no hooks"] if no_hooks else [])])
         if "--no-deps" in arguments and self.failing != "page":
             page = self._root / "api" / "web" / "dist" / "index.html"
@@ -183,7 +183,7 @@ def test_another_build_of_torch_is_taken_once_and_remembered(root: Path, pip: Fa
 def test_an_index_that_does_not_work_is_named(root: Path, pip: FakePip) -> None:
     pip.failing = "torch"
 
-    with pytest.raises(InstallError, match="https://example.org/cpu"):
+    with pytest.raises(InstallError, match=r"https://example\.org/cpu"):
         bring_up_to_date(root, torch_index="https://example.org/cpu")
 
 

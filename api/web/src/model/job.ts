@@ -132,9 +132,9 @@ function toProgress(wire: Wire<"JobView">): JobProgress {
   return { phase, message, done, total, epoch, epochs, step, totalSteps, fraction };
 }
 
-/** Active ones first, then waiting ones in their order, then ended ones, newest first. */
+/** Active ones first, then waiting ones in their order, then paused and ended ones, newest first. */
 export function compareJobs(a: Job, b: Job): number {
-  const rank = (job: Job): number => (isActive(job.state) ? 0 : isWaiting(job.state) ? 1 : 2);
+  const rank = ({ state }: Job): number => (isActive(state) ? 0 : isWaiting(state) ? 1 : state === "paused" ? 2 : 3);
   if (rank(a) !== rank(b)) return rank(a) - rank(b);
   if (rank(a) === 0) return (a.startedAt ?? 0) - (b.startedAt ?? 0) || a.id - b.id;
   if (rank(a) === 1) return a.position - b.position || a.id - b.id;

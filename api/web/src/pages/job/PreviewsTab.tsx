@@ -51,13 +51,13 @@ function PreviewCard({ preview }: { preview: Preview }) {
 
 function Reconstruction({ sound, at }: { sound: PreviewSound; at: string }) {
   return (
-    <section aria-label={sound.title}>
+    <div>
       <h3>{sound.title}</h3>
       <div class="preview-pair">
         {sound.originalUrl && <Sound src={sound.originalUrl} caption="Original" label={`original of ${sound.title}`} durationS={sound.durationS} />}
         <Sound src={sound.audioUrl} caption="Reconstruction" label={`reconstruction of ${sound.title}, ${at}`} durationS={sound.durationS} />
       </div>
-    </section>
+    </div>
   );
 }
 

@@ -13,6 +13,12 @@ export function verdict(quality: number): Verdict {
   return { tone: "bad", word: "Overfitting", text: "It memorises its sounds. The best checkpoint may be behind it." };
 }
 
+/** The gap in words: a share while it is small, a multiple once it is not. */
+export function gapText(gap: number): string {
+  if (gap < 1) return `${gap > 0 ? "+" : ""}${(gap * 100).toFixed(0)} %`;
+  return `held-out error ${(1 + gap).toFixed(gap < 9 ? 1 : 0)} times the training's`;
+}
+
 /** How well the model does on sounds that it never learns from: a colour, a word and a number. */
 export function QualityBar({ job }: { job: Job }) {
   if (job.quality === null) {
@@ -26,7 +32,7 @@ export function QualityBar({ job }: { job: Job }) {
         <span class="quality-label">Quality</span>
         <b>{word}</b>
         <span class="number">{job.quality.toFixed(2)}</span>
-        {gap !== null && <span class="small muted number push">Overfitting gap {gap > 0 ? "+" : ""}{(gap * 100).toFixed(0)} %</span>}
+        {gap !== null && <span class="small muted number push">Overfitting gap: {gapText(gap)}</span>}
       </p>
       <div class="quality-track" role="meter" aria-label="Quality" aria-valuemin={0} aria-valuemax={1} aria-valuenow={Number(job.quality.toFixed(2))} aria-valuetext={`${word}, ${job.quality.toFixed(2)}`}>
         <i style={{ inlineSize: `${job.quality * 100}%` }} />

@@ -47,7 +47,7 @@ function WhereAndWhen({ job }: { job: Job }) {
     : isActive(job.state)
       ? `${duration(job.elapsedS)} so far`
       : `${job.endedAt ? ago(now - job.endedAt) : "stopped"}${job.elapsedS > 0 ? `, ran ${duration(job.elapsedS)}` : ""}`;
-  const where = isWaiting(job.state) ? wish(job.device) : job.worker || job.device;
+  const where = isWaiting(job.state) ? wish(job.device) : job.worker || (job.device === "auto" ? "" : job.device);
   return (
     <div class="job-where small">
       <p>{where}</p>

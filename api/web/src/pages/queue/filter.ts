@@ -13,11 +13,12 @@ export function toShow(text: string | undefined): Show {
   return SHOWS.find((show) => show === text) ?? "all";
 }
 
-const isEnded = (job: Job): boolean => !isActive(job.state) && !isWaiting(job.state);
+const isPaused = (job: Job): boolean => job.state === "paused";
+const isEnded = (job: Job): boolean => !isActive(job.state) && !isWaiting(job.state) && !isPaused(job);
 
 export function belongs(job: Job, show: Show): boolean {
   if (show === "running") return isActive(job.state);
-  if (show === "waiting") return isWaiting(job.state);
+  if (show === "waiting") return isWaiting(job.state) || isPaused(job);
   if (show === "finished") return isEnded(job);
   return show === "all" || job.state === "failed";
 }
@@ -39,11 +40,12 @@ export interface Group {
   readonly jobs: readonly Job[];
 }
 
-/** Jobs, already in their order, under the three headings of the queue. */
+/** Jobs, already in their order, under the headings of the queue. */
 export function grouped(jobs: readonly Job[]): readonly Group[] {
   return [
     { title: "Running", jobs: jobs.filter((job) => isActive(job.state)) },
     { title: "Waiting", jobs: jobs.filter((job) => isWaiting(job.state)) },
+    { title: "Paused", jobs: jobs.filter(isPaused) },
     { title: "Finished", jobs: jobs.filter(isEnded) },
   ].filter((group) => group.jobs.length > 0);
 }

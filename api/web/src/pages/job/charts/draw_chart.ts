@@ -81,9 +81,16 @@ function seriesOf(box: HTMLElement, { spec, isSmoothed }: DrawOptions): uPlot.Se
     : [];
   const epochs = spec.epochs.map(({ tone }): uPlot.Series => {
     const stroke = tone === "train" ? train : validation;
-    return { stroke, width: 2, spanGaps: true, points: { show: true, size: 4, stroke, fill: stroke, space: 12 } };
+    return { stroke, width: 2, spanGaps: true, points: { show: hasRoom, size: 4, stroke, fill: stroke } };
   });
   return [...steps, ...epochs];
+}
+
+/** Dots are for telling epochs apart: none once they would touch. */
+function hasRoom(plot: uPlot, series: number, first: number, last: number): boolean {
+  let dots = 0;
+  for (let index = first; index <= last; index += 1) if (plot.data[series]?.[index] != null) dots += 1;
+  return dots * 9 < plot.over.clientWidth;
 }
 
 /** What a custom property comes to in the theme that is on. */

@@ -1,0 +1,26 @@
+import { describe, expect, it } from "vitest";
+import { EMPTY_DRAFT } from "../../store/draft";
+import { TRAIN_FIELDS } from "../../train_fields";
+import { fieldGroups, formField } from "./field_groups";
+
+const names = (form: typeof EMPTY_DRAFT): string[] => fieldGroups(form).flatMap(({ fields }) => fields.map(({ name }) => name));
+
+describe("fieldGroups", () => {
+  it("shows every field of the configuration once, except those that stand above", () => {
+    const shown = names({ ...EMPTY_DRAFT, representation: "mel_if" });
+    expect(new Set(shown).size).toBe(shown.length);
+    expect([...shown, "representation", "preset", "epochs"].sort()).toEqual(TRAIN_FIELDS.map(({ name }) => name).sort());
+  });
+
+  it("leaves out what the representation or the kind does not use", () => {
+    expect(names(EMPTY_DRAFT)).not.toContain("frequency_weight");
+    expect(names({ ...EMPTY_DRAFT, kind: "preprocess" })).not.toContain("learning_rate");
+  });
+});
+
+describe("formField", () => {
+  it.each([["changes.learning_rate", "learning_rate"], ["train.changes.epochs", "epochs"], ["epochs", "epochs"], ["features.spectrogram.n_fft", "spectrogram.n_fft"]])(
+    "%s is %s",
+    (sent, field) => expect(formField(sent)).toBe(field),
+  );
+});

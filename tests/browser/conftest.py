@@ -1,0 +1,71 @@
+"""A real browser on the real page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@dataclass
+class Visitor:
+    """A tab, what its console complained of, and where its screenshots go."""
+
+    page: Page
+    pictures: Path
+    complaints: list[str] = field(default_factory=list[str])
+
+    def picture(self, name: str) -> None:
+        """Keep what the page looks like now, for people to review."""
+        self.page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
+
+    def listen(self) -> None:
+        """Remember every console error and every uncaught exception."""
+
+        def on_console(message: ConsoleMessage) -> None:
+            if message.type == "error":
+                self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
+
+        self.page.on("console", on_console)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A fresh profile in a desktop window."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def visitor(context: BrowserContext, tmp_path: Path) -> Visitor:
+    """A tab whose screenshots go to SPECTRAIN_SCREENSHOTS, or else to the test's own folder."""
+    pictures = Path(os.environ.get("SPECTRAIN_SCREENSHOTS", tmp_path / "pictures"))
+    pictures.mkdir(parents=True, exist_ok=True)
+    visitor = Visitor(context.new_page(), pictures)
+    visitor.listen()
+    return visitor

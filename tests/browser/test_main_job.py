@@ -1,0 +1,178 @@
+"""The main job as a musician does it, on the real page in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Visitor
+from tests.sounds import write_sounds
+from tests.system import System
+
+SOUNDS = 12
+STARTING_MS = 60_000
+"""The first training of a machine also times how it computes best."""
+TRAINING_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[System]:
+    with System(tmp_path_factory.mktemp("page") / "data", redis_url) as system:
+        system.start_api()
+        system.start_worker("studio")
+        yield system
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> list[Path]:
+    """A folder of sounds, and something that is none."""
+    text = tmp_path / "sounds" / "notes.wav"
+    paths = write_sounds(text.parent, SOUNDS)
+    text.write_text("not a sound", encoding="utf-8")
+    return [*paths, text]
+
+
+def assert_accessible(visitor: Visitor) -> None:
+    found = Axe().run(visitor.page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_from_a_folder_of_sounds_to_a_checkpoint(system: System, visitor: Visitor, sounds: list[Path]) -> None:
+    open_an_empty_queue(system, visitor)
+    drop_sounds(visitor, sounds)
+    press_train(visitor)
+    watch_the_loss(visitor)
+    hear_a_preview(visitor)
+    save_now(visitor)
+    saved = cancel(visitor)
+    continue_training(system, visitor, saved)
+    assert visitor.complaints == []
+
+
+def open_an_empty_queue(system: System, visitor: Visitor) -> None:
+    visitor.page.goto(system.url)
+    expect(visitor.page.get_by_role("heading", name="Queue", exact=True)).to_be_visible()
+    expect(visitor.page.get_by_role("link", name="New job").first).to_be_visible()
+    visitor.picture("01-empty-queue")
+    assert_accessible(visitor)
+
+
+def drop_sounds(visitor: Visitor, sounds: list[Path]) -> None:
+    """What is no sound is refused by name, the others go on."""
+    page = visitor.page
+    page.get_by_role("navigation").get_by_role("link", name="Datasets").click()
+    page.get_by_label("Name").fill("studio drums")
+    page.get_by_label("Choose files").set_input_files(sounds)
+    page.get_by_role("button", name="Create dataset").click()
+    expect(page.get_by_text(f"{SOUNDS} clips").first).to_be_visible(timeout=STARTING_MS)
+    expect(page.get_by_text(re.compile("notes.wav is not an audio file")).first).to_be_visible()
+    visitor.picture("02-dataset")
+    assert_accessible(visitor)
+
+
+def press_train(visitor: Visitor) -> None:
+    """With shorter examples than people would take; it is in the queue at once, without a reload."""
+    page = visitor.page
+    page.get_by_role("link", name="Train on this").click()
+    page.get_by_label("Epochs", exact=True).fill("2000")
+    page.get_by_text("Advanced").first.click()
+    page.locator("#field-chunk_s").fill("0.3")
+    page.locator("#field-preview_every").fill("2")
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
+    visitor.picture("03-new-job")
+    assert_accessible(visitor)
+    page.get_by_role("button", name="Start training").click()
+    expect(page.locator("[data-state]").first).to_be_visible(timeout=1_000)
+
+
+def watch_the_loss(visitor: Visitor) -> None:
+    page = visitor.page
+    page.get_by_role("link", name=re.compile("studio drums")).first.click()
+    page.locator("[data-chart=loss]").wait_for(timeout=STARTING_MS)
+    wait_for_points(page, 30)
+    visitor.picture("04-charts")
+    assert_accessible(visitor)
+
+
+def hear_a_preview(visitor: Visitor) -> None:
+    """Previews arrive with their epoch; one plays at a time, and never by itself."""
+    page = visitor.page
+    page.get_by_role("tab", name="Previews").click()
+    page.locator("[data-preview]").first.wait_for(timeout=TRAINING_MS)
+    expect(page.get_by_role("heading", name=re.compile(r"Epoch \d+, step [\d,]+")).first).to_be_visible()
+    playing = "() => [...document.querySelectorAll('audio')].filter((one) => !one.paused).length"
+    assert page.evaluate(playing) == 0
+    page.get_by_role("button", name=re.compile("Play reconstruction")).first.click()
+    page.wait_for_function("() => [...document.querySelectorAll('audio')].some((one) => one.currentTime > 0.05)")
+    assert page.evaluate(playing) <= 1
+    visitor.picture("05-previews")
+    assert_accessible(visitor)
+
+
+def save_now(visitor: Visitor) -> None:
+    visitor.page.get_by_role("tab", name="Checkpoints").click()
+    visitor.page.get_by_role("button", name="Save now").click()
+    expect(visitor.page.get_by_text("asked for").first).to_be_visible(timeout=10_000)
+
+
+def cancel(visitor: Visitor) -> int:
+    """Cancel, and return the step that was saved."""
+    page = visitor.page
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("[data-state=cancelled]").first).to_be_visible(timeout=15_000)
+    saved = page.get_by_text(re.compile(r"Saved step [\d,]+ in")).first
+    expect(saved).to_be_visible()
+    visitor.picture("06-cancelled")
+    assert_accessible(visitor)
+    return int(re.sub(r"\D", "", saved.inner_text().split(" in ")[0]))
+
+
+def continue_training(system: System, visitor: Visitor, saved: int) -> None:
+    """The summary waits; then the chart goes on where it was, with what came before still there."""
+    page = visitor.page
+    page.get_by_role("button", name="Resume", exact=True).first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text(f"{saved:,} of")).to_be_visible()
+    visitor.picture("07-resume")
+    assert_accessible(visitor)
+    dialog.get_by_role("button", name="Continue training").click()
+    expect(page.locator("[data-state=running]").first).to_be_visible(timeout=STARTING_MS)
+    page.get_by_role("tab", name="Charts").click()
+    wait_for_points(page, saved + 5)
+    visitor.picture("08-resumed")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("[data-state=cancelled]").first).to_be_visible(timeout=15_000)
+    job_id = int(page.url.split("/jobs/")[1].split("?")[0])
+    steps = [step for event in system.events(job_id, "steps") for step in event["body"]["step"]]
+    assert steps == list(range(1, len(steps) + 1)), "no step is lost or doubled"
+    assert len(steps) > saved
+
+
+def wait_for_points(page: Page, count: int) -> None:
+    """Wait until the loss chart holds so many points."""
+    page.wait_for_function(
+        f"() => Number(document.querySelector('[data-chart=loss]')?.dataset.points) >= {count}", timeout=TRAINING_MS
+    )
+
+
+def test_the_page_fits_a_phone_in_both_themes(system: System, browser: Browser, visitor: Visitor) -> None:
+    pages = {"queue": "/", "datasets": "/datasets", "new-job": "/new", "workers": "/workers", "job": "/jobs/1"}
+    for theme in ("light", "dark"):
+        context = browser.new_context(viewport={"width": 375, "height": 740}, color_scheme=theme)
+        phone = Visitor(context.new_page(), visitor.pictures)
+        phone.listen()
+        for name, path in pages.items():
+            phone.page.goto(system.url + path)
+            expect(phone.page.get_by_role("heading", level=1)).to_be_visible()
+            phone.page.wait_for_load_state("networkidle")
+            phone.picture(f"phone-{theme}-{name}")
+            sideways = phone.page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+            assert sideways <= 0, f"{name} scrolls sideways by {sideways} px"
+            assert_accessible(phone)
+        assert phone.complaints == []
+        context.close()

@@ -1,0 +1,234 @@
+"""Checkpoints: whole or not there, the newest valid one wins, the rest is pruned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from typing_extensions import override
+
+from shared.errors import CheckpointError, CorruptCheckpointError, StorageError, StorageFullError
+from shared.events import CheckpointReason, CheckpointSaved, Warned
+from shared.storage import FolderStorage
+from shared.vae.scaling import FeatureScaling
+from tests.unit.train.tools import Surroundings, tiny_config
+from worker.train.checkpoint import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    STATE_FILE,
+    CheckpointStore,
+    ModelDescription,
+    Snapshot,
+    check_compatible,
+    to_host,
+)
+from worker.train.checkpoint_writer import CheckpointWriter
+from worker.train.warnings import Warnings
+
+FOLDER = "jobs/1/checkpoints"
+
+
+def snapshot(step: int, *, attempt: int = 1, reason: CheckpointReason = "interval", best: bool = False) -> Snapshot:
+    """A very small training at `step`."""
+    config = tiny_config()
+    return Snapshot(
+        attempt=attempt,
+        epoch=1,
+        step=step,
+        reason=reason,
+        best=best,
+        config=config,
+        dataset_version="0" * 64,
+        loss=0.5,
+        val_reconstruction=None,
+        device="cpu",
+        versions={"torch": torch.__version__},
+        model={"weight": torch.full((3,), float(step)), "count": torch.tensor(7)},
+        description=ModelDescription(
+            model=config.model(), features=config.features(), scaling=FeatureScaling.identity(1).to_json()
+        ),
+        state={"position": {"step": step}, "generator": torch.get_rng_state(), "pair": (1, 2.5), "nothing": None},
+        wished_at=0.0,
+    )
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> FolderStorage:
+    return FolderStorage(tmp_path)
+
+
+@pytest.fixture
+def store(storage: FolderStorage) -> CheckpointStore:
+    return CheckpointStore(storage, 1)
+
+
+def test_what_was_saved_is_loaded(store: CheckpointStore):
+    saved = snapshot(12)
+    store.save(saved)
+
+    loaded = store.load("1-12")
+
+    assert torch.equal(loaded.model["weight"], saved.model["weight"])
+    assert loaded.state["position"] == {"step": 12}
+    assert loaded.state["pair"] == (1, 2.5)
+    assert loaded.description == saved.description
+    assert loaded.manifest.config == saved.config
+
+
+def test_a_copy_for_the_host_does_not_follow_later_steps():
+    weight = torch.ones(2)
+    copy = to_host({"weight": weight, "pair": (weight, 1)})
+    weight.zero_()
+    assert copy["weight"].tolist() == copy["pair"][0].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("file", [MODEL_FILE, STATE_FILE, MANIFEST_FILE])
+@pytest.mark.parametrize("position", [0, 9, -1])
+def test_one_flipped_bit_makes_the_one_before_win(
+    storage: FolderStorage, store: CheckpointStore, file: str, position: int
+):
+    store.save(snapshot(1))
+    store.save(snapshot(2))
+    key = f"{FOLDER}/1-2/{file}"
+    damaged = bytearray(storage.read(key))
+    damaged[position] ^= 0x80
+    storage.write(key, bytes(damaged))
+    corrupt: list[str] = []
+
+    loaded = store.load_newest(on_corrupt=lambda error: corrupt.append(error.name))
+
+    assert corrupt == ["1-2"]
+    assert loaded is not None
+    assert loaded.manifest.name == "1-1"
+
+
+@pytest.mark.parametrize("file", [MODEL_FILE, STATE_FILE, MANIFEST_FILE])
+def test_an_interrupted_save_does_not_count(storage: FolderStorage, store: CheckpointStore, file: str):
+    store.save(snapshot(1))
+    storage.delete(f"{FOLDER}/1-1/{file}")
+    with pytest.raises(CorruptCheckpointError, match="1-1"):
+        store.load("1-1")
+
+
+def test_later_attempts_are_newer_whatever_their_step(store: CheckpointStore):
+    for attempt, step in [(1, 90), (2, 10), (10, 5), (2, 9)]:
+        store.save(snapshot(step, attempt=attempt))
+    assert store.names() == ["10-5", "2-10", "2-9", "1-90"]
+
+
+def test_the_newest_three_the_best_and_the_final_ones_are_kept(storage: FolderStorage, store: CheckpointStore):
+    store.save(snapshot(1, reason="final"))
+    for step in range(2, 9):
+        store.save(snapshot(step))
+    storage.write(f"{FOLDER}/1-9/{MODEL_FILE}", b"left by an interrupted save")
+
+    kept = store.prune(attempt=1, best="1-3")
+
+    assert kept == ["1-8", "1-7", "1-6", "1-3", "1-1"]
+    assert store.names() == kept
+
+
+def test_an_attempt_that_was_overtaken_removes_nothing(store: CheckpointStore):
+    for step in range(1, 6):
+        store.save(snapshot(step))
+    store.save(snapshot(3, attempt=2))
+    assert len(store.prune(attempt=1, best=None)) == 6
+
+
+@pytest.mark.parametrize("field", ["learning_rate", "latent_dim", "seed"])
+def test_a_resume_may_not_change_the_training(store: CheckpointStore, field: str):
+    manifest = store.save(snapshot(1))
+    changed = manifest.config.model_copy(update={field: 1})
+    with pytest.raises(CheckpointError, match=field):
+        check_compatible(manifest, changed, manifest.dataset_version)
+
+
+def test_a_resume_may_change_epochs_and_previews(store: CheckpointStore):
+    manifest = store.save(snapshot(1))
+    check_compatible(manifest, tiny_config(epochs=99, preview_every=7), manifest.dataset_version)
+    with pytest.raises(CheckpointError, match="dataset"):
+        check_compatible(manifest, tiny_config(), "1" * 64)
+
+
+class FullStorage(FolderStorage):
+    """A store whose disk is full for some keys, or soon will be."""
+
+    full_for = ""
+    free: int | None = None
+
+    @override
+    def write(self, key: str, data: bytes) -> None:
+        if self.full_for and key.endswith(self.full_for):
+            raise StorageFullError("The disk is full.")
+        super().write(key, data)
+
+    @override
+    def free_bytes(self) -> int | None:
+        return super().free_bytes() if self.free is None else self.free
+
+
+def _write(storage: FolderStorage, *snapshots: Snapshot) -> tuple[Surroundings, StorageError | None]:
+    around = Surroundings()
+    with CheckpointWriter(CheckpointStore(storage, 1), around, around, Warnings(around, set()), best=None) as writer:
+        for each in snapshots:
+            writer.submit(each)
+            writer.wait()
+    return around, writer.failure
+
+
+@pytest.mark.parametrize("file", [MODEL_FILE, STATE_FILE, MANIFEST_FILE])
+def test_a_full_disk_warns_and_leaves_the_earlier_checkpoint_alone(tmp_path: Path, file: str):
+    storage = FullStorage(tmp_path)
+    _write(storage, snapshot(1))
+    storage.full_for = f"1-2/{file}"
+
+    around, failure = _write(storage, snapshot(2))
+
+    assert isinstance(failure, StorageFullError)
+    assert [warning.code for warning in around.of(Warned)] == ["disk"]
+    store = CheckpointStore(storage, 1)
+    assert store.names() == ["1-1"]
+    assert store.load("1-1").manifest.step == 1
+
+
+def test_without_room_for_two_and_a_half_an_interval_is_left_out_but_not_what_a_person_wants(tmp_path: Path):
+    storage = FullStorage(tmp_path)
+    storage.free = 10
+
+    around, _ = _write(storage, snapshot(1), snapshot(2, reason="cancel"))
+
+    assert [saved.name for saved in around.of(CheckpointSaved)] == ["1-2"]
+    assert [warning.code for warning in around.of(Warned)] == ["disk"]
+
+
+def test_each_save_is_told_with_what_is_kept_once_it_is_durable(storage: FolderStorage):
+    around, failure = _write(storage, snapshot(1, best=True), *(snapshot(step) for step in range(2, 7)))
+
+    last = around.of(CheckpointSaved)[-1]
+    assert failure is None
+    assert (last.step, last.kept) == (6, ["1-6", "1-5", "1-4", "1-1"])
+    assert last.size_bytes > 0
+
+
+def test_what_ends_the_thread_is_raised_where_the_training_waits(
+    storage: FolderStorage, store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+):
+    def break_down(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(CheckpointStore, "save", break_down)
+    with pytest.raises(ZeroDivisionError):
+        _write(storage, snapshot(1))
+    assert store.names() == []
+
+
+def test_a_best_one_that_still_waits_gives_way_to_a_better_one(storage: FolderStorage):
+    around = Surroundings()
+    writer = CheckpointWriter(CheckpointStore(storage, 1), around, around, Warnings(around, set()), best=None)
+    for step in (1, 2, 3):
+        writer.submit(snapshot(step, reason="best", best=True))
+    writer.submit(snapshot(4))
+    with writer:
+        writer.wait()
+    assert [saved.name for saved in around.of(CheckpointSaved)] == ["1-3", "1-4"]

@@ -1,0 +1,160 @@
+"""Splits, batches, chunks and the excerpts of an epoch."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from shared.audio.representation import make_representation
+from shared.config import FeatureConfig, TrainConfig
+from shared.vae.scaling import FeatureScaling
+from tests.unit.train.tools import TINY_SPECTROGRAM, tiny_config
+from worker.preprocess.feature_set import ClipFrames, FeatureManifest, FeatureSet
+from worker.train.data import BatchRule, TrainingData, chunk_starts, seeded_number, split_files
+
+NAMES = [f"sound-{number}" for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("files", "fraction", "held_out"),
+    [(2, 0.5, 1), (3, 0.5, 2), (9, 0.5, 4), (10, 0.3, 3), (49, 0.3, 15), (50, 0.2, 10), (200, 0.1, 20), (2, 0.9, 1)],
+)
+def test_a_split_holds_out_its_share_and_leaves_a_file_on_each_side(files: int, fraction: float, held_out: int):
+    names = [f"file-{number}" for number in range(files)]
+
+    split = split_files(names, fraction, seed=0)
+
+    assert len(split.validation) == held_out
+    assert len(split.train) == files - held_out >= 1
+    assert sorted(split.train + split.validation) == sorted(names)
+
+
+def test_one_file_is_all_for_training():
+    assert split_files(["alone"], 0.5, seed=0).validation == ()
+
+
+def test_no_share_means_no_validation():
+    assert split_files(NAMES, 0.0, seed=0).validation == ()
+
+
+def test_the_split_depends_on_names_and_seed_alone():
+    assert split_files(NAMES, 0.3, seed=1) == split_files(NAMES[::-1], 0.3, seed=1)
+    assert split_files(NAMES, 0.3, seed=1) != split_files(NAMES, 0.3, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "batch_size", "size"), [(1, 32, 1), (3, 32, 1), (7, 32, 1), (8, 32, 2), (100, 32, 25), (500, 32, 32)]
+)
+def test_the_batch_is_a_quarter_of_the_chunks_at_most(chunks: int, batch_size: int, size: int):
+    assert BatchRule.of(batch_size=batch_size, chunks=chunks, expansion=1).size == size
+
+
+@pytest.mark.parametrize("chunks", range(1, 80))
+@pytest.mark.parametrize("expansion", [1, 3])
+def test_batches_cover_an_epoch_and_none_that_could_be_larger_has_one_example(chunks: int, expansion: int):
+    rule = BatchRule.of(batch_size=16, chunks=chunks, expansion=expansion)
+
+    bounds = [rule.bounds(index) for index in range(rule.steps)]
+
+    assert bounds[0][0] == 0
+    assert bounds[-1][1] == chunks * expansion
+    assert all(end == first for (_, end), (first, _) in pairwise(bounds))
+    assert all(end - first >= min(2, rule.size) for first, end in bounds)
+
+
+@pytest.mark.parametrize(
+    ("frames", "starts"),
+    [(10, [0]), (94, [0]), (140, [0]), (141, [0, 47]), (188, [0, 94]), (240, [0, 94, 146]), (1, [0])],
+)
+def test_chunks_stand_side_by_side_and_the_last_ends_with_the_file(frames: int, starts: list[int]):
+    assert chunk_starts(frames, 94) == starts
+
+
+def test_seeded_numbers_do_not_change_between_versions():
+    assert seeded_number("epoch", 0, 3) == 7_277_022_276_155_069_402
+
+
+def _data(config: TrainConfig, lengths: list[tuple[int, ...]]) -> TrainingData:
+    """Features whose value tells the row: frame f of a clip's speed stands in the row's every cell."""
+    clips = tuple(ClipFrames(sha256=f"clip-{number}", frames=length) for number, length in enumerate(lengths))
+    features = FeatureConfig(spectrogram=TINY_SPECTROGRAM, speeds=config.speeds)
+    manifest = FeatureManifest(config=features, channels=1, clips=clips, shards=())
+    rows = torch.arange(1 + manifest.rows, dtype=torch.float32)[:, None].expand(-1, TINY_SPECTROGRAM.n_mels)
+    return TrainingData(
+        FeatureSet(manifest=manifest, frames=rows.contiguous()),
+        config,
+        make_representation(features),
+        torch.device("cpu"),
+    )
+
+
+def test_a_chunk_is_a_slice_of_its_file_and_silence_follows_a_short_one():
+    config = tiny_config(speeds=(1.0,))
+    data = _data(config, [(40,), (10,)])
+
+    chunks = data.unscaled_batch(data.fixed(data.grid(["clip-0", "clip-1"])), 0, 2)
+
+    assert chunks.shape == (2, 1, 32, 32)
+    assert chunks[0, 0, 0].tolist() == list(range(1, 33))
+    assert chunks[1, 0, 5].tolist() == [*range(41, 51), *[0] * 22]
+
+
+def test_an_epoch_has_each_chunk_as_often_as_the_expansion_says():
+    config = tiny_config(speeds=(1.0,), random_crops=False, gain_db=0.0, expansion=3)
+    data = _data(config, [(96,), (32,)])
+    grid = data.grid(["clip-0", "clip-1"])
+
+    epoch = data.epoch(grid, 0)
+
+    first_rows = sorted((epoch.base + epoch.start).tolist())
+    assert first_rows == sorted([1, 33, 65, 97] * 3)
+
+
+def test_the_examples_of_an_epoch_depend_on_seed_and_epoch_alone():
+    config = tiny_config()
+    lengths: list[tuple[int, ...]] = [(96, 100, 80), (200, 220, 160)]
+    data = _data(config, lengths)
+    grid = data.grid(["clip-0", "clip-1"])
+
+    def rows(data: TrainingData, epoch: int) -> list[int]:
+        excerpts = data.epoch(grid, epoch)
+        return (excerpts.base + excerpts.start).tolist()
+
+    assert rows(data, 4) == rows(_data(config, lengths), 4)
+    assert rows(data, 4) != rows(data, 5)
+    assert rows(data, 4) != rows(_data(tiny_config(seed=1), lengths), 4)
+
+
+def test_crops_stay_within_their_clip_but_for_the_silence_before_it():
+    config = tiny_config(expansion=200)
+    data = _data(config, [(96, 106, 80), (20, 22, 16)])
+    excerpts = data.epoch(data.grid(["clip-0", "clip-1"]), 0)
+    earliest = -round(config.shift_s * 16_000 / 128)
+
+    latest = (excerpts.length - config.frames).clamp_min(0)
+
+    assert int(excerpts.start.min()) == earliest
+    assert bool((excerpts.start <= latest).all())
+    assert bool((excerpts.start == latest).any())
+    assert set(excerpts.length.tolist()) == {96, 106, 80, 20, 22, 16}
+
+
+def test_gain_makes_quieter_and_never_louder():
+    config = tiny_config(gain_db=6.0)
+    data = _data(config, [(96, 106, 80)])
+    excerpts = data.epoch(data.grid(["clip-0"]), 0)
+    assert excerpts.gain_db is not None
+    assert float(excerpts.gain_db.max()) <= 0.0
+    assert -6.0 <= float(excerpts.gain_db.min()) < -3.0
+
+
+def test_batches_are_scaled():
+    config = tiny_config(speeds=(1.0,))
+    data = _data(config, [(32,)])
+    data.use_scaling(FeatureScaling(mean=(10.0,), scale=(2.0,)))
+
+    batch = data.batch(data.fixed(data.grid(["clip-0"])), 0, 1, torch.contiguous_format)
+
+    assert batch[0, 0, 0, :3].tolist() == [-4.5, -4.0, -3.5]

@@ -1,0 +1,62 @@
+"""The step: what a loss that is not a number does, and the closed-form schedules."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tests.unit.train.tools import tiny_config
+from worker.train.learner import ROW, Learner, kl_weight, learning_rate
+from worker.train.plan import ExecutionPlan, Precision
+
+
+def _learner(precision: Precision = "float32") -> tuple[Learner, torch.Tensor]:
+    torch.manual_seed(0)
+    plan = ExecutionPlan(precision=precision, channels_last=precision == "bfloat16")
+    learner = Learner(tiny_config(), plan, torch.device("cpu"))
+    return learner, torch.randn(4, 1, 32, 32)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_update_that_is_not_a_number_changes_nothing(precision: Precision):
+    learner, batch = _learner(precision)
+    learner.step(batch, learning_rate=1e-3, kl_weight=1.0)
+    before = {name: value.clone() for name, value in learner.model.state_dict().items()}
+    moments = [state["exp_avg"].clone() for state in learner.optimizer.state.values()]
+
+    row = learner.step(batch * math.nan, learning_rate=1e-3, kl_weight=1.0)
+
+    after = learner.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if "num_batches" not in name)
+    assert all(
+        torch.equal(kept, state["exp_avg"])
+        for kept, state in zip(moments, learner.optimizer.state.values(), strict=True)
+    )
+    assert dict(zip(ROW, row.tolist(), strict=True))["skipped"] == 1.0
+
+
+def test_skipped_updates_are_counted_and_a_good_one_ends_the_row():
+    learner, batch = _learner()
+    for bad in (True, True, False, True):
+        row = learner.step(batch * math.nan if bad else batch, learning_rate=1e-3, kl_weight=1.0)
+    assert row[4:].tolist() == [3.0, 1.0]
+
+
+def test_steps_make_the_loss_smaller():
+    learner, batch = _learner()
+    losses = [float(learner.step(batch, learning_rate=2e-3, kl_weight=0.0)[0]) for _ in range(30)]
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_the_learning_rate_falls_from_its_value_to_zero_along_a_cosine():
+    config = tiny_config(learning_rate=1e-3)
+    assert learning_rate(config, 0, 100) == 1e-3
+    assert learning_rate(config, 50, 100) == pytest.approx(5e-4)
+    assert learning_rate(config, 100, 100) == 0.0
+
+
+def test_the_kl_weight_rises_over_its_share_of_the_epochs():
+    config = tiny_config(epochs=10, kl_warmup_fraction=0.4, kl_weight=0.5)
+    assert [kl_weight(config, epoch) for epoch in range(6)] == [0.0, 0.125, 0.25, 0.375, 0.5, 0.5]

@@ -1,0 +1,186 @@
+"""Whole attempts in miniature: their events, wishes, resumes and failures."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Literal
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from shared.config import Representation
+from shared.events import CheckpointSaved, EpochMetrics, LogLine, PreviewMade, StepMetrics, Warned
+from tests.unit.train.tools import Bench, Surroundings, tiny_config
+from worker.preprocess.feature_set import features_prefix
+from worker.train.checkpoint import CheckpointStore
+from worker.train.learner import Learner
+
+QUIETEST = 1e-3
+"""A preview whose peak is below this would be silence."""
+
+
+def test_a_training_runs_from_sounds_to_its_final_checkpoint(bench: Bench):
+    around = Surroundings()
+    config = tiny_config(epochs=2)
+
+    result = bench.train(bench.attempt(config), around)
+
+    steps = [step for event in around.of(StepMetrics) for step in event.step]
+    assert result.outcome == "completed"
+    assert steps == list(range(1, result.step + 1))
+    assert [event.epoch for event in around.of(EpochMetrics)] == [1, 2]
+    assert around.of(CheckpointSaved)[-1].reason == "final"
+    assert around.beats >= result.step
+    assert all(event.val_reconstruction is not None for event in around.of(EpochMetrics))
+
+
+def test_one_file_trains_without_validation_and_its_newest_checkpoint_is_the_best(bench: Bench):
+    alone = bench.dataset.model_copy(update={"clips": bench.dataset.clips[:1], "version_hash": "1" * 64})
+    bench.dataset = alone
+    around = Surroundings()
+
+    result = bench.train(bench.attempt(tiny_config(epochs=1)), around)
+
+    assert result.outcome == "completed"
+    assert around.of(EpochMetrics)[0].overfitting_gap is None
+    assert around.of(CheckpointSaved)[-1].best
+
+
+@pytest.mark.parametrize(
+    ("wish", "outcome"), [("cancel", "cancelled"), ("pause", "paused"), ("shutdown", "handed_back")]
+)
+def test_a_wish_is_met_at_the_next_step_with_a_durable_checkpoint(
+    bench: Bench, wish: Literal["cancel", "pause", "shutdown"], outcome: str
+):
+    around = Surroundings(stop_at=5, wish=wish)
+
+    result = bench.train(bench.attempt(tiny_config()), around)
+
+    saved = around.of(CheckpointSaved)[-1]
+    assert (result.outcome, result.step) == (outcome, 5)
+    assert (saved.step, saved.reason, saved.name) == (5, wish, "1-5")
+    assert CheckpointStore(bench.storage, 1).load("1-5").state["position"]["index"] == 5
+
+
+def test_a_wish_during_features_is_met_at_the_next_file_and_keeps_nothing(bench: Bench):
+    around = Surroundings(stop_at=0)
+
+    result = bench.train(bench.attempt(tiny_config()), around)
+
+    assert (result.outcome, result.step) == ("cancelled", 0)
+    key = tiny_config().features().cache_key(bench.dataset.version_hash)
+    assert bench.storage.names(features_prefix(key)) == []
+
+
+def test_save_now_and_preview_now_happen_at_their_step(bench: Bench):
+    around = Surroundings()
+    around.saves_at, around.previews_at = {3}, {4}
+
+    bench.train(bench.attempt(tiny_config(epochs=1)), around)
+
+    assert ("1-3", "save") in [(saved.name, saved.reason) for saved in around.of(CheckpointSaved)]
+    assert [preview.name for preview in around.of(PreviewMade)] == ["1-4"]
+
+
+@pytest.mark.parametrize("representation", ["mel", "mel_if"])
+def test_previews_are_sounds_and_do_not_disturb_the_training(bench: Bench, representation: Representation):
+    plain, heard = Surroundings(), Surroundings()
+    config = tiny_config(representation, epochs=1, preview_every=0, preview_clips=2)
+    bench.train(bench.attempt(config, job_id=1), plain)
+    heard.previews_at = {2}
+    bench.train(bench.attempt(config.model_copy(update={"preview_every": 1}), job_id=2), heard)
+
+    losses = [[event.loss for event in around.of(StepMetrics)] for around in (plain, heard)]
+    assert losses[0] == losses[1]
+    preview = heard.of(PreviewMade)[-1]
+    assert [clip.kind for clip in preview.clips] == ["reconstruction"] * 2 + ["sample"] * 2
+    for clip in preview.clips:
+        for name in filter(None, (clip.audio, clip.original)):
+            content = io.BytesIO(bench.storage.read(f"jobs/2/previews/{preview.name}/{name}"))
+            info = soundfile.info(content)
+            content.seek(0)
+            assert (info.format, info.subtype, info.samplerate, info.frames) == ("WAV", "PCM_16", 16_000, 4_000)
+            sound: np.ndarray = soundfile.read(content)[0]
+            assert QUIETEST < float(np.abs(sound).max()) <= 1.0
+
+
+def test_a_resume_passes_over_a_damaged_checkpoint_and_names_it(bench: Bench):
+    first, second = Surroundings(stop_at=6), Surroundings()
+    first.saves_at = {4}
+    bench.train(bench.attempt(tiny_config(epochs=1)), first)
+    bench.storage.write("jobs/1/checkpoints/1-6/state.pt", b"nothing")
+
+    result = bench.train(bench.attempt(tiny_config(epochs=1), attempt=2, resume=True), second)
+
+    assert result.outcome == "completed"
+    assert second.of(StepMetrics)[0].step[0] == 5
+    assert "1-6" in second.of(Warned)[0].message
+    assert any("1-4" in line.message for line in second.of(LogLine))
+
+
+def test_a_resume_without_any_valid_checkpoint_fails_instead_of_starting_over(bench: Bench):
+    bench.train(bench.attempt(tiny_config()), Surroundings(stop_at=2))
+    bench.storage.write("jobs/1/checkpoints/1-2/model.safetensors", b"nothing")
+
+    result = bench.train(bench.attempt(tiny_config(), attempt=2, resume=True), Surroundings())
+
+    assert result.outcome == "failed"
+    assert "1-2" in result.reason
+
+
+def test_a_chosen_checkpoint_is_used_and_a_damaged_or_lost_one_fails(bench: Bench):
+    first = Surroundings(stop_at=6)
+    first.saves_at = {3}
+    bench.train(bench.attempt(tiny_config()), first)
+    chosen = Surroundings(stop_at=4)
+
+    result = bench.train(bench.attempt(tiny_config(), attempt=2, resume=True, checkpoint="1-3"), chosen)
+    assert (result.outcome, chosen.of(StepMetrics)[0].step) == ("cancelled", [4])
+
+    bench.storage.write("jobs/1/checkpoints/1-3/state.pt", b"nothing")
+    for name in ("1-3", "1-99"):
+        result = bench.train(bench.attempt(tiny_config(), attempt=3, resume=True, checkpoint=name), Surroundings())
+        assert result.outcome == "failed"
+        assert name in result.reason
+
+
+def test_a_resume_with_another_configuration_is_refused_naming_the_difference(bench: Bench):
+    bench.train(bench.attempt(tiny_config()), Surroundings(stop_at=2))
+    result = bench.train(bench.attempt(tiny_config(weight_decay=0.5), attempt=2, resume=True), Surroundings())
+    assert result.outcome == "failed"
+    assert "weight_decay" in result.reason
+
+
+def test_losses_that_stay_not_a_number_fail_the_training(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    real_step = Learner.step
+
+    def poisoned(learner: Learner, batch: torch.Tensor, *, learning_rate: float, kl_weight: float) -> torch.Tensor:
+        return real_step(learner, batch * math.nan, learning_rate=learning_rate, kl_weight=kl_weight)
+
+    monkeypatch.setattr(Learner, "step", poisoned)
+    around = Surroundings()
+
+    result = bench.train(bench.attempt(tiny_config(epochs=20)), around)
+
+    assert result.outcome == "failed"
+    assert "not a number" in result.reason
+    assert "not_a_number" in [warning.code for warning in around.of(Warned)]
+
+
+def test_damaged_features_are_made_again(bench: Bench):
+    config = tiny_config(epochs=1)
+    bench.train(bench.attempt(config, job_id=1), Surroundings())
+    prefix = features_prefix(config.features().cache_key(bench.dataset.version_hash))
+    shard = next(name for name in bench.storage.names(prefix) if name.endswith(".safetensors"))
+    content = bytearray(bench.storage.read(f"{prefix}/{shard}"))
+    content[-1] ^= 1
+    bench.storage.write(f"{prefix}/{shard}", bytes(content))
+    around = Surroundings()
+
+    result = bench.train(bench.attempt(config, job_id=2), around)
+
+    assert result.outcome == "completed"
+    assert "data" in [warning.code for warning in around.of(Warned)]

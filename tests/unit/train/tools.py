@@ -1,0 +1,140 @@
+"""A training in miniature, and in-memory twins of what surrounds an attempt."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import soundfile
+from typing_extensions import override
+
+from shared.config import Representation, SpectrogramConfig, TrainConfig
+from shared.events import EventBody, StepMetrics
+from shared.jobs import AttemptSpec, Clip, DatasetSnapshot, TrainSpec
+from shared.storage import FolderStorage, Storage
+from tests.sounds import write_sounds
+from worker.attempt import AttemptResult, Control, Reporter, Wish
+from worker.train import run_training
+from worker.train.plan import ExecutionPlan, keep_job_plan
+
+Body = TypeVar("Body")
+
+TINY_SPECTROGRAM = SpectrogramConfig(sample_rate=16_000, n_fft=512, hop_length=128, n_mels=32)
+
+
+class Surroundings(Reporter, Control):
+    """Keeps every event, and wishes something once a step was reported (flushes must not be delayed)."""
+
+    def __init__(self, *, stop_at: int | None = None, wish: Wish = "cancel") -> None:
+        self.events: list[EventBody] = []
+        self.beats = 0
+        self.step = 0
+        self.saves_at: set[int] = set()
+        self.previews_at: set[int] = set()
+        self._stop_at = stop_at
+        self._wish: Wish = wish
+
+    @override
+    def publish(self, body: EventBody) -> None:
+        self.events.append(body)
+        if isinstance(body, StepMetrics):
+            self.step = body.step[-1]
+
+    @override
+    def wish(self) -> Wish:
+        return self._wish if self._stop_at is not None and self.step >= self._stop_at else "none"
+
+    @override
+    def take_save(self) -> bool:
+        return self._take(self.saves_at)
+
+    @override
+    def take_preview(self) -> bool:
+        return self._take(self.previews_at)
+
+    @override
+    def beat(self) -> None:
+        self.beats += 1
+
+    def of(self, kind: type[Body]) -> list[Body]:
+        """The events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def _take(self, steps: set[int]) -> bool:
+        asked = self.step in steps
+        steps.discard(self.step)
+        return asked
+
+
+def tiny_config(representation: Representation = "mel", **changes: Any) -> TrainConfig:
+    """Seconds of training, with everything that draws random numbers switched on."""
+    values: dict[str, Any] = {
+        "representation": representation,
+        "spectrogram": TINY_SPECTROGRAM,
+        "chunk_s": 0.25,
+        "latent_dim": 4,
+        "epochs": 3,
+        "expansion": 2,
+        "dropout": 0.1,
+        "speeds": (1.0, 0.9, 1.2),
+        "validation_fraction": 0.3,
+        "preview_every": 0,
+        "preview_clips": 1,
+        "checkpoint_every_s": 86_400.0,
+        **changes,
+    }
+    return TrainConfig(**values)
+
+
+def make_dataset(storage: Storage, folder: Path, count: int = 6) -> DatasetSnapshot:
+    """`count` synthesised sounds, stored as their clips."""
+    clips: list[Clip] = []
+    for path in write_sounds(folder, count):
+        data = path.read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        storage.write(f"clips/{sha256}", data)
+        info = soundfile.info(path)
+        clips.append(
+            Clip(
+                sha256=sha256,
+                name=path.name,
+                num_samples=info.frames,
+                sample_rate=info.samplerate,
+                channels=info.channels,
+                format=info.format,
+                size_bytes=len(data),
+            )
+        )
+    version_hash = hashlib.sha256("".join(sorted(clip.sha256 for clip in clips)).encode()).hexdigest()
+    return DatasetSnapshot(dataset_id=1, name="sounds", version=1, version_hash=version_hash, clips=tuple(clips))
+
+
+class Bench:
+    """Runs attempts of jobs over one dataset in a folder, on the CPU, under a fixed plan."""
+
+    def __init__(self, folder: Path, *, files: int = 6, plan: ExecutionPlan | None = None) -> None:
+        self.folder = folder
+        self.storage = FolderStorage(folder / "store")
+        self.dataset = make_dataset(self.storage, folder / "sounds", files)
+        self.plan = ExecutionPlan() if plan is None else plan
+
+    def attempt(self, config: TrainConfig, *, job_id: int = 1, attempt: int = 1, **values: Any) -> AttemptSpec:
+        """The specification of an attempt."""
+        spec = TrainSpec(dataset=self.dataset, train=config)
+        return AttemptSpec(job_id=job_id, attempt=attempt, spec=spec, **values)
+
+    def train(self, attempt: AttemptSpec, surroundings: Surroundings) -> AttemptResult:
+        """Run it."""
+        import torch
+
+        if attempt.attempt == 1:
+            keep_job_plan(self.storage, attempt.job_id, torch.device("cpu"), self.plan)
+        return run_training(
+            attempt,
+            storage=self.storage,
+            device="cpu",
+            cache=self.folder / "cache",
+            reporter=surroundings,
+            control=surroundings,
+        )
