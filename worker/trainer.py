@@ -126,9 +126,9 @@ def _versions() -> dict[str, str]:
 
 
 def _import_engine() -> None:
-    """Import torch and the engine while nobody waits."""
+    """Import torch and the engine, and wake the device, while nobody waits."""
     import_module("worker.preprocess")
-    import_module("worker.train")
+    import_module("worker.train").warm_up(torch_name(parse_device(os.environ["SPECTRAIN_DEVICE"])))
 
 
 def _follow_supervisor(attempts: SimpleQueue[AttemptSpec], shutdown: threading.Event) -> None:

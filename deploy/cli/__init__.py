@@ -18,9 +18,9 @@ from deploy.cli.exit_codes import ExitCode
 from shared.errors import ConfigError, InUseError, NotFoundError, SpectrainError, TransitionError
 
 _COMMANDS: Final = {
-    "up": "deploy.cli.run",
-    "api": "deploy.cli.run",
-    "worker": "deploy.cli.run",
+    "up": "deploy.cli.serve",
+    "api": "deploy.cli.serve",
+    "worker": "deploy.cli.serve",
     "dataset": "deploy.cli.datasets",
     "preprocess": "deploy.cli.submit",
     "train": "deploy.cli.submit",

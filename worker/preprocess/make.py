@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +72,7 @@ def make_features(
 
 
 @contextmanager
-def _restored_threads() -> Iterator[None]:
+def _restored_threads() -> Generator[None, None, None]:
     """Parts of torch's number of threads belong to the process, though a pool's thread sets them."""
     threads = torch.get_num_threads()
     try:

@@ -31,8 +31,8 @@ Precision = Literal["float32", "bfloat16"]
 
 TIMED_STEPS: Final = 3
 """Timed steps of each candidate, after one that is not; their median counts."""
-ENOUGH_S: Final = 2.0
-"""A candidate that has taken this long is not timed any further."""
+ENOUGH_S: Final = 1.0
+"""Once the candidates have taken this long each, they are not timed any further."""
 LOSS_TOLERANCE: Final = 0.05
 """Losses agree when they differ by less than this share of 1 + |loss|: bfloat16 keeps 8 bits, a few steps add up."""
 PLAN_FORMAT: Final = 1
@@ -49,6 +49,10 @@ class ExecutionPlan(Frozen):
     """Threads that the CPU's operations use."""
     step_ms: dict[str, float] = {}
     """What was measured, by candidate; empty for a plan that was not chosen by timing."""
+
+    def same_way(self, other: ExecutionPlan) -> bool:
+        """Whether both compute alike but for the threads."""
+        return (self.precision, self.channels_last) == (other.precision, other.channels_last)
 
     def describe(self) -> str:
         """For the job's log."""
@@ -81,9 +85,13 @@ def candidates(device: torch.device) -> dict[str, ExecutionPlan]:
     return plans
 
 
-def with_fewer_threads(plan: ExecutionPlan) -> ExecutionPlan | None:
-    """The same with half of the threads; None where there is only one."""
-    return plan.model_copy(update={"threads": plan.threads // 2, "step_ms": {}}) if plan.threads > 1 else None
+def with_fewer_threads(plans: dict[str, ExecutionPlan]) -> dict[str, ExecutionPlan]:
+    """The same with half of the threads, under names that say so; none where there is only one thread."""
+    return {
+        f"{name}, {plan.threads // 2} threads": plan.model_copy(update={"threads": plan.threads // 2})
+        for name, plan in plans.items()
+        if plan.threads > 1
+    }
 
 
 def choose_plan(runs: dict[str, CandidateRun], plans: dict[str, ExecutionPlan]) -> ExecutionPlan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 import time
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from worker.train.checkpoint import (
     to_host,
 )
 from worker.train.data import BatchRule, ChunkGrid, Split, TrainingData, split_files
+from worker.train.determinism import compute_deterministically
 from worker.train.learner import Learner
 from worker.train.metrics import EpochSums
 from worker.train.plan import ExecutionPlan, PlanCache, keep_job_plan, plan_key, read_job_plan
@@ -159,8 +159,7 @@ def prepare_session(
 ) -> Session | None:
     """Everything that the loop needs, at the step to go on from; None when somebody wished to stop meanwhile."""
     config, dataset, place = spec.train, spec.dataset, torch.device(device)
-    if place.type == "cuda":
-        compute_deterministically()
+    compute_deterministically(place)
     store = CheckpointStore(storage, attempt.job_id)
     loaded = choose_checkpoint(store, attempt, reporter)
     if loaded is not None:
@@ -345,13 +344,3 @@ def versions(device: torch.device) -> dict[str, str]:
     """What decides whether a resume is exact."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {"torch": torch.__version__, "python": platform.python_version(), "device": name}
-
-
-def compute_deterministically() -> None:
-    """Make CUDA give the same bits for the same work; must come before its first product of matrices."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Filling fresh memory hunts for bugs and costs time; it does not make results more alike.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]

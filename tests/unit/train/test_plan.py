@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from shared.storage import FolderStorage
 from tests.unit.train.tools import tiny_config
+from worker.train import timing
 from worker.train.plan import (
     CandidateRun,
     ExecutionPlan,
@@ -64,6 +66,33 @@ def test_real_steps_decide_and_leave_the_number_of_threads_alone():
     assert plan is not None
     assert set(plan.step_ms) == set(tried)
     assert torch.get_num_threads() == plan.threads == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen", "tried"),
+    [({"bfloat16/2": 0.5}, ("bfloat16", 2), 4), ({"bfloat16/1": 0.4, "float32/1": 0.3}, ("float32", 1), 6)],
+)
+def test_fewer_threads_are_tried_where_the_cores_may_be_busy(
+    monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], chosen: tuple[str, int], tried: int
+):
+    names: list[str] = []
+
+    def run(*arguments: Any) -> dict[str, CandidateRun]:
+        plans: dict[str, ExecutionPlan] = arguments[2]
+        names.extend(plans)
+        return {
+            name: CandidateRun(seconds=seconds.get(f"{plan.precision}/{plan.threads}", 1.0), losses=(1.0,))
+            for name, plan in plans.items()
+        }
+
+    monkeypatch.setattr(timing, "run_candidates", run)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+    plan = time_candidates(tiny_config(), CPU, lambda _: torch.zeros(0), before_each=lambda _: True)
+
+    assert plan is not None
+    assert (plan.precision, plan.threads) == chosen
+    assert len(names) == tried
 
 
 def test_timing_can_be_stopped():

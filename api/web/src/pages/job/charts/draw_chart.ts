@@ -46,7 +46,11 @@ export function drawChart(box: HTMLElement, data: uPlot.AlignedData, options: Dr
           time: false,
           range: (_, low, high) => [...(options.zoom() ?? [low ?? 0, high ?? 1])] as uPlot.Range.MinMax,
         },
-        y: { distr: DISTRIBUTION[options.axis], ...(options.axis === "asinh" && { asinh: 0.1 }) },
+        y: {
+          distr: DISTRIBUTION[options.axis],
+          ...(options.axis === "asinh" && { asinh: 0.1 }),
+          ...(options.axis === "linear" && { range: (_: uPlot, low: number | null, high: number | null) => roomFor(low, high) }),
+        },
       },
       axes: [
         { ...axis, size: 28, space: 70, values: (_, splits) => splits.map(shortStep) },
@@ -84,6 +88,14 @@ function seriesOf(box: HTMLElement, { spec, isSmoothed }: DrawOptions): uPlot.Se
     return { stroke, width: 2, spanGaps: true, points: { show: hasRoom, size: 4, stroke, fill: stroke } };
   });
   return [...steps, ...epochs];
+}
+
+/** A range with some air; a line that is as good as flat, such as an early learning rate, lies in the middle. */
+export function roomFor(low: number | null, high: number | null): uPlot.Range.MinMax {
+  if (low === null || high === null) return [0, 1];
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  if (size === 0) return [0, 1];
+  return high - low < size * 1e-3 ? [low - size / 10, high + size / 10] : uPlot.rangeNum(low, high, 0.1, true);
 }
 
 /** Dots are for telling epochs apart: none once they would touch. */

@@ -1,0 +1,22 @@
+import { describe, expect, it } from "vitest";
+import { roomFor } from "./draw_chart";
+
+describe("roomFor", () => {
+  it("puts a flat line in the middle", () => {
+    const [low, high] = roomFor(1e-3, 1e-3);
+    expect(low).toBeLessThan(1e-3);
+    expect(high).toBeGreaterThan(1e-3);
+    expect((Number(low) + Number(high)) / 2).toBeCloseTo(1e-3);
+  });
+
+  it("shows zeros and nothing at all between 0 and 1", () => {
+    expect(roomFor(0, 0)).toEqual([0, 1]);
+    expect(roomFor(null, null)).toEqual([0, 1]);
+  });
+
+  it("keeps every value of a line that moves inside", () => {
+    const [low, high] = roomFor(-0.4, 0.6);
+    expect(low).toBeLessThanOrEqual(-0.4);
+    expect(high).toBeGreaterThanOrEqual(0.6);
+  });
+});
