@@ -45,8 +45,6 @@ class AttemptStarted(Frozen):
     type: Literal["attempt_started"] = "attempt_started"
     worker: str
     device: str
-    resumed_from_step: int | None = None
-    """Step of the checkpoint that it goes on from; None for a fresh start."""
     versions: dict[str, str] = {}
     """Versions that decide whether a resume is exact: torch, python, spectrain, device name."""
 

@@ -22,11 +22,10 @@ def main() -> int:
     configure_logs(settings.log_level)
     try:
         device = discover_devices()[0] if arguments.device == "auto" else parse_device(arguments.device)
-        run_worker(settings, device, arguments.name or default_name(device))
+        return run_worker(settings, device, arguments.name or default_name(device))
     except SpectrainError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the last word to whoever started it
         return 1
-    return 0
 
 
 if __name__ == "__main__":

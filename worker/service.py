@@ -34,10 +34,10 @@ def default_name(device: Device) -> str:
     return f"{socket.gethostname()}/{device.name}"
 
 
-def run_worker(settings: Settings, device: Device, name: str) -> None:
+def run_worker(settings: Settings, device: Device, name: str) -> int:
     """Serve `device` under `name` until SIGTERM or SIGINT; then save, hand the job back and return.
 
-    Raises InUseError when another worker of this data folder has the name, or the device where it is not the CPU.
+    Returns the exit status: 0 unless Celery gave up by itself. Raises InUseError when another worker of this data folder has the name, or the device where it is not the CPU.
     """
     locks = [_lock(settings.data, name)]
     if device.kind != "cpu":
@@ -64,7 +64,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> None:
     # Celery warns root of hostile pickles; JSON is all that is accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     try:
-        app.Worker(
+        consumer = app.Worker(
             hostname=f"spectrain@{name}",
             pool="threads",
             concurrency=1,
@@ -74,7 +74,9 @@ def run_worker(settings: Settings, device: Device, name: str) -> None:
             without_gossip=True,
             without_mingle=True,
             without_heartbeat=True,
-        ).start()
+        )
+        consumer.start()
+        return consumer.exitcode or 0
     finally:
         supervisor.stop()
         supervisor.join()

@@ -75,8 +75,7 @@ def event_lines(event: Event) -> Iterator[str]:
             if body.detail:
                 yield body.detail.rstrip()
         case AttemptStarted():
-            again = "" if body.resumed_from_step is None else f", going on from step {body.resumed_from_step:,}"
-            yield f"attempt {event.attempt} started on {body.device} of {body.worker}{again}"
+            yield f"attempt {event.attempt} started on {body.device} of {body.worker}"
         case EpochMetrics():
             yield _epoch_line(body)
         case PreviewMade():

@@ -52,12 +52,6 @@ export interface components {
             /** Device */
             device: string;
             /**
-             * Resumed From Step
-             * @description Step of the checkpoint that it goes on from; None for a fresh start.
-             * @default null
-             */
-            resumed_from_step: number | null;
-            /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */

@@ -50,10 +50,8 @@ export function lineOf(body: EventBody): Line {
       const level = tone === "bad" ? "error" : tone === "good" ? "good" : "info";
       return { level, text: body.reason ? `${word}: ${body.reason}` : word, detail: body.detail };
     }
-    case "attempt_started": {
-      const from = body.resumed_from_step === null ? "" : `, going on from step ${count(body.resumed_from_step)}`;
-      return { level: "info", text: `${body.worker} began on ${body.device}${from}.`, detail: "" };
-    }
+    case "attempt_started":
+      return { level: "info", text: `${body.worker} began on ${body.device}.`, detail: "" };
     case "attempt_ended":
       return {
         level: body.outcome === "failed" || body.outcome === "crashed" ? "error" : "info",
