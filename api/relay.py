@@ -86,11 +86,20 @@ class Relay:
                     while not self._closed.is_set():
                         message = cast(dict[str, Any] | None, pubsub.get_message(timeout=0.5))
                         if message is not None:
-                            self._pass_on(str(message["channel"]), str(message["data"]))
+                            self._try(self._pass_on, str(message["channel"]), str(message["data"]))
             except RedisError as error:
                 # The recorder's sweep and the browsers' own fetching fill what is missed meanwhile.
                 log.warning("relay.waiting", error=str(error))
                 self._closed.wait(0.5)
+
+    def _try(self, deed: Callable[..., None], *arguments: object) -> None:
+        """What cannot be sent on costs itself alone: a malformed message, a record that does not answer for once."""
+        try:
+            deed(*arguments)
+        except RedisError:
+            raise
+        except Exception:
+            log.exception("relay.lost", deed=deed.__name__)
 
     def _pass_on(self, channel: str, data: str) -> None:
         if channel == WORKER_CHANNEL:
@@ -114,12 +123,15 @@ class Relay:
                 changed, self._changed = self._changed, set()
             started = time.monotonic()
             for job_id in sorted(changed):
-                try:
-                    view = self._jobs.get(job_id)
-                except NotFoundError:
-                    continue
-                self.emit("job", view.model_dump(mode="json"), "queue")
+                self._try(self._send_job, job_id)
             self._closed.wait(max(0.0, _PER_JOB_S - (time.monotonic() - started)))
+
+    def _send_job(self, job_id: int) -> None:
+        try:
+            view = self._jobs.get(job_id)
+        except NotFoundError:
+            return
+        self.emit("job", view.model_dump(mode="json"), "queue")
 
 
 def _to_nobody(event: str, data: Mapping[str, Any], room: str) -> None:

@@ -25,7 +25,7 @@ import soundfile
 ADDRESS_SPACE_BYTES: Final = 2 << 30
 CPU_S: Final = 120
 """Processor time for one file."""
-IDLE_S: Final = 120.0
+IDLE_S: Final = 30.0
 """Time without a request after which the process ends and frees its memory."""
 BLOCK_VALUES: Final = 1 << 18
 """Values (frames x channels) that are decoded at once."""

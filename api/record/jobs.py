@@ -142,8 +142,8 @@ def move(session: Session, job: Job, state: JobState, *, reason: str = "", detai
     if state not in ACTIVE:
         job.wish, job.ticket_at = "none", None
     tell(session, job, now)
-    if state not in ACTIVE:
-        job.worker = job.device = ""
+    if state in (JobState.QUEUED, JobState.HELD):
+        job.worker = job.device = ""  # the others keep saying where they ran
 
 
 def tell(session: Session, job: Job, now: float) -> None:

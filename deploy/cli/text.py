@@ -81,7 +81,7 @@ def event_lines(event: Event) -> Iterator[str]:
         case PreviewMade():
             yield f"preview {body.name}: epoch {body.epoch}, step {body.step:,}"
         case CheckpointSaved():
-            best = ", best so far" if body.best else ""
+            best = ", best so far" if body.best and body.reason != "best" else ""
             yield f"saved step {body.step:,}, {body.seconds:.1f} s ({body.reason}{best}, {size(body.size_bytes)})"
         case Warned():
             yield f"warning: {body.message} {body.advice}".rstrip()

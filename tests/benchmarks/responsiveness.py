@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 
 import psutil
+import soundfile
 
 from deploy.redis_server import RedisServer
+from shared.config import MIN_CLIP_SAMPLES
 from tests.sounds import write_sounds
 from tests.system import System
 
@@ -26,7 +28,7 @@ def measure(corpus: Path | None) -> dict[str, dict[str, float]]:
     """Seconds and MiB, by case."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        sounds = sorted(path for path in corpus.rglob("*.wav")) if corpus else write_sounds(data / "sounds", 24)
+        sounds = usable_sounds(corpus) if corpus else write_sounds(data / "sounds", 24)
         server = RedisServer(data, log=data / "redis.log")
         server.start()
         try:
@@ -34,6 +36,18 @@ def measure(corpus: Path | None) -> dict[str, dict[str, float]]:
                 return _measure(system, sounds)
         finally:
             server.stop()
+
+
+def usable_sounds(corpus: Path) -> list[Path]:
+    """Every file below `corpus` that is long enough to be taken."""
+    found: list[Path] = []
+    for path in sorted(corpus.rglob("*")):
+        if path.is_file():
+            try:
+                found += [path] if soundfile.info(path).frames >= MIN_CLIP_SAMPLES else []
+            except soundfile.LibsndfileError:
+                continue  # a licence, a cover picture
+    return found
 
 
 def _measure(system: System, sounds: list[Path]) -> dict[str, dict[str, float]]:

@@ -34,7 +34,9 @@ async function draw(canvas: HTMLCanvasElement, src: string, isGone: () => boolea
   try {
     const response = await fetch(src);
     const wave = response.ok ? readWav(await response.arrayBuffer()) : null;
-    if (wave && !isGone()) canvas.getContext("2d")?.putImageData(picture(wave, WIDTH, HEIGHT), 0, 0);
+    if (!wave || isGone()) return;
+    canvas.getContext("2d")?.putImageData(picture(wave, WIDTH, HEIGHT), 0, 0);
+    canvas.dataset["drawn"] = "true";
   } catch {
     // The sound still plays; only its picture is missing.
   }
