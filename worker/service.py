@@ -37,7 +37,8 @@ def default_name(device: Device) -> str:
 def run_worker(settings: Settings, device: Device, name: str) -> int:
     """Serve `device` under `name` until SIGTERM or SIGINT; then save, hand the job back and return.
 
-    Returns the exit status: 0 unless Celery gave up by itself. Raises InUseError when another worker of this data folder has the name, or the device where it is not the CPU.
+    Returns the exit status: 0 unless Celery gave up by itself. Raises InUseError when another worker of this data
+    folder has the name, or the device where it is not the CPU.
     """
     locks = [_lock(settings.data, name)]
     if device.kind != "cpu":

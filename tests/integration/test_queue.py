@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import psutil
@@ -17,7 +18,7 @@ import soundfile
 from tests.sounds import write_sounds
 from tests.system import ROOT, JobJson, System
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "chunk_s": 0.15,
     "spectrogram": {"n_fft": 1024, "n_mels": 32},
     "latent_dim": 8,
@@ -69,8 +70,12 @@ def trainers_of(system: System, worker: str) -> list[psutil.Process]:
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize("representation", ["mel", "mel_if"])
 def test_a_training_runs_to_its_end(system: System, representation: str) -> None:
-    job_id = system.train("sounds", representation=representation, **{**SMALL, "epochs": 4, "preview_every": 2})
+    changes = {**SMALL, "epochs": 4, "preview_every": 2}
+    request = {"kind": "train", "dataset": "sounds", "representation": representation, "changes": changes}
+    planned = system.post("/jobs/check", request)
+    job_id = system.train("sounds", representation=representation, **changes)
     job = system.wait_job(job_id, "completed")
+    assert job["progress"]["total_steps"] == planned["total_steps"], "the form told what the trainer does"
     assert job["progress"]["epoch"] == 4
     assert job["progress"]["step"] == job["progress"]["total_steps"] > 0
     assert steps_of(system, job_id) == list(range(1, job["progress"]["step"] + 1))

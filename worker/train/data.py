@@ -8,7 +8,6 @@ an index of an epoch is does not depend on what ran before, so that a resume goe
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,68 +18,12 @@ from torch import Tensor
 
 from shared.audio.representation import RepresentationTransform
 from shared.config import TrainConfig
+from shared.planning import chunk_starts, seeded_number
 from shared.vae.scaling import FeatureScaling
 from worker.preprocess.feature_set import FeatureSet
 
 DEVICE_MEMORY_SHARE: Final = 0.5
 """Share of the device's free memory that features may take; above it they stay in the machine's memory."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """Names of the files on each side, in the order of the seeded shuffle."""
-
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    """Empty where there is only one file, or where no share is held out."""
-
-
-def seeded_number(*parts: object) -> int:
-    """A number in [0, 2**63) that depends on `parts` alone: the same in every version and on every machine."""
-    digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-def split_files(names: Sequence[str], fraction: float, seed: int) -> Split:
-    """Hold out round(fraction * files) files, each side at least one; a single file is all for training.
-
-    The shuffle orders names by a hash with the seed, so that a file added later leaves the others' order alone.
-    Files are divided, never their chunks: chunks of one file are too alike to judge a model by.
-    """
-    shuffled = sorted(set(names), key=lambda name: (seeded_number("split", seed, name), name))
-    if len(shuffled) < 2 or fraction == 0:
-        return Split(train=tuple(shuffled), validation=())
-    held_out = min(len(shuffled) - 1, max(1, round(fraction * len(shuffled))))
-    return Split(train=tuple(shuffled[held_out:]), validation=tuple(shuffled[:held_out]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchRule:
-    """How many examples a step takes.
-
-    min(batch_size, chunks // 4), at least 1. A last batch of one example, which BatchNorm could not normalise by,
-    joins the batch before it.
-    """
-
-    size: int
-    """Examples of a batch."""
-    examples: int
-    """Examples of an epoch."""
-
-    @classmethod
-    def of(cls, *, batch_size: int, chunks: int, expansion: int) -> BatchRule:
-        """The rule for `chunks` training chunks, each seen `expansion` times in an epoch."""
-        return cls(size=max(1, min(batch_size, chunks // 4)), examples=chunks * expansion)
-
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        full, rest = divmod(self.examples, self.size)
-        return max(1, full + (rest > 1))
-
-    def bounds(self, index: int) -> tuple[int, int]:
-        """First and one-past-last example of the batch at `index` (from 0)."""
-        return index * self.size, self.examples if index == self.steps - 1 else (index + 1) * self.size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,19 +44,6 @@ class ChunkGrid:
             return self
         keep = torch.arange(most) * len(self) // most
         return ChunkGrid(clip=self.clip[keep], start=self.start[keep])
-
-
-def chunk_starts(file_frames: int, chunk_frames: int) -> list[int]:
-    """First frames of a file's chunks, side by side.
-
-    A rest of half a chunk or more becomes one more chunk that ends with the file; a file shorter than a chunk is
-    one chunk, padded with silence.
-    """
-    full, rest = divmod(file_frames, chunk_frames)
-    starts = [index * chunk_frames for index in range(full)]
-    if full and 2 * rest >= chunk_frames:
-        starts.append(file_frames - chunk_frames)
-    return starts or [0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,11 +27,12 @@ from shared.config import TrainConfig
 from shared.errors import SpectrainError
 from shared.events import PreviewClip, PreviewMade
 from shared.jobs import Clip
+from shared.planning import seeded_number
 from shared.storage import Storage
 from shared.vae.scaling import FeatureScaling
 from worker.attempt import Reporter
 from worker.preprocess.feature_set import check_clip_is_there
-from worker.train.data import ChunkGrid, TrainingData, seeded_number
+from worker.train.data import ChunkGrid, TrainingData
 from worker.train.learner import Learner
 from worker.train.warnings import Warnings
 

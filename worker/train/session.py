@@ -17,6 +17,7 @@ from shared.config import TrainConfig
 from shared.errors import CheckpointError, CorruptCheckpointError, TrainingError
 from shared.events import CheckpointReason, LogLine, Number, Progress, Warned, finite
 from shared.jobs import AttemptSpec, Clip, DatasetSnapshot, TrainSpec
+from shared.planning import BatchRule, Split, split_files
 from shared.storage import Storage
 from shared.vae.scaling import FeatureScaling
 from worker.attempt import Control, Reporter
@@ -30,7 +31,7 @@ from worker.train.checkpoint import (
     check_compatible,
     to_host,
 )
-from worker.train.data import BatchRule, ChunkGrid, Split, TrainingData, split_files
+from worker.train.data import ChunkGrid, TrainingData
 from worker.train.determinism import compute_deterministically
 from worker.train.learner import Learner
 from worker.train.metrics import EpochSums
@@ -172,7 +173,7 @@ def prepare_session(
     representation = make_representation(config.features())
     data = TrainingData(features, config, representation, place)
     clips = {clip.sha256: clip for clip in unique_clips(dataset)}
-    split = split_clips(clips, config)
+    split = split_files(list(clips), config.validation_fraction, config.seed)
     if not split.validation:
         reporter.publish(LogLine(message="Nothing is held out: the newest checkpoint counts as the best."))
     train_grid = data.grid(split.train)
@@ -271,16 +272,6 @@ def obtain_features(
     if features is None:
         raise TrainingError("The features cannot be read back from the artifact store: check its disk.")
     return features
-
-
-def split_clips(clips: dict[str, Clip], config: TrainConfig) -> Split:
-    """`split_files` by name, given back as hashes."""
-    by_name = {f"{clip.name}/{sha256}": sha256 for sha256, clip in clips.items()}
-    split = split_files(list(by_name), config.validation_fraction, config.seed)
-    return Split(
-        train=tuple(by_name[name] for name in split.train),
-        validation=tuple(by_name[name] for name in split.validation),
-    )
 
 
 def obtain_plan(

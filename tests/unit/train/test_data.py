@@ -9,10 +9,11 @@ import torch
 
 from shared.audio.representation import make_representation
 from shared.config import FeatureConfig, TrainConfig
+from shared.planning import BatchRule, chunk_starts, seeded_number, split_files
 from shared.vae.scaling import FeatureScaling
 from tests.unit.train.tools import TINY_SPECTROGRAM, tiny_config
 from worker.preprocess.feature_set import ClipFrames, FeatureManifest, FeatureSet
-from worker.train.data import BatchRule, TrainingData, chunk_starts, seeded_number, split_files
+from worker.train.data import TrainingData
 
 NAMES = [f"sound-{number}" for number in range(20)]
 
