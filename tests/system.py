@@ -50,7 +50,7 @@ class System:
         self._jobs: dict[int, JobJson] = {}
         self._events: list[JobJson] = []
         self._changed = threading.Condition()
-        self._socket = socketio.Client(reconnection=True, reconnection_delay=0.1, reconnection_delay_max=0.5)
+        self._socket = socketio.Client(reconnection_delay=1, reconnection_delay_max=1)
         self._socket.on("job", self._on_job)
         self._socket.on("worker", self._on_worker)
         self._socket.on("event", self._on_event)
@@ -80,7 +80,7 @@ class System:
                 assert self._processes["api"].poll() is None, self.log("api")
                 time.sleep(0.02)
                 continue
-            if answer.status_code == httpx.codes.OK:
+            if answer.is_success:
                 took_s = time.monotonic() - started
                 self._connect_socket()
                 return took_s
@@ -145,7 +145,7 @@ class System:
         assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
         return answer.json()
 
-    def train(self, dataset: str, *, representation: str = "mel", **changes: object) -> int:
+    def train(self, dataset: str, *, representation: str = "mel", **changes: Any) -> int:
         """Submit a training; returns the job's id, whose events are watched."""
         body = {"kind": "train", "dataset": dataset, "representation": representation, "changes": changes}
         job_id = int(self.post("/jobs", body)["id"])

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import numpy as np
 import psutil
 import pytest
 import soundfile
 
+from deploy.redis_server import RedisServer
 from tests.sounds import write_sounds
 from tests.system import ROOT, JobJson, System
 
@@ -229,6 +231,24 @@ def test_a_killed_api_comes_back_to_a_whole_history(system: System) -> None:
     assert job["attempt"] == 1, "the training did not notice"
     assert steps_of(system, job_id) == list(range(1, job["progress"]["step"] + 1))
     assert_history_is_whole(system, job_id)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_killed_redis_costs_time_and_nothing_else(system: System, redis_server: RedisServer) -> None:
+    job_id = system.train("sounds", **{**SMALL, "epochs": LONG})
+    first_step(system, job_id)
+    redis_server.kill()
+    assert httpx.get(f"{system.url}/readyz").status_code == httpx.codes.SERVICE_UNAVAILABLE
+    before = system.get(f"/jobs/{job_id}")["progress"]["step"]
+    redis_server.start()
+    system.wait_job(job_id, lambda job: job["progress"]["step"] > before + 20)
+    system.post(f"/jobs/{job_id}/cancel")
+    job = system.wait_job(job_id, "cancelled")
+    assert job["attempt"] == 1, "the training did not notice"
+    assert steps_of(system, job_id) == list(range(1, job["last_checkpoint_step"] + 1))
+    assert_history_is_whole(system, job_id)
+    after = system.train("sounds", **{**SMALL, "epochs": 1})
+    system.wait_job(after, "completed")
 
 
 @pytest.mark.usefixtures("worker")
