@@ -47,7 +47,11 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
     sockets = make_sockets(core.jobs)
     sockets.init_app(app)
     core.relay.emit = RoomEmitter(sockets)
-    app.wsgi_app = Guard(app.wsgi_app, host=core.settings.host)
+    app.wsgi_app = Guard(
+        app.wsgi_app,
+        host=core.settings.host,
+        allowed_hosts=[name.strip() for name in core.settings.allowed_hosts.split(",") if name.strip()],
+    )
     return app, sockets
 
 

@@ -61,7 +61,7 @@ class Core:
         self.relay = Relay(
             redis_url=settings.redis_url,
             jobs=self.jobs,
-            event_came=self._recorder.wake,
+            event_came=self._recorder.came,
             worker_changed=self._scheduler.wake,
         )
         self.jobs.changed = self.job_changed
@@ -91,7 +91,12 @@ class Core:
 
     def ready(self) -> dict[str, str]:
         """Each thing that is needed: nothing when it is well, else what is wrong."""
-        return {"redis": self._redis_trouble(), "record": self._record_trouble(), "disk": self._disk_trouble()}
+        return {
+            "redis": self._redis_trouble(),
+            "record": self._record_trouble(),
+            "disk": self._disk_trouble(),
+            **{part.name: part.trouble for part in (self._recorder, self._outbox, self._scheduler)},
+        }
 
     def _redis_trouble(self) -> str:
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -41,10 +41,15 @@ _SLOWEST_SEND_S: Final = 30
 class Guard:
     """WSGI middleware in front of `application`, which listens on `host`."""
 
-    def __init__(self, application: WSGIApplication, *, host: str) -> None:
+    def __init__(self, application: WSGIApplication, *, host: str, allowed_hosts: Sequence[str] = ()) -> None:
+        """`allowed_hosts` are further names that the server is reached by, such as a proxy's."""
         self._application = application
         self._names = {"localhost", "127.0.0.1", "::1", host.strip("[]").lower()}
+        self._names |= {name.lower() for name in allowed_hosts}
         self._loopback = is_loopback(host)
+        if not self._loopback:
+            own = socket.gethostname().lower()
+            self._names |= {own, f"{own}.local", socket.getfqdn().lower()}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Pass the request on, or answer 403."""
@@ -54,11 +59,24 @@ class Guard:
         _limit_sending(environ)
         return self._application(environ, start_response)
 
+    def _is_own(self, name: str) -> bool:
+        """Whether a Host header means this server. An address cannot be rebound by a hostile name server."""
+        if name in self._names:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return not self._loopback or address.is_loopback
+
     def _refusal(self, environ: WSGIEnvironment) -> str:
         """Why the request is refused; empty when it is not."""
         host = str(environ.get("HTTP_HOST", ""))
-        if self._loopback and _host_name(host) not in self._names:
-            return "This server answers only to names of its own machine: open it as http://localhost."
+        if not self._is_own(_host_name(host)):
+            return (
+                "This server answers only to its own names: open it as http://localhost or by its address, or add"
+                " the name to SPECTRAIN_ALLOWED_HOSTS."
+            )
         if environ["REQUEST_METHOD"] in _SAFE_METHODS:
             return ""
         origin = environ.get("HTTP_ORIGIN")

@@ -5,47 +5,26 @@ They were written with the change that they tell of; here they are published in 
 
 from __future__ import annotations
 
-import threading
-
-import structlog
-from redis.exceptions import RedisError
 from sqlalchemy import delete, select
+from typing_extensions import override
 
+from api.background import Background
 from api.record.database import Database
 from api.record.tables import Job, Outbox
 from shared.event_bus import EventBus
 from shared.events import Event
 
-_RETRY_S = 1.0
 
-log = structlog.get_logger(__name__)
-
-
-class OutboxSender:
-    """Publishes what is in the outbox; `wake` makes it look."""
+class OutboxSender(Background):
+    """Publishes what is in the outbox."""
 
     def __init__(self, database: Database, bus: EventBus) -> None:
+        super().__init__("outbox", every_s=5.0)
         self._database = database
         self._bus = bus
-        self._wake = threading.Event()
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop it; what is left is sent after the next start."""
-        self._closed = True
-        self._wake.set()
-        self._thread.join()
-
-    def wake(self) -> None:
-        """Something may be in the outbox."""
-        self._wake.set()
-
-    def send(self) -> None:
+    @override
+    def work(self) -> None:
         """Publish all that is there; raises redis.RedisError while Redis is away."""
         while True:
             with self._database.reading() as session:
@@ -65,15 +44,4 @@ class OutboxSender:
                 )
                 self._bus.publish([event], writer="api", first_count=row.id, floor=last_number or 0, fenced=False)
             with self._database.session() as session:
-                session.execute(delete(Outbox).where(Outbox.id <= rows[-1][0].id))
-
-    def _run(self) -> None:
-        while not self._closed:
-            self._wake.clear()
-            try:
-                self.send()
-            except RedisError as error:
-                log.warning("outbox.waiting", error=str(error))
-                self._wake.wait(_RETRY_S)
-            else:
-                self._wake.wait(5.0)
+                session.execute(delete(Outbox).where(Outbox.id.in_([row.id for row, _ in rows])))

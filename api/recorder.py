@@ -8,55 +8,40 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
-import structlog
-from redis.exceptions import RedisError
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from typing_extensions import override
 
+from api.background import Background
 from api.record.attempts import record_events
 from api.record.database import Database
 from api.record.tables import Job
-from shared.errors import SpectrainError
 from shared.event_bus import EventBus
 from shared.jobs import ENDED
 
-_SWEEP_S = 5.0
-_PAUSE_S = 0.05
-"""Shortest time between two rounds: what comes meanwhile is committed together."""
-
-log = structlog.get_logger(__name__)
+_SWEEP_S: Final = 5.0
+_PAUSE_S: Final = 0.05
 
 
-class Recorder:
+class Recorder(Background):
     """Moves events from Redis to the record. `recorded` is called with the id of a job whose row changed."""
 
     def __init__(self, database: Database, bus: EventBus, recorded: Callable[[int], None]) -> None:
+        super().__init__("recorder", every_s=_SWEEP_S, pause_s=_PAUSE_S)
         self._database = database
         self._bus = bus
         self._recorded = recorded
         self._dirty: set[int] = set()
         self._dirty_lock = threading.Lock()
         self._one_at_a_time = threading.Lock()
-        self._wake = threading.Event()
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._swept_at = float("-inf")
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop it; what is left in the streams is recorded after the next start."""
-        self._closed.set()
-        self._wake.set()
-        self._thread.join()
-
-    def wake(self, job_id: int) -> None:
+    def came(self, job_id: int) -> None:
         """The job's stream has something new."""
         with self._dirty_lock:
             self._dirty.add(job_id)
-        self._wake.set()
+        self.wake()
 
     def drain(self, job_id: int) -> None:
         """Record all that the job's stream holds; raises redis.RedisError while Redis is away."""
@@ -75,25 +60,24 @@ class Recorder:
                 self._bus.trim(job_id, up_to=last)
                 self._recorded(job_id)
 
-    def _run(self) -> None:
-        away = False
-        swept_at = float("-inf")
-        while not self._closed.is_set():
-            self._wake.wait(max(0.0, swept_at + _SWEEP_S - time.monotonic()))
-            self._wake.clear()
-            with self._dirty_lock:
-                jobs, self._dirty = self._dirty, set()
+    @override
+    def work(self) -> None:
+        """Record what is new. A job whose events cannot be recorded keeps no other job from it."""
+        with self._dirty_lock:
+            jobs, self._dirty = self._dirty, set()
+        troubles: list[Exception] = []
+        try:
+            if time.monotonic() - self._swept_at >= _SWEEP_S:
+                jobs |= self._bus.streams()
+                self._swept_at = time.monotonic()
+        except Exception as error:
+            troubles.append(error)
+        for job_id in sorted(jobs):
             try:
-                if time.monotonic() - swept_at >= _SWEEP_S:
-                    jobs |= self._bus.streams()
-                    swept_at = time.monotonic()
-                for job_id in sorted(jobs):
-                    self.drain(job_id)
-                away = False
-            except (RedisError, SQLAlchemyError, SpectrainError) as error:
-                if not away:
-                    log.warning("recorder.waiting", error=str(error))
-                away = True
+                self.drain(job_id)
+            except Exception as error:
+                troubles.append(error)
                 with self._dirty_lock:
-                    self._dirty |= jobs
-            self._closed.wait(1.0 if away else _PAUSE_S)
+                    self._dirty.add(job_id)
+        if troubles:
+            raise troubles[0]

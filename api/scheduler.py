@@ -9,19 +9,17 @@ One thread. Each round, in this order:
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
-from kombu.exceptions import OperationalError
 from redis import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
+from typing_extensions import override
 
+from api.background import Background
 from api.record.attempts import assign, attempt_spec, take_back
 from api.record.database import Database
 from api.record.jobs import find
@@ -29,7 +27,7 @@ from api.record.tables import Job
 from api.recorder import Recorder
 from shared.control import Controls
 from shared.devices import parse_device
-from shared.errors import SpectrainError, TransitionError
+from shared.errors import TransitionError
 from shared.event_bus import EventBus
 from shared.events import WorkerHeartbeat
 from shared.jobs import ACTIVE, AttemptSpec, JobState, Ticket
@@ -43,13 +41,17 @@ _ABANDONED_S: Final = 20.0
 """An attempt that nobody claimed for so long goes back to the queue."""
 _LAPSED_S: Final = 4.0
 """A lease must have lapsed for so long before its attempt is taken back."""
+_BUSY_LEASES: Final = 2.0
+"""The same, in lease times, where its worker still says that it is busy with the job."""
+_DEAF_S: Final = 120.0
+"""For so long a worker that did not take a job is given another one only when no other worker is free."""
 _AFTER_RESTART_LEASES: Final = 2.0
 """After Redis came back, lapsed leases are left alone for so many lease times: their owners renew them first."""
 
 log = structlog.get_logger(__name__)
 
 
-class Scheduler:
+class Scheduler(Background):
     """`changed` is called with the id of a job whose row changed."""
 
     def __init__(
@@ -63,60 +65,41 @@ class Scheduler:
         lease_s: float,
         changed: Callable[[int], None],
     ) -> None:
+        super().__init__("scheduler", every_s=_ROUND_S)
         self._database = database
         self._redis = redis
-        self._redis_url = redis_url
+        self._celery = make_celery(redis_url)
         self._bus = bus
         self._recorder = recorder
         self._lease_s = lease_s
         self._changed = changed
         self._leases = Leases(redis)
         self._controls = Controls(redis)
-        self._wake = threading.Event()
-        self._closed = False
         self._run_id = ""
         self._reap_after = 0.0
         self._lapsed_since: dict[int, float] = {}
-        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+        self._given_to: dict[tuple[int, int], int] = {}
+        """Process that each attempt was given to, as far as this api did it; else the lease has to lapse."""
+        self._deaf_until: dict[str, float] = {}
+        """Workers that did not take what they were given, until when others are preferred."""
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop it."""
-        self._closed = True
-        self._wake.set()
-        self._thread.join()
-
-    def wake(self) -> None:
-        """A job or a worker changed: look now."""
-        self._wake.set()
-
-    def _run(self) -> None:
-        # Celery is imported with this module but connects here, off the start-up path.
-        self._celery = make_celery(self._redis_url)
-        away = False
-        while not self._closed:
-            self._wake.clear()
-            try:
-                self.round()
-                away = False
-            except (RedisError, OperationalError, SQLAlchemyError, SpectrainError) as error:
-                if not away:
-                    log.warning("scheduler.waiting", error=str(error))
-                away = True
-            self._wake.wait(_ROUND_S)
-
-    def round(self) -> None:
+    @override
+    def work(self) -> None:
         """Look at everything once; raises redis.RedisError while Redis is away."""
         self._notice_restart()
         online = {worker.name: worker for worker in self._bus.workers()}
         with self._database.reading() as session:
             active = list(session.scalars(select(Job).where(Job.state.in_([state.value for state in ACTIVE]))))
+        troubles: list[Exception] = []
         for job in active:
-            self._reconcile(job, online)
+            # One job that cannot be reconciled must not keep the others from their devices.
+            try:
+                self._reconcile(job, online)
+            except Exception as error:
+                troubles.append(error)
         self._assign(online)
+        if troubles:
+            raise troubles[0]
 
     def _notice_restart(self) -> None:
         """After Redis started anew it may have lost its last second: numbers and leases need care."""
@@ -140,11 +123,14 @@ class Scheduler:
         if lease.claimed >= job.attempt:
             if job.wish != "none":
                 self._controls.wish(job.id, job.attempt, "cancel" if job.wish == "cancel" else "pause")
-            if self._lapsed(job, lease, online):
+            if self._replaced(job, online):
+                self._lost(job, f"{job.worker} was started anew, so the job was taken back.")
+            elif self._lapsed(job, lease, online):
                 self._lost(job, f"{job.worker} went silent, so the job was taken back.")
         elif job.wish != "none":
             self._lost(job, "")  # nobody claimed it, and now nobody shall
         elif abandoned or (job.worker not in online and waited_s > _UNCLAIMED_S):
+            self._deaf_until[job.worker] = time.monotonic() + _DEAF_S
             self._lost(job, f"{job.worker} did not take the job.")
         elif waited_s > _UNCLAIMED_S:
             with self._database.session() as session:
@@ -155,19 +141,26 @@ class Scheduler:
                 attempt = attempt_spec(session, row)
             self._send(attempt, job.worker)
 
+    def _replaced(self, job: Job, online: dict[str, WorkerHeartbeat]) -> bool:
+        """Whether the worker of that name is another process than the one that the job was given to."""
+        holder, pid = online.get(job.worker), self._given_to.get((job.id, job.attempt))
+        return holder is not None and pid is not None and holder.pid != pid
+
     def _lapsed(self, job: Job, lease: LeaseStatus, online: dict[str, WorkerHeartbeat]) -> bool:
         """Whether the holder of the lease is gone.
 
-        A worker that says that it is busy with the job is not, however late its renewal: after a suspended laptop
-        wakes, or Redis comes back, all leases have lapsed and all workers are there. So a lease must also stay
-        lapsed for a while.
+        After a suspended laptop wakes, or Redis comes back, all leases have lapsed and all workers are there: so a
+        lease must stay lapsed for a while, and longer where a worker says that it is busy with the job.
         """
-        holder = online.get(job.worker)
-        if lease.left_s >= 0 or (holder is not None and holder.job_id == job.id):
+        if lease.left_s >= 0:
             self._lapsed_since.pop(job.id, None)
             return False
-        since = self._lapsed_since.setdefault(job.id, time.monotonic())
-        return time.monotonic() - since > _LAPSED_S and time.monotonic() > self._reap_after
+        now = time.monotonic()
+        lapsed_s = now - self._lapsed_since.setdefault(job.id, now)
+        holder = online.get(job.worker)
+        alive = holder is not None and holder.job_id == job.id
+        patience_s = _BUSY_LEASES * self._lease_s if alive else _LAPSED_S
+        return lapsed_s > patience_s and now > self._reap_after
 
     def _lost(self, job: Job, reason: str) -> None:
         """Take the attempt back, unless its end is on its way in the stream.
@@ -177,12 +170,12 @@ class Scheduler:
         """
         self._recorder.drain(job.id)
         self._lapsed_since.pop(job.id, None)
-        newest = self._leases.grant(job.id, job.attempt + 1, "")
+        self._given_to.pop((job.id, job.attempt), None)
+        self._leases.grant(job.id, job.attempt + 1, "")
         with self._database.session() as session:
             row = find(session, job.id)
             if row.attempt != job.attempt or JobState(row.state) not in ACTIVE:
                 return
-            row.attempt = newest
             log.warning("attempt.lost", job=job.id, attempt=job.attempt, worker=job.worker, reason=reason)
             take_back(session, row, reason=reason)
         self._changed(job.id)
@@ -192,6 +185,8 @@ class Scheduler:
             busy = set(session.scalars(select(Job.worker).where(Job.state.in_([state.value for state in ACTIVE]))))
             waiting = _waiting(session)
         free = [worker for worker in online.values() if worker.state == "idle" and worker.name not in busy]
+        now = time.monotonic()
+        free.sort(key=lambda worker: (self._deaf_until.get(worker.name, 0.0) > now, worker.name))
         for job in waiting:
             worker = next((each for each in free if parse_device(each.device.name).fits(job.wanted_device)), None)
             if worker is None:
@@ -210,6 +205,7 @@ class Scheduler:
                 attempt = assign(session, row, worker=worker.name, device=worker.device.name, above=newest - 1)
             except TransitionError:
                 return
+        self._given_to[job.id, attempt.attempt] = worker.pid
         self._send(attempt, worker.name)
         self._changed(job.id)
 

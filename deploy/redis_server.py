@@ -174,6 +174,7 @@ aclfile {_quoted(folder / "users.acl")}
 appendonly yes
 appendfsync everysec
 save ""
+maxmemory 1gb
 maxmemory-policy noeviction
 """
 

@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from deploy.data_folder import ProcessEntry
+from shared.settings import Settings
 
-STOP_LIMITS_S: Final = {"worker": 40.0, "api": 15.0, "redis": 15.0}
-"""Seconds that a process of each role may take, in the order of stopping; a worker's trainer may be saving."""
+STOP_ORDER: Final = ("worker", "api", "redis")
+STOP_LIMIT_S: Final = 15.0
+"""Seconds that a process may take to stop."""
 _KILL_LIMIT_S: Final = 10.0
 """Only a process that waits for a broken disk needs longer to die."""
 _LOOK_EVERY_S: Final = 0.05
@@ -31,7 +33,10 @@ def stop_in_order(
 
     Each gets SIGTERM and its role's time; whoever still lives then, or once `hurry` says so, is killed with its group.
     """
-    for role, limit_s in STOP_LIMITS_S.items():
+    # A worker's supervisor gives a trainer that is still writing twice the grace time, and then has to tell of it.
+    grace_s = Settings().grace_s
+    for role in STOP_ORDER:
+        limit_s = STOP_LIMIT_S + (2 * grace_s if role == "worker" else 0.0)
         ours = [entry for entry in entries if entry.role == role and entry.alive()]
         for entry in ours:
             _signal(entry, signal.SIGTERM)

@@ -70,6 +70,14 @@ def device_status(device: Device) -> DeviceStatus:
     )
 
 
+def check_present(device: Device) -> None:
+    """Raise ConfigError where this machine does not have `device`."""
+    if device.kind == "cuda":
+        _cuda_uuid(device)
+    if device.kind == "mps" and platform.system() != "Darwin":
+        raise ConfigError("This machine has no mps: that is Apple's. Use cuda:0 or cpu.", field="device")
+
+
 def pinned_environment(device: Device) -> dict[str, str]:
     """Variables that make `device` the only one a trainer sees; they must be set before torch is imported."""
     if device.kind == "cuda":

@@ -8,13 +8,16 @@ the newest. Each writer counts what it writes, so that a batch sent again after 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
+import structlog
+from pydantic import ValidationError
 from redis import Redis
 
 from shared.errors import LeaseLostError
-from shared.events import Event, WorkerHeartbeat
+from shared.events import Event, LogLine, WorkerHeartbeat
 from shared.lease import lease_key
 from shared.redis_client import KEY_PREFIX
 
@@ -27,6 +30,8 @@ WORKER_TTL_S: Final = 10
 """A worker that sent no heartbeat for so long is offline."""
 _STREAMS: Final = f"{KEY_PREFIX}streams"
 """Set of the jobs that have a stream."""
+
+log = structlog.get_logger(__name__)
 
 _PUBLISH: Final = """
 if ARGV[6] == '1' and tonumber(ARGV[1]) < tonumber(redis.call('HGET', KEYS[1], 'attempt') or '0') then return -1 end
@@ -104,7 +109,7 @@ class EventBus:
             list[tuple[str, dict[str, str]]],
             self._redis.xrange(_stream_key(job_id), min=f"({after}-0", max="+", count=count),
         )
-        return [_numbered(int(entry_id.partition("-")[0]), fields["event"]) for entry_id, fields in entries]
+        return [_numbered(job_id, int(entry_id.partition("-")[0]), fields["event"]) for entry_id, fields in entries]
 
     def trim(self, job_id: int, *, up_to: int) -> None:
         """Forget a job's events with numbers up to `up_to`."""
@@ -142,7 +147,10 @@ class EventBus:
         for key in list(self._redis.scan_iter(match=f"{WORKER_KEY}*", count=500)):
             text = cast(str | None, self._redis.get(key))
             if text is not None:
-                yield WorkerHeartbeat.model_validate_json(text)
+                try:
+                    yield WorkerHeartbeat.model_validate_json(text)
+                except ValidationError:
+                    log.warning("worker.unreadable", key=key)  # another version's; it cannot be given work
 
 
 def parse_message(message: str) -> dict[str, Any]:
@@ -153,5 +161,11 @@ def parse_message(message: str) -> dict[str, Any]:
     return event
 
 
-def _numbered(number: int, text: str) -> Event:
-    return Event.from_json(text).model_copy(update={"number": number})
+def _numbered(job_id: int, number: int, text: str) -> Event:
+    """The event, or in its place one that says that it could not be read: a number is never left out."""
+    try:
+        return Event.from_json(text).model_copy(update={"number": number})
+    except ValidationError as error:
+        log.warning("event.unreadable", job=job_id, number=number, error=str(error))
+        body = LogLine(level="error", message=f"Event {number} could not be read; another version may have sent it.")
+        return Event(job_id=job_id, number=number, attempt=0, at=time.time(), body=body)

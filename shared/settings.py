@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     """Address that the api listens on."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 8000
     """Port that the api listens on."""
+    allowed_hosts: str = ""
+    """Further names that the api is reached by, separated by commas; addresses and own names always work."""
     server: str = "http://127.0.0.1:8000"
     """Address of the api for the command line."""
     storage: str = ""

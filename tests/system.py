@@ -63,7 +63,7 @@ class System:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.disconnect()
+        self._socket.shutdown()  # also ends a reconnection that is under way
         self.http.close()
         for name in reversed(list(self._processes)):
             self.kill(name)

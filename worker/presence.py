@@ -51,7 +51,7 @@ class Presence:
 
     def _run(self) -> None:
         away = False
-        while not self._closed.is_set():
+        while not self._closed.is_set() and self._supervisor.failure is None:
             try:
                 self._bus.beat(self._heartbeat())
                 away = False

@@ -50,6 +50,7 @@ class StreamReporter(Reporter):
         self._on_steps = on_steps
         self._queue: SimpleQueue[Event | None] = SimpleQueue()
         self._sent = 0
+        self._last = 0
         self._thread = threading.Thread(target=self._send_all, name="reporter", daemon=True)
 
     def __enter__(self) -> Self:
@@ -91,7 +92,8 @@ class StreamReporter(Reporter):
         tries = 0
         while True:
             try:
-                self._bus.publish(batch, writer=self._writer, first_count=self._sent + 1)
+                # Above its own last number, whatever a Redis that lost its newest second believes.
+                self._last = self._bus.publish(batch, writer=self._writer, first_count=self._sent + 1, floor=self._last)
             except LeaseLostError:
                 self._on_fenced()
                 return

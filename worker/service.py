@@ -18,7 +18,7 @@ import structlog
 from celery import signals
 from celery.exceptions import SecurityWarning
 
-from shared.devices import Device
+from shared.devices import Device, check_present
 from shared.errors import InUseError
 from shared.jobs import Ticket
 from shared.settings import Settings
@@ -59,6 +59,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
 
     # Celery holds its handlers weakly: the reference above must live as long as the worker.
     signals.worker_shutting_down.connect(on_shutting_down)
+    check_present(device)
     supervisor.start()
     presence.start()
     log.info("worker.ready", worker=name, device=device.name, pid=os.getpid())
@@ -77,7 +78,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
             without_heartbeat=True,
         )
         consumer.start()
-        return consumer.exitcode or 0
+        return 1 if supervisor.failure else consumer.exitcode or 0
     finally:
         supervisor.stop()
         supervisor.join()

@@ -7,9 +7,11 @@ never takes the worker down. One thread does all of it; the trainer processes ar
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -30,9 +32,9 @@ from shared.tickets import get_attempt
 from worker.trainer_process import FENCED_EXIT, TrainerProcess
 
 _TICK_S: Final = 0.25
-_HARD_GRACE: Final = 10
+_HARD_GRACE: Final = 2
 """A trainer that keeps making progress but never ends is killed after so many grace times."""
-_SIGNALS: Final = {
+_SIGNALS: Final[Mapping[int, str]] = {
     signal.SIGKILL: "was killed by the system, most likely because memory ran out",
     signal.SIGSEGV: "crashed with a segmentation fault",
     signal.SIGABRT: "aborted",
@@ -77,12 +79,19 @@ class Supervisor:
         self._warm: TrainerProcess | None = None
         self.job_id: int | None = None
         """The job at hand, or None."""
+        self.failure: Exception | None = None
+        """What ended the thread, if anything did: the worker has to end then, too."""
         self._thread = threading.Thread(target=self._run, name="supervisor")
 
     def start(self) -> None:
-        """Start the thread; returns when the first trainer process is starting."""
+        """Start the thread; returns when the first trainer process is starting.
+
+        Raises what kept it from starting, such as a ConfigError for a device that this machine does not have.
+        """
         self._thread.start()
         self._ready.wait()
+        if self.failure is not None:
+            raise self.failure
 
     def stop(self) -> None:
         """Have the attempt at hand saved and handed back; `join` waits for it."""
@@ -116,6 +125,19 @@ class Supervisor:
             return result
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:
+            log.exception("supervisor.failed")
+            self.failure = error
+            starting = not self._ready.is_set()
+            self._stopping.set()
+            self._ready.set()
+            if not starting:
+                # Celery's consumer in the main thread would go on taking tickets that nobody serves.
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def _serve(self) -> None:
         self._warm = self._spawn()
         self._ready.set()
         while not self._stopping.is_set():
@@ -133,6 +155,10 @@ class Supervisor:
                 self._warm = self._spawn()
         self._warm.kill()
         self._warm.join()
+        with self._accepting:
+            # What was claimed in the last moment never began: it goes straight back.
+            if not self._inbox.empty():
+                self._tell(self._inbox.get(), AttemptEnded(outcome="handed_back"))
 
     def _spawn(self) -> TrainerProcess:
         return TrainerProcess(
@@ -171,7 +197,7 @@ class Supervisor:
             watch.killed_because = f"made no progress for {stall_s:.0f} s, so it was stopped"
             trainer.kill()
             return
-        if now - watch.renewed >= self._settings.lease_s / 6:
+        if not watch.killed_because and now - watch.renewed >= self._settings.lease_s / 6:
             self._renew(attempt, trainer, watch)
         if now - watch.looked >= _TICK_S:
             watch.looked = now
@@ -243,8 +269,7 @@ def _classify(status: int, trainer: TrainerProcess, watch: _Watch) -> AttemptEnd
         result: dict[str, Any] = trainer.result
         return AttemptEnded(elapsed_s=elapsed_s, **result)
     if status < 0:
-        number = signal.Signals(-status)
-        reason = f"The trainer {_SIGNALS.get(number, f'was ended by {number.name}')}."
+        reason = f"The trainer {_SIGNALS.get(-status, f'was ended by signal {-status}')}."
     elif status == 128 + signal.SIGKILL:
         # How a shell or a container reports a process that the system killed.
         reason = f"The trainer {_SIGNALS[signal.SIGKILL]}."

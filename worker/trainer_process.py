@@ -84,8 +84,8 @@ class TrainerProcess:
         """End it and whatever it started, at once."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        except (ProcessLookupError, PermissionError):
+            return  # it ended meanwhile; macOS refuses to signal a group of which only that is left
 
     def join(self) -> int:
         """Wait until it is gone and everything that it said is read; returns its exit status."""
@@ -107,7 +107,10 @@ class TrainerProcess:
     def _listen(self, descriptor: int) -> None:
         with os.fdopen(descriptor, encoding="utf-8") as reports:
             for line in reports:
-                message = cast(dict[str, Any], json.loads(line))
+                try:
+                    message = cast(dict[str, Any], json.loads(line))
+                except json.JSONDecodeError:
+                    break  # killed in the middle of a line, which is then the last
                 if "beat" in message:
                     self.phase = str(message["beat"])
                     self.beats += 1

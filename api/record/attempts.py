@@ -13,11 +13,17 @@ from api.record.jobs import find, job_spec, job_summary, move
 from api.record.summary import fold
 from api.record.tables import Checkpoint, Job
 from shared.errors import NotFoundError
-from shared.events import AttemptEnded, AttemptStarted, Event
+from shared.events import AttemptEnded, AttemptStarted, CheckpointSaved, Event
 from shared.jobs import ACTIVE, AttemptSpec, JobState
 
-MAX_FRUITLESS: Final = 3
-"""Crashes in a row without a checkpoint after which a job has failed."""
+MAX_FRUITLESS: Final = 9
+"""A job has failed when its attempts since the last checkpoint weigh so much: three crashes, or nine losses."""
+CRASHED: Final = 3
+"""Weight of a crash of the trainer, which the job most likely caused."""
+LOST: Final = 1
+"""Weight of an attempt that was lost with its worker, which has many causes."""
+
+_HOPELESS: Final = "It was tried again and again without getting further."
 
 
 def record_events(session: Session, events: list[Event]) -> int:
@@ -42,6 +48,8 @@ def record_events(session: Session, events: list[Event]) -> int:
         job.summary = summary.model_dump(mode="json")
         if isinstance(event.body, AttemptStarted):
             _begun(session, job, event.at)
+        elif isinstance(event.body, CheckpointSaved):
+            job.fruitless, job.checkpoint_choice = 0, ""  # from here on the newest one counts
         elif isinstance(event.body, AttemptEnded):
             _ended(session, job, event.body)
     return job.last_number
@@ -79,6 +87,9 @@ def take_back(session: Session, job: Job, *, reason: str) -> None:
         ran_s = max(0.0, time.time() - summary.attempt_started_at)
         summary = fold(summary, AttemptEnded(outcome="crashed", elapsed_s=ran_s), time.time())
         job.summary = summary.model_dump(mode="json")
+        if _is_hopeless(job, LOST):
+            _move_through(session, job, JobState.FAILED, reason=f"{reason} {_HOPELESS}")
+            return
     _stop_or_requeue(session, job, reason=reason)
 
 
@@ -93,7 +104,6 @@ def _ended(session: Session, job: Job, body: AttemptEnded) -> None:
     if JobState(job.state) not in ACTIVE:
         return
     summary = job_summary(job)
-    job.checkpoint_choice = ""
     saved = ""
     if summary.attempt_saved and summary.last_checkpoint_step is not None:
         saved = f"Saved step {summary.last_checkpoint_step:,} in {summary.last_checkpoint_seconds:.2f} s."
@@ -102,21 +112,28 @@ def _ended(session: Session, job: Job, body: AttemptEnded) -> None:
             _move_through(session, job, JobState.COMPLETED, reason="")
         case "failed":
             _move_through(session, job, JobState.FAILED, reason=body.reason, detail=body.detail)
-        case "cancelled":
-            _move_through(session, job, JobState.CANCELLED, reason=body.reason or saved)
-        case "paused":
-            _move_through(session, job, JobState.PAUSED, reason=body.reason or saved)
+        case "cancelled" | "paused":
+            # A person may have cancelled while the trainer was already pausing.
+            cancelled = body.outcome == "cancelled" or job.wish == "cancel"
+            _move_through(
+                session, job, JobState.CANCELLED if cancelled else JobState.PAUSED, reason=body.reason or saved
+            )
         case "handed_back":
             _stop_or_requeue(session, job, reason=f"Its worker was stopped. {saved}".strip(), stopped_reason=saved)
         case "crashed":
-            job.fruitless = 0 if summary.attempt_saved else (job.fruitless or 0) + 1
-            if job.fruitless >= MAX_FRUITLESS and job.wish == "none":
-                reason = f"{body.reason} It was tried {job.fruitless} times without getting further."
-                _move_through(session, job, JobState.FAILED, reason=reason, detail=body.detail)
+            if _is_hopeless(job, CRASHED):
+                _move_through(session, job, JobState.FAILED, reason=f"{body.reason} {_HOPELESS}", detail=body.detail)
             else:
                 _stop_or_requeue(session, job, reason=f"{body.reason} It is tried again.", stopped_reason=body.reason)
         case "fenced":
             return
+
+
+def _is_hopeless(job: Job, weight: int) -> bool:
+    """Count an attempt that ended without a new checkpoint; True when trying again makes no sense."""
+    if not job_summary(job).attempt_saved:
+        job.fruitless = (job.fruitless or 0) + weight
+    return job.fruitless >= MAX_FRUITLESS and job.wish == "none"
 
 
 def _stop_or_requeue(session: Session, job: Job, *, reason: str, stopped_reason: str | None = None) -> None:

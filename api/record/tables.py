@@ -84,9 +84,7 @@ class Job(Base):
     checkpoint_choice: Mapped[str] = mapped_column(String(100), default="")
     """The checkpoint that the next attempt must go on from; empty for the newest valid one."""
     fruitless: Mapped[int] = mapped_column(Integer, default=0)
-    """Attempts in a row that ended without having made a step."""
-    attempt_first_step: Mapped[int] = mapped_column(Integer, default=0)
-    """Steps done when the current attempt began."""
+    """Weight of the attempts since the last checkpoint that ended without a new one; see `api.record.attempts`."""
     last_number: Mapped[int] = mapped_column(Integer, default=0)
     """Number of the newest recorded event."""
     summary: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)

@@ -7,15 +7,14 @@ cached by a first job; each figure is the median of five.
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
 import psutil
-import soundfile
 
 from deploy.redis_server import RedisServer
-from shared.config import MIN_CLIP_SAMPLES
+from tests.benchmarks.corpus import usable_sounds
+from tests.benchmarks.measuring import Options, Results
 from tests.sounds import write_sounds
 from tests.system import System
 
@@ -24,33 +23,20 @@ _SETTLE_S = 4.0
 """A worker needs about so long to have its next trainer warm."""
 
 
-def measure(corpus: Path | None) -> dict[str, dict[str, float]]:
+def measure(options: Options) -> Results:
     """Seconds and MiB, by case."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder)
-        sounds = usable_sounds(corpus) if corpus else write_sounds(data / "sounds", 24)
-        server = RedisServer(data, log=data / "redis.log")
-        server.start()
-        try:
-            with System(data / "data", server.url("api")) as system:
-                return _measure(system, sounds)
-        finally:
-            server.stop()
+    data = options.folder
+    sounds = usable_sounds(options.corpus) if options.corpus else write_sounds(data / "sounds", 24)
+    server = RedisServer(data, log=data / "redis.log")
+    server.start()
+    try:
+        with System(data / "data", server.url("api")) as system:
+            return _measure(system, sounds)
+    finally:
+        server.stop()
 
 
-def usable_sounds(corpus: Path) -> list[Path]:
-    """Every file below `corpus` that is long enough to be taken."""
-    found: list[Path] = []
-    for path in sorted(corpus.rglob("*")):
-        if path.is_file():
-            try:
-                found += [path] if soundfile.info(path).frames >= MIN_CLIP_SAMPLES else []
-            except soundfile.LibsndfileError:
-                continue  # a licence, a cover picture
-    return found
-
-
-def _measure(system: System, sounds: list[Path]) -> dict[str, dict[str, float]]:
+def _measure(system: System, sounds: list[Path]) -> Results:
     starts: list[float] = []
     for _ in range(_ROUNDS):
         starts.append(system.start_api())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -103,7 +104,7 @@ def _epochs(parts: list[Surroundings]) -> list[dict[str, Any]]:
 
 
 def _final(bench: Bench, job_id: int) -> dict[str, Any]:
-    """Weights, optimizer, generators and counters at the end, tensors as their bytes."""
+    """Weights, optimizer, generators and counters at the end, tensors as hashes of their bytes."""
     store = CheckpointStore(bench.storage, job_id)
     loaded = store.load(store.names()[0])
     assert loaded.manifest.reason == "final"
@@ -114,7 +115,8 @@ def _final(bench: Bench, job_id: int) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        return str(value.dtype), tuple(value.shape), value.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        content = value.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        return str(value.dtype), tuple(value.shape), hashlib.sha256(content).hexdigest()
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in cast(dict[Any, Any], value).items()}
     if isinstance(value, list | tuple):

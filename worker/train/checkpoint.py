@@ -102,11 +102,13 @@ class Snapshot:
     """Plain values and tensors only: it is read back with `weights_only`."""
     wished_at: float
     """time.monotonic() when somebody wished it."""
+    repeat: int = 0
+    """How many checkpoints of this attempt and step came before: at an epoch's end there may be two."""
 
     @property
     def name(self) -> str:
-        """Name of the checkpoint."""
-        return f"{self.attempt}-{self.step}"
+        """Name of the checkpoint, never used twice: a save that fails must not cost one that did not."""
+        return checkpoint_name(self.attempt, self.step, self.repeat)
 
 
 class ModelDescription(Frozen):
@@ -137,7 +139,7 @@ class CheckpointStore:
     def names(self) -> list[str]:
         """Names of all checkpoints, valid or not, newest first."""
         found = [name for name in self._storage.names(self._folder) if _order(name) is not None]
-        return sorted(found, key=lambda name: _order(name) or (0, 0), reverse=True)
+        return sorted(found, key=lambda name: _order(name) or (0, 0, 0), reverse=True)
 
     def manifest(self, name: str) -> CheckpointManifest:
         """The manifest of `name`; raises CorruptCheckpointError where it is absent or unreadable."""
@@ -203,7 +205,7 @@ class CheckpointStore:
         removed once an attempt newer than `attempt` has saved: the job is no longer the caller's.
         """
         names = self.names()
-        if any((_order(name) or (0, 0))[0] > attempt for name in names):
+        if any((_order(name) or (0, 0, 0))[0] > attempt for name in names):
             return names
         kept: list[str] = []
         for name in names:
@@ -216,6 +218,19 @@ class CheckpointStore:
             else:
                 self._storage.delete(f"{self._folder}/{name}")
         return kept
+
+    def best_of(self, name: str | None) -> str | None:
+        """`name` where it exists; else the newest one that was the best when it was saved, None without any."""
+        names = self.names()
+        if name in names:
+            return name
+        for each in names:
+            try:
+                if self.manifest(each).best:
+                    return each
+            except CorruptCheckpointError:
+                continue  # it cannot be loaded either
+        return None
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether the store has space for SPACE_FACTOR checkpoints of that size, as far as it tells."""
@@ -300,6 +315,15 @@ def _manifest(snapshot: Snapshot, files: dict[str, CheckpointFile]) -> Checkpoin
     )
 
 
-def _order(name: str) -> tuple[int, int] | None:
-    attempt, dash, step = name.partition("-")
-    return (int(attempt), int(step)) if dash and attempt.isdecimal() and step.isdecimal() else None
+def checkpoint_name(attempt: int, step: int, repeat: int = 0) -> str:
+    """`<attempt>-<step>`, and for a further one of the same step `<attempt>-<step>-<repeat>`."""
+    return f"{attempt}-{step}-{repeat}" if repeat else f"{attempt}-{step}"
+
+
+def _order(name: str) -> tuple[int, int, int] | None:
+    """What sorts checkpoints by age; None for a name that is none."""
+    parts = name.split("-")
+    if len(parts) not in (2, 3) or not all(part.isdecimal() for part in parts):
+        return None
+    attempt, step, repeat = (*map(int, parts), 0)[:3]
+    return attempt, step, repeat

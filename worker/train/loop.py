@@ -85,7 +85,11 @@ class _Training:
             session.config, session.data, session.preview_clips(), session.learner.memory_format, session.device
         )
         self.writer = CheckpointWriter(
-            session.store, reporter, control, session.warnings, best=session.position.best_checkpoint
+            session.store,
+            reporter,
+            control,
+            session.warnings,
+            best=session.store.best_of(session.position.best_checkpoint),
         )
         self.previews = PreviewMaker(
             storage,
@@ -258,7 +262,7 @@ class _Training:
         self.save(wish if wish != "none" else "cancel")
         self.writer.wait()
         if self.writer.failure is None:
-            return stopped(wish, step=step, reason=f"Saved step {step} in {self.writer.seconds:.1f} s.")
+            return stopped(wish, step=step, reason=f"Saved step {step:,} in {self.writer.seconds:.2f} s.")
         durable = self.writer.durable
         kept = f"step {durable.step} is the newest that is saved" if durable else "nothing newer was saved"
         return stopped(wish, step=step, reason=f"Step {step} could not be saved; {kept}. {self.writer.failure}")

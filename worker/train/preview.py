@@ -24,7 +24,6 @@ from torch import Tensor
 from shared.audio.decode import Samples, decode_mono, write_wav_16
 from shared.audio.representation import RepresentationTransform
 from shared.config import TrainConfig
-from shared.errors import SpectrainError
 from shared.events import PreviewClip, PreviewMade
 from shared.jobs import Clip
 from shared.planning import seeded_number
@@ -127,6 +126,7 @@ class PreviewMaker:
         self._reporter = reporter
         self._warnings = warnings
         self._originals: list[bytes] = []
+        self._made: set[str] = set()
         self._waiting: PreviewRequest | None = None
         self._closing = False
         self._abandoned = False
@@ -166,11 +166,15 @@ class PreviewMaker:
                 request, self._waiting = self._waiting, None
             if request is None:
                 return
+            if request.name in self._made:
+                continue  # asked for at the very step of a regular one: it would sound the same
             try:
                 self._make(request)
+                self._made.add(request.name)
             except _AbandonedError:
                 self._storage.delete(f"{self._folder}/{request.name}")
-            except SpectrainError as error:
+            except Exception as error:
+                # Whatever it was, a preview is not worth the training.
                 self._warnings.warn("disk", f"The preview of step {request.step} was not made: {error}")
 
     def _make(self, request: PreviewRequest) -> None:

@@ -29,6 +29,7 @@ from worker.train.checkpoint import (
     ModelDescription,
     Snapshot,
     check_compatible,
+    checkpoint_name,
     to_host,
 )
 from worker.train.data import ChunkGrid, TrainingData
@@ -85,6 +86,10 @@ class Session:
     warnings: Warnings
     position: Position = field(default_factory=Position)
     sums: EpochSums = field(default_factory=EpochSums)
+    snapshot_step: int = -1
+    """Step of the newest snapshot of this attempt."""
+    repeats: int = 0
+    """How many snapshots of that step came before it."""
 
     @property
     def total_steps(self) -> int:
@@ -99,9 +104,10 @@ class Session:
         """A copy of everything as it is now."""
         wished_at = time.monotonic()
         position, learner = self.position, self.learner
-        name = f"{self.attempt}-{position.step}"
+        repeat = self.repeats + 1 if position.step == self.snapshot_step else 0
+        self.repeats, self.snapshot_step = repeat, position.step
         if best:
-            position.best_checkpoint = name
+            position.best_checkpoint = checkpoint_name(self.attempt, position.step, repeat)
         return Snapshot(
             attempt=self.attempt,
             epoch=min(self.config.epochs, max(1, -(-position.step // self.batches.steps))),
@@ -128,6 +134,7 @@ class Session:
                 "said": sorted(self.warnings.said),
             },
             wished_at=wished_at,
+            repeat=repeat,
         )
 
     def restore(self, loaded: LoadedCheckpoint) -> None:

@@ -45,6 +45,14 @@ describe("levels", () => {
     expect(hz).toBeLessThan(1110);
   });
 
+  it("shows a quiet tone darker than a loud one, against full scale", () => {
+    const { samples, sampleRate } = readWav(sineWav(1000, 48_000, 48_000))!;
+    const loud = Math.max(...levels({ samples, sampleRate }, 3, 64));
+    const quiet = Math.max(...levels({ samples: samples.map((value) => value / 100), sampleRate }, 3, 64));
+    expect(loud).toBeGreaterThan(0.9);
+    expect(loud - quiet).toBeCloseTo(40 / 80, 1);
+  });
+
   it("shows silence as nothing", () => {
     expect(Math.max(...levels({ samples: new Float32Array(4800), sampleRate: 48_000 }, 4, 8))).toBe(0);
   });

@@ -1,10 +1,13 @@
 // A picture of a sound: 16-bit PCM WAV -> Hann-windowed Fourier transforms -> logarithmic frequency -> colours.
 //
-// Cooley-Tukey radix-2 transform, in place. 80 dB of range below the loudest cell, 30 Hz to half the sample rate.
+// Cooley-Tukey radix-2 transform, in place. 80 dB of range below a sine at full scale, the same for every picture, so
+// that a quiet sound looks quiet beside a loud one; 30 Hz to half the sample rate.
 
 const FFT_SIZE = 1024;
 const RANGE_DB = 80;
 const LOWEST_HZ = 30;
+/** Energy of a bin that holds a sine at full scale: half its amplitude times the sum of the Hann window, squared. */
+const FULL_SCALE = (FFT_SIZE / 4) ** 2;
 
 export interface Wave {
   readonly samples: Float32Array;
@@ -45,7 +48,6 @@ export function levels(wave: Wave, width: number, height: number): Float32Array 
     const hz = LOWEST_HZ * (top / LOWEST_HZ) ** (1 - row / (height - 1));
     return Math.min(FFT_SIZE / 2 - 1, (hz / wave.sampleRate) * FFT_SIZE);
   });
-  let loudest = 1e-12;
   for (let column = 0; column < width; column += 1) {
     const centre = Math.round(((column + 0.5) / width) * wave.samples.length);
     for (let index = 0; index < FFT_SIZE; index += 1) {
@@ -57,12 +59,10 @@ export function levels(wave: Wave, width: number, height: number): Float32Array 
     for (let row = 0; row < height; row += 1) {
       const low = Math.floor(bins[row] ?? 0);
       const part = (bins[row] ?? 0) - low;
-      const value = energy(real, imaginary, low) * (1 - part) + energy(real, imaginary, low + 1) * part;
-      power[row * width + column] = value;
-      if (value > loudest) loudest = value;
+      power[row * width + column] = energy(real, imaginary, low) * (1 - part) + energy(real, imaginary, low + 1) * part;
     }
   }
-  return Float32Array.from(power, (value) => Math.max(0, 1 + (10 * Math.log10(value / loudest + 1e-12)) / RANGE_DB));
+  return Float32Array.from(power, (value) => Math.min(1, Math.max(0, 1 + (10 * Math.log10(value / FULL_SCALE + 1e-12)) / RANGE_DB)));
 }
 
 function energy(real: Float64Array, imaginary: Float64Array, bin: number): number {

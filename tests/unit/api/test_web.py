@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import gzip
 import sqlite3
 from pathlib import Path
@@ -67,12 +68,19 @@ def test_loopback_is_recognised(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-def test_on_a_network_any_name_is_answered_but_origins_are_checked(app: OpenAPI) -> None:
-    app.wsgi_app = Guard(app.wsgi_app._application, host="0.0.0.0")
+def test_on_a_network_only_addresses_and_own_names_are_answered(app: OpenAPI) -> None:
+    app.wsgi_app = Guard(app.wsgi_app._application, host="0.0.0.0", allowed_hosts=["lab.example"])
     client = app.test_client()
-    assert client.get("/healthz", headers={"Host": "lab.local:8000"}).status_code == 200
-    foreign = {"Host": "lab.local:8000", "Origin": "https://evil.example"}
-    assert client.post("/api/v1/datasets", json={"name": "drums"}, headers=foreign).status_code == 403
+
+    def status(host: str, **headers: str) -> int:
+        return client.get("/healthz", headers={"Host": host, **headers}).status_code
+
+    assert status("192.168.1.5:8000") == status("[fd00::1]:8000") == 200
+    assert status(f"{socket.gethostname()}:8000") == status("lab.example:8000") == 200
+    assert status("evil.example:8000") == 403, "a hostile name server could point its name here"
+    foreign = client.post("/api/v1/datasets", headers={"Host": "192.168.1.5:8000", "Origin": "http://evil.example"})
+    own = client.post("/api/v1/datasets", headers={"Host": "192.168.1.5:8000", "Origin": "http://192.168.1.5:8000"})
+    assert (foreign.status_code, own.status_code != 403) == (403, True)
 
 
 def test_every_answer_has_the_security_headers(client: FlaskClient) -> None:

@@ -76,10 +76,6 @@ def test_unit_runs_nothing_but_unit_tests(fake_pytest: FakePytest) -> None:
     assert fake_pytest.commands == [[sys.executable, "-m", "pytest", str(checks.ROOT / "tests" / "unit"), "-k", "lock"]]
 
 
-def test_faults_asks_for_the_slow_ones_too() -> None:
-    assert pytest_command([], unit=False, faults=True)[-2:] == ["-m", "slow or not slow"]
-
-
 def test_a_tool_that_is_missing_fails_its_stage(capsys: pytest.CaptureFixture[str]) -> None:
     assert not checks.call("/nowhere/tool")
     assert "./deploy/test" in capsys.readouterr().out

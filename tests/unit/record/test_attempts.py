@@ -25,7 +25,7 @@ from shared.events import (
     StepMetrics,
     Warned,
 )
-from shared.jobs import Clip, DatasetSnapshot, JobState, Outcome, ResumeRequest, TrainSpec
+from shared.jobs import ACTIVE, AttemptSpec, Clip, DatasetSnapshot, JobState, Outcome, ResumeRequest, TrainSpec
 
 STARTED = AttemptStarted(worker="here/cpu", device="cpu")
 
@@ -70,9 +70,12 @@ class Bench:
         self.job_id = self.record.submit(name="first", spec=spec, device="auto").id
         self.number = 0
 
-    def assign(self, above: int = 0) -> int:
+    def assign_spec(self, above: int = 0) -> AttemptSpec:
         with self.database.session() as session:
-            return assign(session, find(session, self.job_id), worker="here/cpu", device="cpu", above=above).attempt
+            return assign(session, find(session, self.job_id), worker="here/cpu", device="cpu", above=above)
+
+    def assign(self, above: int = 0) -> int:
+        return self.assign_spec(above).attempt
 
     def happen(self, *bodies: EventBody, attempt: int) -> None:
         events: list[Event] = []
@@ -222,7 +225,51 @@ def test_three_crashes_without_a_checkpoint_fail_it(bench: Bench) -> None:
         bench.happen(STARTED, ended("crashed", "The trainer aborted."), attempt=attempt)
     job = bench.record.get(bench.job_id)
     assert job.state is JobState.FAILED
-    assert job.reason == "The trainer aborted. It was tried 3 times without getting further."
+    assert job.reason == "The trainer aborted. It was tried again and again without getting further."
+
+
+def test_attempts_that_are_lost_without_a_checkpoint_do_not_go_on_for_ever(bench: Bench) -> None:
+    losses = 0
+    while bench.state is not JobState.FAILED:
+        bench.happen(STARTED, attempt=bench.assign())
+        bench.lose("here/cpu went silent.")
+        losses += 1
+        assert losses < 20
+    assert losses == 9
+    assert "went silent" in bench.record.get(bench.job_id).reason
+
+
+@pytest.mark.parametrize("outcome", ["completed", "cancelled", "paused", "handed_back", "failed", "crashed"])
+@pytest.mark.parametrize("wishes", [[], ["pause"], ["cancel"], ["pause", "cancel"]])
+@pytest.mark.parametrize("begun", [True, False])
+def test_every_outcome_meets_every_wish(bench: Bench, outcome: Outcome, wishes: list[str], begun: bool) -> None:
+    attempt = bench.assign()
+    if begun:
+        bench.happen(STARTED, attempt=attempt)
+    for wish in wishes:
+        getattr(bench.actions, wish)(bench.job_id)
+    bench.happen(ended(outcome, "So it was."), attempt=attempt)
+    state = bench.state
+    assert state not in ACTIVE
+    if outcome in ("completed", "failed"):
+        assert state == outcome
+    elif "cancel" in wishes:
+        assert state is JobState.CANCELLED
+    elif "pause" in wishes:
+        assert state in (JobState.PAUSED, JobState.CANCELLED)
+
+
+def test_a_chosen_checkpoint_is_kept_until_the_attempt_saved_its_own(bench: Bench) -> None:
+    attempt = bench.assign()
+    bench.happen(STARTED, checkpoint(5, kept=["1-5"]), checkpoint(9, kept=["1-9", "1-5"]), attempt=attempt)
+    bench.happen(ended("failed", "Broken."), attempt=attempt)
+    bench.actions.resume(bench.job_id, ResumeRequest(checkpoint="1-5"))
+    assert bench.assign_spec().checkpoint == "1-5"
+    bench.happen(STARTED, ended("handed_back"), attempt=2)
+    assert bench.assign_spec().checkpoint == "1-5", "it never got to its first checkpoint"
+    bench.happen(STARTED, checkpoint(30, kept=["3-30"], attempt=3), attempt=3)
+    bench.lose("here/cpu went silent.")
+    assert bench.assign_spec().checkpoint is None, "what it did since is not thrown away"
 
 
 def test_a_crash_after_a_checkpoint_does_not_count(bench: Bench) -> None:

@@ -86,7 +86,6 @@ def upgrade() -> None:
         sa.Column("wish", sa.String(length=10), nullable=False),
         sa.Column("checkpoint_choice", sa.String(length=100), nullable=False),
         sa.Column("fruitless", sa.Integer(), nullable=False),
-        sa.Column("attempt_first_step", sa.Integer(), nullable=False),
         sa.Column("last_number", sa.Integer(), nullable=False),
         sa.Column("summary", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),

@@ -68,7 +68,7 @@ export function OfflineBanner() {
     <div role="status">
       {isAway && (
         <p class="banner">
-          Connection lost. Last update {ago((nowMs.value - heardAtMs.value) / 1000)}; trying to reconnect. Trainings go on.
+          Connection lost. Last update {ago((nowMs.value - heardAtMs.value) / 1000)}; trying to reconnect. Trainings go on as long as their workers run.
         </p>
       )}
     </div>

@@ -9,7 +9,7 @@ import { tell } from "../../store/toasts";
 import { Advanced } from "./Advanced";
 import { Basics } from "./Basics";
 import { Estimate } from "./Estimate";
-import { fieldId } from "./field_groups";
+import { fieldId, generalError } from "./field_groups";
 import { errorsOf, useFormCheck, usePresets } from "./form_check";
 
 export function NewJobPage() {
@@ -102,7 +102,7 @@ function JobForm() {
         <Basics presets={presets} errors={errors} />
         <Advanced preset={preset} errors={errors} />
       </div>
-      <Estimate check={check} general={errors[""]} fileCount={presets?.fileCount} isSending={isSending} />
+      <Estimate check={check} general={generalError(errors)} fileCount={presets?.fileCount} isSending={isSending} />
     </form>
   );
 }

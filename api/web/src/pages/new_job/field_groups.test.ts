@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { EMPTY_DRAFT } from "../../store/draft";
 import { TRAIN_FIELDS } from "../../train_fields";
-import { fieldGroups, formField } from "./field_groups";
+import { fieldGroups, formField, generalError } from "./field_groups";
 
 const names = (form: typeof EMPTY_DRAFT): string[] => fieldGroups(form).flatMap(({ fields }) => fields.map(({ name }) => name));
 
@@ -23,4 +23,12 @@ describe("formField", () => {
     "%s is %s",
     (sent, field) => expect(formField(sent)).toBe(field),
   );
+});
+
+describe("generalError", () => {
+  it("takes what no input shows, such as a fault of a whole group", () => {
+    expect(generalError({ spectrogram: "f_min must lie below f_max", epochs: "too many" })).toBe("f_min must lie below f_max");
+    expect(generalError({ "": "The server does not answer." })).toBe("The server does not answer.");
+    expect(generalError({ epochs: "too many" })).toBeUndefined();
+  });
 });

@@ -34,6 +34,14 @@ export function fieldGroups(form: Draft): readonly FieldGroup[] {
   return [...groups, { title: "More", fields: shown.filter(({ name }) => !placed.has(name)) }].filter(({ fields }) => fields.length > 0);
 }
 
+const SHOWN: ReadonlySet<string> = new Set(["dataset", "name", "device", ...TRAIN_FIELDS.map(({ name }) => name)]);
+
+/** Errors that belong to no input of the form, as one text: they are shown beside the button. */
+export function generalError(errors: Readonly<Record<string, string>>): string | undefined {
+  const texts = Object.entries(errors).filter(([name]) => !SHOWN.has(name)).map(([, text]) => text);
+  return texts.length > 0 ? texts.join(" ") : undefined;
+}
+
 export function fieldId(name: string): string {
   return `field-${name.replaceAll(".", "-")}`;
 }

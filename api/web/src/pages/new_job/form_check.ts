@@ -18,7 +18,7 @@ export interface FormCheck {
 const NOTHING: FormCheck = { view: null, errors: {}, isFresh: false };
 
 export function errorsOf(error: unknown): Record<string, string> {
-  if (error instanceof ApiError) return { [formField(error.field)]: error.message };
+  if (error instanceof ApiError) return { [formField(error.field)]: error.message.replace(/^(train\.)?changes\./, "") };
   return { "": error instanceof Error ? error.message : String(error) };
 }
 

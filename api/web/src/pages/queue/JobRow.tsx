@@ -37,7 +37,8 @@ export function JobRow({ job }: { job: Job }) {
 
 export function kindText(job: Job): string {
   const representation = REPRESENTATIONS[job.representation];
-  return job.kind === "train" ? `Training, ${representation}${job.preset ? `, ${job.preset}` : ""}` : `Features, ${representation}`;
+  const what = job.kind === "train" ? `training, ${representation}${job.preset ? `, ${job.preset}` : ""}` : `features, ${representation}`;
+  return `Job ${job.id}: ${what}`;
 }
 
 function WhereAndWhen({ job }: { job: Job }) {

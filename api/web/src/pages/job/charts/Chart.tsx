@@ -5,7 +5,7 @@ import { count, measure, moment } from "../../../format";
 import type { JobSession } from "../../../store/job_session";
 import { chartData, type ChartData, isPositive } from "./chart_data";
 import type { ChartSpec } from "./chart_specs";
-import { drawChart, type Range } from "./draw_chart";
+import { drawChart, type Range, stepsFor } from "./draw_chart";
 
 const REDRAW_MS = 250;
 
@@ -82,8 +82,8 @@ export function Chart({ spec, session, look }: { spec: ChartSpec; session: JobSe
   useEffect(() => {
     const x = latest.current?.x;
     if (!plot.current || !x || x.length === 0) return;
-    const [min, max] = range ?? [x[0] ?? 0, x.at(-1) ?? 1];
-    plot.current.setScale("x", { min, max });
+    const [min, max] = stepsFor(range, x[0] ?? null, x.at(-1) ?? null);
+    plot.current.setScale("x", { min: min ?? 0, max: max ?? 1 });
   }, [range]);
 
   return (

@@ -1,5 +1,18 @@
 import { describe, expect, it } from "vitest";
-import { roomFor } from "./draw_chart";
+import { roomFor, stepsFor } from "./draw_chart";
+
+describe("stepsFor", () => {
+  it("gives a single point room, zoomed or not", () => {
+    expect(stepsFor(null, 61, 61)).toEqual([60, 62]);
+    expect(stepsFor([7, 7], 0, 100)).toEqual([6, 8]);
+  });
+
+  it("shows everything until there is a zoom", () => {
+    expect(stepsFor(null, 1, 300)).toEqual([1, 300]);
+    expect(stepsFor([10, 20], 1, 300)).toEqual([10, 20]);
+    expect(stepsFor(null, null, null)).toEqual([0, 1]);
+  });
+});
 
 describe("roomFor", () => {
   it("puts a flat line in the middle", () => {

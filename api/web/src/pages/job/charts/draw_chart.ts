@@ -44,7 +44,7 @@ export function drawChart(box: HTMLElement, data: uPlot.AlignedData, options: Dr
       scales: {
         x: {
           time: false,
-          range: (_, low, high) => [...(options.zoom() ?? [low ?? 0, high ?? 1])] as uPlot.Range.MinMax,
+          range: (_, low, high) => stepsFor(options.zoom(), low, high),
         },
         y: {
           distr: DISTRIBUTION[options.axis],
@@ -88,6 +88,12 @@ function seriesOf(box: HTMLElement, { spec, isSmoothed }: DrawOptions): uPlot.Se
     return { stroke, width: 2, spanGaps: true, points: { show: hasRoom, size: 4, stroke, fill: stroke } };
   });
   return [...steps, ...epochs];
+}
+
+/** What the horizontal axis shows. A single point has room around it: uPlot would look for ticks without end. */
+export function stepsFor(zoom: Range | null, low: number | null, high: number | null): uPlot.Range.MinMax {
+  const [from, to] = zoom ?? [low ?? 0, high ?? 1];
+  return to > from ? [from, to] : [from - 1, from + 1];
 }
 
 /** A range with some air; a line that is as good as flat, such as an early learning rate, lies in the middle. */

@@ -1,0 +1,120 @@
+"""The sounds that are measured with: a folder's, or small ones made on the spot."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import soundfile
+import torch
+from torch import Tensor
+
+from shared.audio.decode import decode_mono
+from shared.config import MIN_CLIP_SAMPLES, FeatureConfig
+from shared.jobs import Clip, DatasetSnapshot
+from shared.storage import FolderStorage, Storage
+from tests.benchmarks.measuring import Options
+from tests.benchmarks.surroundings import Nobody
+from tests.sounds import write_sounds
+from worker.preprocess.feature_set import FeatureSet, load_feature_set
+from worker.preprocess.make import make_features
+
+MADE_SOUNDS: Final = 24
+MADE_SECONDS: Final = 8.0
+HELD_OUT: Final = 0.2
+
+
+def usable_sounds(corpus: Path) -> list[Path]:
+    """Every file below `corpus` that is long enough to be taken, sorted by path."""
+    found: list[Path] = []
+    for path in sorted(corpus.rglob("*")):
+        if path.is_file():
+            try:
+                found += [path] if soundfile.info(path).frames >= MIN_CLIP_SAMPLES else []
+            except soundfile.LibsndfileError:
+                continue  # a licence, a cover picture
+    return found
+
+
+def sounds_of(options: Options) -> list[Path]:
+    """The corpus that was chosen, or made sounds."""
+    if options.corpus is None:
+        return write_sounds(options.folder / "sounds", MADE_SOUNDS, duration_s=MADE_SECONDS)
+    found = usable_sounds(options.corpus)
+    if not found:
+        raise SystemExit(f"There is no usable sound below {options.corpus}.")
+    return found
+
+
+def one_second_each(sounds: Sequence[Path], most: int, sample_rate: int = 48_000) -> list[Tensor]:
+    """The first second, [1, 1, sample_rate], of at most `most` sounds, evenly spread; silent ones are left out."""
+    chosen = [sounds[index * len(sounds) // most] for index in range(most)] if len(sounds) > most else sounds
+    seconds: list[Tensor] = []
+    for path in chosen:
+        second = torch.zeros(sample_rate)
+        sound = torch.from_numpy(decode_mono(path, sample_rate))[:sample_rate]
+        second[: len(sound)] = sound
+        if second.abs().max() > 0:
+            seconds.append(second[None, None])
+    return seconds
+
+
+def store_dataset(storage: Storage, sounds: Sequence[Path]) -> DatasetSnapshot:
+    """A dataset of `sounds`, whose clips are put into `storage`; clips stand in the order of `sounds`."""
+    clips: list[Clip] = []
+    for path in sounds:
+        data = path.read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        storage.write(f"clips/{sha256}", data)
+        info = soundfile.info(path)
+        clips.append(
+            Clip(
+                sha256=sha256,
+                name=str(path),
+                num_samples=info.frames,
+                sample_rate=info.samplerate,
+                channels=info.channels,
+                format=info.format,
+                size_bytes=len(data),
+            )
+        )
+    version_hash = hashlib.sha256("".join(sorted({clip.sha256 for clip in clips})).encode()).hexdigest()
+    return DatasetSnapshot(dataset_id=1, name="sounds", version=1, version_hash=version_hash, clips=tuple(clips))
+
+
+class Corpus:
+    """Sounds in a store, divided into those to learn from and those held out, and their features."""
+
+    def __init__(self, options: Options) -> None:
+        self.storage = FolderStorage(options.folder / "store")
+        self.dataset = store_dataset(self.storage, sounds_of(options))
+        self.train, self.held_out = divide([clip.sha256 for clip in self.dataset.clips])
+        """Hashes of files."""
+
+    def features(self, config: FeatureConfig) -> FeatureSet:
+        """Features of all files, made where they are not there yet."""
+        key = config.cache_key(self.dataset.version_hash)
+        features = load_feature_set(self.storage, key)
+        if features is None:
+            nobody = Nobody()
+            make_features(self.dataset, config, storage=self.storage, reporter=nobody, control=nobody)
+            features = load_feature_set(self.storage, key)
+        if features is None:
+            raise RuntimeError("The features cannot be read back.")
+        return features
+
+
+def divide(sha256s: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(to learn from, held out) of files in the order of their paths.
+
+    Shuffled by random.Random(0), the first fifth is held out, at least one. A file with the same content as a held-out
+    one is learned from nowhere.
+    """
+    order = list(sha256s)
+    random.Random(0).shuffle(order)
+    count = max(1, round(HELD_OUT * len(order)))
+    held_out = list(dict.fromkeys(order[:count]))
+    return [each for each in dict.fromkeys(order[count:]) if each not in held_out], held_out

@@ -1,0 +1,91 @@
+"""How well sounds that were never learned from are reconstructed: squared error of log1p mel, from mu.
+
+A fifth of the files is held out (see `corpus.divide`); everything is fitted to the others and judged on all chunks of
+the held-out ones, by the last weights. Ours is the default preset with the `mel` model. The baselines:
+
+    documented   the documented objective with the documented preset for so many files
+    beta         the `beta` objective with the same preset
+    pca          as many principal components as ours has dimensions, of crops that ours learns from (augmented), or of
+                 the same number of crops as they are where that is better
+    mean         the mean of the same crops, cell by cell
+
+Each model trains for the same time (`--seconds`): its preset's epochs where they fit, else as many as do, with cosine
+and KL warm-up made for that many. All of them follow the execution plan of ours. ratio = ours / baseline: below 1 ours
+is better.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from shared.config import PresetName, TrainConfig, documented_preset_for, resolve_train_config
+from tests.benchmarks.corpus import Corpus
+from tests.benchmarks.linear import fit_projection, fixed_chunks, training_crops
+from tests.benchmarks.measuring import Figures, Options, Results, smaller
+from tests.benchmarks.training import Training
+from worker.train.metrics import active_units
+from worker.train.plan import ExecutionPlan
+
+
+def measure(options: Options) -> Results:
+    """Squared errors; ratio = ours / baseline."""
+    corpus = Corpus(options)
+    threads = torch.get_num_threads()
+    ours = Trial(corpus, options)
+    torch.set_num_threads(threads)
+    errors = _linear_errors(ours.training, corpus.held_out)
+    results: dict[str, Figures] = {name: smaller(error, ours.error) for name, error in errors.items()}
+    documented = documented_preset_for(len(corpus.train))
+    for objective in ("beta", "documented"):
+        trial = Trial(corpus, options, preset=documented, plan=ours.training.plan, objective=objective)
+        results[f"{objective}, {documented}"] = smaller(trial.error, ours.error, **trial.facts())
+    torch.set_num_threads(threads)
+    return results | {"ours": ours.facts() | {"files": len(corpus.train), "held_out_files": len(corpus.held_out)}}
+
+
+class Trial:
+    """One model, trained within the time and judged."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        options: Options,
+        *,
+        preset: PresetName = "auto",
+        plan: ExecutionPlan | None = None,
+        **changes: Any,
+    ) -> None:
+        config: TrainConfig = resolve_train_config(file_count=len(corpus.train), preset=preset, changes=changes)
+        features = corpus.features(config.features())
+        self.training = Training(features, config, corpus.train, torch.device(options.device), plan)
+        self.training.use_epochs(self.training.epochs_within(options.seconds))
+        self.seconds = self.training.run()
+        judged = self.training.judge(corpus.held_out)
+        self.error = judged.reconstruction
+        self.active_share = active_units(judged) / config.latent_dim
+        self.train_error = self.training.judge(corpus.train).reconstruction
+
+    def facts(self) -> dict[str, float | str]:
+        """What is worth knowing beside the error."""
+        return {
+            "error": self.error,
+            "error_on_training_files": self.train_error,
+            "active_share": self.active_share,
+            "epochs": self.training.config.epochs,
+            "steps": self.training.total_steps,
+            "seconds": self.seconds,
+        }
+
+
+def _linear_errors(training: Training, held_out: list[str]) -> dict[str, float]:
+    """Held-out errors of what needs no training."""
+    judged = fixed_chunks(training, held_out)
+    dimensions = training.config.latent_dim
+    found: dict[int, list[float]] = {dimensions: [], 0: []}
+    for augmented in (True, False):
+        crops = training_crops(training, augmented=augmented)
+        for count, errors in found.items():
+            errors.append(fit_projection(crops, count).error(judged))
+    return {f"pca, {dimensions} components": min(found[dimensions]), "mean": min(found[0])}

@@ -1,0 +1,95 @@
+"""A training step: as a plain loop computes it, and as ours does.
+
+The plain loop is eager float32 with a DataLoader over fixed chunks in memory, AdamW as it comes, and `.item()` of
+loss, reconstruction and KL on every step. Ours cuts, augments and scales its examples, follows the execution plan that
+is chosen by timing, and records every step for the page. Model, objective and batches of 32 are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from shared.config import Representation, TrainConfig, resolve_train_config
+from shared.vae.loss import make_objective
+from shared.vae.model import ConvVAE
+from tests.benchmarks.corpus import Corpus
+from tests.benchmarks.measuring import Figures, Options, Results, faster, interleaved
+from tests.benchmarks.training import Training
+
+BATCH: Final = 32
+STEPS: Final = {"cpu": 4, "cuda": 50, "mps": 20}
+"""Steps of a turn, by the kind of device."""
+REPRESENTATIONS: Final[tuple[Representation, ...]] = ("mel", "mel_if")
+
+
+def measure(options: Options) -> Results:
+    """Seconds of a step; ratio = baseline / ours."""
+    corpus = Corpus(options)
+    return {name: _measure(corpus, name, torch.device(options.device)) for name in REPRESENTATIONS}
+
+
+def _measure(corpus: Corpus, representation: Representation, device: torch.device) -> Figures:
+    threads = torch.get_num_threads()
+    config = resolve_train_config(
+        file_count=len(corpus.train), representation=representation, changes={"batch_size": BATCH, "expansion": 1000}
+    )
+    ours = Training(corpus.features(config.features()), config, corpus.train, device)
+    if ours.batches.size != BATCH:
+        raise SystemExit(f"The corpus is too small for batches of {BATCH}.")
+    plain = PlainLoop(config, _fixed_chunks(ours), device)
+    steps = STEPS[device.type]
+
+    def run_plain() -> None:
+        torch.set_num_threads(threads)
+        plain.run(steps)
+
+    baseline_s, ours_s = interleaved(run_plain, lambda: ours.run(steps))
+    torch.set_num_threads(threads)
+    return faster(baseline_s / steps, ours_s / steps, plan=ours.plan.describe().partition(" (a step")[0])
+
+
+class PlainLoop:
+    """What one writes first."""
+
+    def __init__(self, config: TrainConfig, chunks: Tensor, device: torch.device) -> None:
+        torch.manual_seed(config.seed)
+        self._device = device
+        self._clip = config.grad_clip
+        self._model = ConvVAE(config.model()).to(device)
+        self._objective = make_objective(config)
+        self._optimizer = torch.optim.AdamW(
+            self._model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._loader = DataLoader(TensorDataset(chunks), batch_size=BATCH, shuffle=True, drop_last=True)
+        self._batches = self._forever()
+        self.history: list[tuple[float, float, float]] = []
+
+    def run(self, steps: int) -> None:
+        """Do `steps` steps."""
+        for _ in range(steps):
+            batch = next(self._batches).to(self._device)
+            self._model.train()
+            reconstruction, mu, logvar = self._model(batch)
+            loss, error, kl = self._objective(reconstruction, batch, mu, logvar, 1.0)
+            self._optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)
+            self._optimizer.step()
+            self.history.append((loss.item(), error.item(), kl.item()))
+
+    def _forever(self) -> Iterator[Tensor]:
+        while True:
+            for (batch,) in self._loader:
+                yield batch
+
+
+def _fixed_chunks(training: Training) -> Tensor:
+    """The training's chunks as they are, scaled, [chunks, C, M, T] in the machine's memory; 256 or more."""
+    grid = training.grid
+    batch = training.data.batch(training.data.fixed(grid), 0, len(grid), torch.contiguous_format).cpu()
+    return batch.repeat(-(-256 // len(batch)), 1, 1, 1)
