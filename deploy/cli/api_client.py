@@ -153,4 +153,9 @@ class ApiClient:
                 f"What answers at {self.server} is not this version of Spectrain (HTTP {response.status_code} for "
                 f"{path}): look at --server, and at the versions on both sides."
             ) from error
-        raise ApiError(problem.error, field=problem.field, status=response.status_code)
+        # What the request calls `changes.epochs` a person knows as `epochs`.
+        raise ApiError(
+            problem.error.replace("changes.", ""),
+            field=problem.field.removeprefix("changes."),
+            status=response.status_code,
+        )

@@ -13,7 +13,8 @@ import click
 from pydantic import ValidationError
 
 from deploy.addresses import is_loopback
-from deploy.cli.session import json_option
+from deploy.cli.session import DEFAULT_SERVER, json_option
+from shared.devices import check_present, parse_device
 from shared.errors import ConfigError
 from shared.settings import Settings
 
@@ -35,6 +36,9 @@ def up_command(
 ) -> None:
     """Run Redis, the api and a worker for every device; Ctrl-C stops all of it.
 
+    `./deploy/up` installs what is missing and then runs this; it also takes --torch-index URL, for another build of
+    torch.
+
     Workers save what they train before they stop. A second Ctrl-C kills. With --json, one line tells address, data
     folder and devices once everything runs.
     """
@@ -55,7 +59,11 @@ def up_command(
             return
         click.echo(f"Spectrain is ready: {runs.url}")
         click.echo(f"Workers: {', '.join(runs.devices)}. Data: {runs.data}. Logs: {runs.logs}. Ctrl-C stops it.")
+        if runs.url != DEFAULT_SERVER:
+            click.echo(f"For the command line: export SPECTRAIN_SERVER={runs.url}")
 
+    for name in devices:
+        check_present(parse_device(name))
     say("Starting Spectrain.")
     if not is_loopback(options.host):
         say(

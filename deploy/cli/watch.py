@@ -97,7 +97,7 @@ def follow(
                 raise
             if away_since is None:
                 away_since = clock()
-                display.note("The server does not answer; waiting for it. A training goes on while its worker runs; Ctrl-C leaves it alone.")
+                display.note("The server does not answer; waiting for it. A training goes on while its worker runs.")
             elif clock() - away_since > _PATIENCE_S:
                 raise
         else:

@@ -11,6 +11,7 @@ from typing import Final
 import soundfile
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from shared.audio.decode import decode_mono
 from shared.config import MIN_CLIP_SAMPLES, FeatureConfig
@@ -49,14 +50,17 @@ def sounds_of(options: Options) -> list[Path]:
     return found
 
 
-def one_second_each(sounds: Sequence[Path], most: int, sample_rate: int = 48_000) -> list[Tensor]:
-    """The first second, [1, 1, sample_rate], of at most `most` sounds, evenly spread; silent ones are left out."""
+def first_seconds(sounds: Sequence[Path], most: int, *, padded: bool = True, sample_rate: int = 48_000) -> list[Tensor]:
+    """The first second, [1, 1, S], of at most `most` sounds, evenly spread; silent ones are left out.
+
+    Shorter sounds are filled up with silence where they are to be `padded`.
+    """
     chosen = [sounds[index * len(sounds) // most] for index in range(most)] if len(sounds) > most else sounds
     seconds: list[Tensor] = []
     for path in chosen:
-        second = torch.zeros(sample_rate)
-        sound = torch.from_numpy(decode_mono(path, sample_rate))[:sample_rate]
-        second[: len(sound)] = sound
+        second = torch.from_numpy(decode_mono(path, sample_rate))[:sample_rate]
+        if padded:
+            second = functional.pad(second, (0, sample_rate - len(second)))
         if second.abs().max() > 0:
             seconds.append(second[None, None])
     return seconds

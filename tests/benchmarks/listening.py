@@ -58,15 +58,14 @@ class TorchaudioInverse:
         self._inverse = transforms.InverseMelScale(
             n_stft=CONFIG.n_fft // 2 + 1, n_mels=CONFIG.n_mels, sample_rate=CONFIG.sample_rate
         )
-        self._griffin_lim = transforms.GriffinLim(
-            n_fft=CONFIG.n_fft, hop_length=CONFIG.hop_length, n_iter=ITERATIONS, length=CONFIG.sample_rate
-        )
+        self._griffin_lim = transforms.GriffinLim(n_fft=CONFIG.n_fft, hop_length=CONFIG.hop_length, n_iter=ITERATIONS)
 
     def power(self, mel_power: Tensor) -> Tensor:
         """Linear power [B, F, T] of mel power [B, n_mels, T]."""
         return self._inverse(mel_power)
 
-    def waveform(self, log_mel: Tensor) -> Tensor:
-        """One second [1, 1, sample_rate] of log1p mel power [1, 1, n_mels, T]."""
+    def waveform(self, log_mel: Tensor, num_samples: int = CONFIG.sample_rate) -> Tensor:
+        """Waveform [1, 1, num_samples] of log1p mel power [1, 1, n_mels, T]."""
         torch.manual_seed(0)  # of its first phases
+        self._griffin_lim.length = num_samples
         return self._griffin_lim(self.power(torch.expm1(log_mel[:, 0]))).unsqueeze(1)

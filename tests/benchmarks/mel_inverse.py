@@ -11,7 +11,7 @@ from typing import Final
 import torch
 
 from shared.audio.spectrogram import AudioSpectrogram
-from tests.benchmarks.corpus import one_second_each, sounds_of
+from tests.benchmarks.corpus import first_seconds, sounds_of
 from tests.benchmarks.listening import TorchaudioInverse, go_through, magnitude, mean_convergence
 from tests.benchmarks.measuring import Options, Results, faster, interleaved
 
@@ -22,7 +22,7 @@ SECONDS: Final = 40
 def measure(options: Options) -> Results:
     """Seconds; ratio = baseline / ours."""
     transform, baseline = AudioSpectrogram(), TorchaudioInverse()
-    sounds = one_second_each(sounds_of(options), SECONDS)
+    sounds = first_seconds(sounds_of(options), SECONDS)
     mels = [torch.expm1(transform.waveform_to_mel(sound)[:, 0]) for sound in sounds]
     together = torch.cat(mels)
     wanted = [magnitude(sound) for sound in sounds]

@@ -11,7 +11,7 @@ from typing import Final
 
 from shared.audio.representation import make_representation
 from shared.config import FeatureConfig, Representation
-from tests.benchmarks.corpus import one_second_each, sounds_of
+from tests.benchmarks.corpus import first_seconds, sounds_of
 from tests.benchmarks.listening import CONFIG, TorchaudioInverse, go_through, magnitude, mean_convergence
 from tests.benchmarks.measuring import Options, Results, faster, interleaved
 
@@ -23,7 +23,7 @@ REPRESENTATIONS: Final[tuple[Representation, ...]] = ("mel", "mel_if")
 
 def measure(options: Options) -> Results:
     """Seconds for a second of sound; ratio = baseline / ours."""
-    sounds = one_second_each(sounds_of(options), SOUNDS)
+    sounds = first_seconds(sounds_of(options), SOUNDS)
     wanted = [magnitude(sound) for sound in sounds]
     transforms = {name: make_representation(FeatureConfig(representation=name)) for name in REPRESENTATIONS}
     features = {name: [transform.analyse(sound) for sound in sounds] for name, transform in transforms.items()}

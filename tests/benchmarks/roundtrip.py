@@ -16,8 +16,8 @@ from torch import Tensor
 
 from shared.audio.representation import Quality, make_representation
 from shared.config import FeatureConfig, Representation
-from tests.benchmarks.corpus import one_second_each, sounds_of
-from tests.benchmarks.listening import CONFIG, TorchaudioInverse, convergence, go_through, log_distance_db, magnitude
+from tests.benchmarks.corpus import first_seconds, sounds_of
+from tests.benchmarks.listening import TorchaudioInverse, convergence, go_through, log_distance_db, magnitude
 from tests.benchmarks.measuring import Figures, Options, Results, faster, interleaved, smaller
 
 SOUNDS: Final = 40
@@ -30,8 +30,8 @@ Way = Callable[[Tensor], Tensor]
 
 
 def measure(options: Options) -> Results:
-    """Distances, and seconds for a second of sound, analysis included."""
-    sounds = one_second_each(sounds_of(options), SOUNDS)
+    """Distances, and seconds for one of those sounds, at most a second long, analysis included."""
+    sounds = first_seconds(sounds_of(options), SOUNDS, padded=False)
     wanted = [magnitude(sound) for sound in sounds]
     usual = usual_way()
     ours = {f"{name}, {quality}": our_way(name, quality) for name in REPRESENTATIONS for quality in get_args(Quality)}
@@ -50,13 +50,13 @@ def measure(options: Options) -> Results:
 def usual_way() -> Way:
     """Through `mel` and torchaudio."""
     transform, inverse = make_representation(FeatureConfig()), TorchaudioInverse()
-    return lambda sound: inverse.waveform(transform.analyse(sound))
+    return lambda sound: inverse.waveform(transform.analyse(sound), sound.shape[-1])
 
 
 def our_way(representation: Representation, quality: Quality) -> Way:
     """Through our analysis and synthesis."""
     transform = make_representation(FeatureConfig(representation=representation))
-    return lambda sound: transform.synthesise(transform.analyse(sound), CONFIG.sample_rate, quality=quality)
+    return lambda sound: transform.synthesise(transform.analyse(sound), sound.shape[-1], quality=quality)
 
 
 def distances(way: Way, sounds: Sequence[Tensor], wanted: Sequence[Tensor]) -> tuple[float, float]:

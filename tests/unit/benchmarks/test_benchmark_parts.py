@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.benchmarks.__main__ import BENCHMARKS, find_benchmark
-from tests.benchmarks.corpus import divide, one_second_each, usable_sounds
+from tests.benchmarks.corpus import divide, first_seconds, usable_sounds
 from tests.benchmarks.linear import fit_projection
 from tests.benchmarks.listening import convergence, log_distance_db, magnitude
 from tests.benchmarks.measuring import ROUNDS, faster, interleaved, machine, smaller
@@ -57,8 +57,9 @@ def test_usable_sounds_are_sorted_and_long_enough(tmp_path: Path):
 
 
 def test_seconds_are_padded_and_evenly_chosen(tmp_path: Path):
-    seconds = one_second_each(write_sounds(tmp_path, 6), 3)
-    assert [tuple(second.shape) for second in seconds] == [(1, 1, 48_000)] * 3
+    sounds = write_sounds(tmp_path, 6)
+    assert [second.shape[-1] for second in first_seconds(sounds, 3)] == [48_000] * 3
+    assert [second.shape[-1] for second in first_seconds(sounds, 3, padded=False)] == [24_000] * 3
 
 
 def test_a_projection_keeps_what_lies_in_its_plane():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deploy import checks
-from deploy.checks import Stage, main, pytest_command, static_stages
+from deploy.checks import Stage, main, static_stages
 
 
 class FakePytest:

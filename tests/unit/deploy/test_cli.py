@@ -102,9 +102,9 @@ def test_a_refusal_shows_sentence_and_field(
     assert spectrain("jobs", "cancel", "5", *(["--json"] if as_json else [])) == code
 
     if as_json:
-        assert spectrain.json() == {"error": "It cannot be.", "field": "changes.epochs"}
+        assert spectrain.json() == {"error": "It cannot be.", "field": "epochs"}
     else:
-        assert spectrain.err == "Error: changes.epochs: It cannot be.\n"
+        assert spectrain.err == "Error: epochs: It cannot be.\n"
 
 
 def test_the_server_can_be_named_before_or_after_the_command_or_in_the_environment(

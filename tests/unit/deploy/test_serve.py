@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy import launcher
-from deploy.cli import main
+from deploy.cli import main, serve
 from deploy.cli.exit_codes import ExitCode
 from deploy.launcher import LaunchOptions, Ready
 from deploy.redis_server import Role, configure
@@ -57,11 +57,21 @@ def test_options_come_from_the_command_then_from_the_environment(
 ) -> None:
     monkeypatch.setenv("SPECTRAIN_PORT", "8100")
     monkeypatch.setenv("SPECTRAIN_DATA", "/elsewhere")
+    monkeypatch.setattr(serve, "check_present", lambda _: None)
 
     assert spectrain("up", "--data", str(tmp_path), "--device", "cpu", "--device", "cuda:1") == ExitCode.DONE
 
     assert launched == [LaunchOptions(data=tmp_path, host="127.0.0.1", port=8100, devices=("cpu", "cuda:1"))]
     assert "Spectrain is ready: http://here" in spectrain.out
+    assert "export SPECTRAIN_SERVER=http://here" in spectrain.out
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_starts(
+    launched: list[LaunchOptions], spectrain: CommandLine
+) -> None:
+    assert spectrain("up", "--device", "cuda:77") != ExitCode.DONE
+    assert launched == []
+    assert "This machine has no cuda:77" in spectrain.err
 
 
 def test_an_outside_redis_is_used_when_it_is_named(

@@ -29,7 +29,9 @@ from worker.train.warnings import Warnings
 FOLDER = "jobs/1/checkpoints"
 
 
-def snapshot(step: int, *, attempt: int = 1, reason: CheckpointReason = "interval", best: bool = False) -> Snapshot:
+def snapshot(
+    step: int, *, attempt: int = 1, reason: CheckpointReason = "interval", best: bool = False, repeat: int = 0
+) -> Snapshot:
     """A very small training at `step`."""
     config = tiny_config()
     return Snapshot(
@@ -50,6 +52,7 @@ def snapshot(step: int, *, attempt: int = 1, reason: CheckpointReason = "interva
         ),
         state={"position": {"step": step}, "generator": torch.get_rng_state(), "pair": (1, 2.5), "nothing": None},
         wished_at=0.0,
+        repeat=repeat,
     )
 
 
@@ -74,6 +77,36 @@ def test_what_was_saved_is_loaded(store: CheckpointStore):
     assert loaded.state["pair"] == (1, 2.5)
     assert loaded.description == saved.description
     assert loaded.manifest.config == saved.config
+
+
+def test_a_second_save_of_a_step_that_fails_costs_the_first_nothing(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+):
+    store.save(snapshot(12))
+    write = FolderStorage.write
+
+    def full(self: FolderStorage, key: str, data: bytes) -> None:
+        if key.endswith(MANIFEST_FILE):
+            raise StorageFullError("full")
+        write(self, key, data)
+
+    monkeypatch.setattr(FolderStorage, "write", full)
+    with pytest.raises(StorageFullError):
+        store.save(snapshot(12, reason="final", repeat=1))
+    monkeypatch.undo()
+
+    assert store.names() == ["1-12"]
+    assert store.load("1-12").manifest.reason == "interval"
+    store.save(snapshot(12, reason="final", repeat=1))
+    assert store.names() == ["1-12-1", "1-12"]
+
+
+def test_the_best_is_looked_for_where_its_name_is_gone(store: CheckpointStore):
+    assert store.best_of("1-7") is None
+    store.save(snapshot(1, best=True))
+    store.save(snapshot(2))
+    assert store.best_of("1-2") == "1-2"
+    assert store.best_of("1-7") == "1-1"
 
 
 def test_a_copy_for_the_host_does_not_follow_later_steps():
