@@ -50,20 +50,19 @@ class System:
         self._jobs: dict[int, JobJson] = {}
         self._events: list[JobJson] = []
         self._changed = threading.Condition()
-        self._socket = socketio.Client(reconnection_delay=1, reconnection_delay_max=1)
+        self._socket = socketio.Client(reconnection=False)
         self._socket.on("job", self._on_job)
         self._socket.on("worker", self._on_worker)
         self._socket.on("event", self._on_event)
         self._socket.on("connect", self._on_connect)
         self._workers: dict[str, JobJson] = {}
         self._watched: set[int] = set()
-        self._connected_once = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.shutdown()  # also ends a reconnection that is under way
+        self._disconnect_socket()
         self.http.close()
         for name in reversed(list(self._processes)):
             self.kill(name)
@@ -88,11 +87,12 @@ class System:
         raise AssertionError(f"The api did not become ready: {self.log('api')}")
 
     def _connect_socket(self) -> None:
-        """Connect, or wait until the client has come back to a restarted api by itself."""
-        if not self._connected_once:
-            self._socket.connect(self.url, wait_timeout=10)
-        with self._changed:
-            assert self._changed.wait_for(lambda: self._socket.connected, 30), "no socket after 30 s"
+        self._socket.connect(self.url, wait_timeout=10)
+
+    def _disconnect_socket(self) -> None:
+        """Before the api ends: a client that tries to come back leaves threads and sockets to later tests."""
+        if self._socket.connected:
+            self._socket.disconnect()
 
     def start_worker(self, name: str = "w1", device: str = "cpu") -> None:
         """Start a worker and wait until the api has heard of it."""
@@ -108,6 +108,8 @@ class System:
     def stop(self, name: str, timeout_s: float = 30.0) -> int:
         """SIGTERM, and wait; returns the exit status."""
         process = self._processes.pop(name)
+        if name == "api":
+            self._disconnect_socket()
         process.send_signal(signal.SIGTERM)
         self._workers.pop(name, None)
         return process.wait(timeout_s)
@@ -115,6 +117,8 @@ class System:
     def kill(self, name: str) -> None:
         """SIGKILL to the process, and wait until it is gone."""
         process = self._processes.pop(name)
+        if name == "api":
+            self._disconnect_socket()
         process.kill()
         process.wait()
         self._workers.pop(name, None)
@@ -173,7 +177,7 @@ class System:
             if not page:
                 return events
 
-    def wait_job(self, job_id: int, wanted: Callable[[JobJson], bool] | str, timeout_s: float = 120.0) -> JobJson:
+    def wait_job(self, job_id: int, wanted: Callable[[JobJson], bool] | str, timeout_s: float = 240.0) -> JobJson:
         """Wait until the job is as wanted: in a state, or meeting a condition."""
 
         def met(job: JobJson) -> bool:
@@ -186,7 +190,7 @@ class System:
         assert done, f"waited {timeout_s} s; the job is {json.dumps(job, indent=1)}"
         return job
 
-    def wait_event(self, job_id: int, wanted: Callable[[JobJson], bool], timeout_s: float = 120.0) -> JobJson:
+    def wait_event(self, job_id: int, wanted: Callable[[JobJson], bool], timeout_s: float = 240.0) -> JobJson:
         """Wait for a live event of a watched job."""
 
         def found() -> JobJson | None:
@@ -208,9 +212,6 @@ class System:
         self._socket.emit("watch_queue", {})
         for job_id in self._watched:
             self._socket.emit("watch", {"job": job_id})
-        with self._changed:
-            self._connected_once = True
-            self._changed.notify_all()
 
     def _on_job(self, job: JobJson) -> None:
         with self._changed:

@@ -160,6 +160,27 @@ def wait_for_points(page: Page, count: int) -> None:
     )
 
 
+def test_a_model_with_frequencies_is_followed_to_its_end(system: System, visitor: Visitor, tmp_path: Path) -> None:
+    system.add_dataset("tones", write_sounds(tmp_path / "tones", 6))
+    changes = {"epochs": 4, "chunk_s": 0.3, "expansion": 4, "spectrogram": {"n_mels": 64}, "preview_every": 2}
+    job_id = system.train("tones", representation="mel_if", **changes)
+    page = visitor.page
+    page.goto(f"{system.url}/jobs/{job_id}")
+    expect(page.get_by_text("Mel + frequency").first).to_be_visible()
+    expect(page.locator("[data-state=completed]").first).to_be_visible(timeout=TRAINING_MS)
+    steps = int(system.get(f"/jobs/{job_id}")["progress"]["total_steps"])
+    wait_for_points(page, steps)
+    losses = [loss for event in system.events(job_id, "steps") for loss in event["body"]["loss"]]
+    assert losses[-1] < losses[0], "the loss falls"
+    visitor.picture("09-mel-if")
+    page.get_by_role("tab", name="Previews").click()
+    expect(page.locator("[data-preview]")).to_have_count(2)
+    page.get_by_role("tab", name="Checkpoints").click()
+    expect(page.get_by_text("Best", exact=True).first).to_be_visible()
+    assert_accessible(visitor)
+    assert visitor.complaints == []
+
+
 def test_the_page_fits_a_phone_in_both_themes(system: System, browser: Browser, visitor: Visitor) -> None:
     pages = {"queue": "/", "datasets": "/datasets", "new-job": "/new", "workers": "/workers", "job": "/jobs/1"}
     for theme in ("light", "dark"):

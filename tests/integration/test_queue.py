@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from safetensors.numpy import load as load_safetensors
 
 from deploy.redis_server import RedisServer
 from tests.sounds import write_sounds
@@ -126,6 +127,30 @@ def test_cancel_saves_at_once_and_resume_goes_on_at_that_step(system: System) ->
     assert job["attempt"] == 2
     assert steps_of(system, job_id) == list(range(1, job["progress"]["step"] + 1)), "no step is lost or doubled"
     assert_history_is_whole(system, job_id)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(system: System) -> None:
+    changes = {**SMALL, "epochs": 40, "seed": 7}
+    whole, parted = system.train("sounds", **changes), system.train("sounds", **changes)
+    system.wait_job(whole, "completed")
+    first_step(system, parted)
+    system.post(f"/jobs/{parted}/cancel")
+    stopped = system.wait_job(parted, "cancelled")
+    assert 0 < stopped["last_checkpoint_step"] < stopped["progress"]["total_steps"], "it was cancelled on the way"
+    system.post(f"/jobs/{parted}/resume")
+    system.wait_job(parted, "completed")
+
+    assert final_weights(system, parted) == final_weights(system, whole)
+    losses = [[event["body"]["train_loss"] for event in system.events(job, "epoch")] for job in (whole, parted)]
+    assert losses[0] == losses[1]
+
+
+def final_weights(system: System, job_id: int) -> dict[str, bytes]:
+    newest = system.get(f"/jobs/{job_id}/checkpoints")["checkpoints"][0]
+    assert newest["reason"] == "final"
+    content = system.http.get(f"/jobs/{job_id}/checkpoints/{newest['name']}/weights").content
+    return {name: tensor.tobytes() for name, tensor in load_safetensors(content).items()}
 
 
 @pytest.mark.usefixtures("worker")
