@@ -9,9 +9,9 @@ the held-out ones, by the last weights. Ours is the default preset with the `mel
                  the same number of crops as they are where that is better
     mean         the mean of the same crops, cell by cell
 
-Each model trains for the same time (`--seconds`): its preset's epochs where they fit, else as many as do, with cosine
-and KL warm-up made for that many. All of them follow the execution plan of ours. ratio = ours / baseline: below 1 ours
-is better.
+Each model trains for the same time (`--seconds`), or for its preset's epochs where they take less; where the time is
+shorter, cosine and KL warm-up follow the share of it that is gone. All of them follow the execution plan of ours.
+ratio = ours / baseline: below 1 ours is better.
 """
 
 from __future__ import annotations
@@ -60,8 +60,7 @@ class Trial:
         config: TrainConfig = resolve_train_config(file_count=len(corpus.train), preset=preset, changes=changes)
         features = corpus.features(config.features())
         self.training = Training(features, config, corpus.train, torch.device(options.device), plan)
-        self.training.use_epochs(self.training.epochs_within(options.seconds))
-        self.seconds = self.training.run()
+        self.seconds = self.training.run_for(options.seconds)
         judged = self.training.judge(corpus.held_out)
         self.error = judged.reconstruction
         self.active_share = active_units(judged) / config.latent_dim
@@ -73,8 +72,8 @@ class Trial:
             "error": self.error,
             "error_on_training_files": self.train_error,
             "active_share": self.active_share,
-            "epochs": self.training.config.epochs,
-            "steps": self.training.total_steps,
+            "epochs": self.training.done / self.training.batches.steps,
+            "steps": self.training.done,
             "seconds": self.seconds,
         }
 

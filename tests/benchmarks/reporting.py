@@ -17,13 +17,14 @@ from deploy.redis_server import RedisServer
 from shared.config import Representation, resolve_train_config
 from tests.benchmarks.corpus import Corpus
 from tests.benchmarks.measuring import ROUNDS, Figures, Options, Results, faster
-from tests.benchmarks.training import SETTLING_STEPS, Training, ignore_skipped
+from tests.benchmarks.training import Training, ignore_skipped
 from worker.reporter import StreamReporter
 from worker.train.metrics import EpochSums, StepRecorder
 
 REPRESENTATIONS: Final[tuple[Representation, ...]] = ("mel", "mel_if")
 PAIRS: Final = {"mel": 40, "mel_if": 12}
 """Steps of each kind in a round."""
+SETTLING_STEPS: Final = 2
 
 
 def measure(options: Options) -> Results:

@@ -22,9 +22,6 @@ from worker.train.plan import ExecutionPlan
 from worker.train.rng import seed_generators
 from worker.train.timing import time_candidates
 
-SETTLING_STEPS = 2
-TIMED_STEPS = 5
-
 
 class Training:
     """Data, model and loop for the files called `train`."""
@@ -81,14 +78,17 @@ class Training:
         self.done = 0
         self._examples: tuple[int, Excerpts] | None = None
 
-    def step(self) -> tuple[Tensor, StepFacts]:
-        """The next step: what it gave, and what is known of it."""
+    def step(self, progress: float = 0.0) -> tuple[Tensor, StepFacts]:
+        """The next step: what it gave, and what is known of it.
+
+        Learning rate and KL weight are those of `progress`, a share of the whole run, where that is further on.
+        """
         began_at = time.monotonic()
         epoch, index = divmod(self.done, self.batches.steps)
         if self._examples is None or self._examples[0] != epoch:
             self._examples = epoch, self.data.epoch(self.grid, epoch)
-        rate = learning_rate(self.config, self.done, self.total_steps)
-        weight = kl_weight(self.config, epoch)
+        rate = learning_rate(self.config, max(self.done, int(progress * self.total_steps)), self.total_steps)
+        weight = kl_weight(self.config, max(epoch, int(progress * self.config.epochs)))
         batch = self.data.batch(self._examples[1], *self.batches.bounds(index), self.learner.memory_format)
         row = self.learner.step(batch, learning_rate=rate, kl_weight=weight)
         self.done += 1
@@ -104,11 +104,18 @@ class Training:
         self.recorder.flush()
         return time.monotonic() - began_at
 
-    def epochs_within(self, seconds: float) -> int:
-        """How many of the configured epochs fit into `seconds`, by timing a few steps; at least one."""
-        self.run(SETTLING_STEPS)
-        per_step = self.run(TIMED_STEPS) / TIMED_STEPS
-        return max(1, min(self.config.epochs, int(seconds / (per_step * self.batches.steps))))
+    def run_for(self, limit_s: float) -> float:
+        """Do all steps that are left, or as many as take `limit_s` seconds; returns the seconds that they took.
+
+        Learning rate and KL weight follow the share of the time, where that runs out before the steps do, so that
+        they come to the same end.
+        """
+        began_at = time.monotonic()
+        torch.set_num_threads(self.plan.threads)
+        while self.done < self.total_steps and (gone := time.monotonic() - began_at) < limit_s:
+            self.recorder.add(*self.step(gone / limit_s))
+        self.recorder.flush()
+        return time.monotonic() - began_at
 
     def judge(self, held_out: Sequence[str]) -> Evaluation:
         """The model on files that it did not learn from: fixed chunks, the mean of the posterior."""
