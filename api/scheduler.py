@@ -90,6 +90,8 @@ class Scheduler(Background):
         online = {worker.name: worker for worker in self._bus.workers()}
         with self._database.reading() as session:
             active = list(session.scalars(select(Job).where(Job.state.in_([state.value for state in ACTIVE]))))
+        at_work = {(job.id, job.attempt) for job in active}
+        self._given_to = {key: pid for key, pid in self._given_to.items() if key in at_work}
         troubles: list[Exception] = []
         for job in active:
             # One job that cannot be reconciled must not keep the others from their devices.
