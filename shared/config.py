@@ -24,6 +24,9 @@ Objective = Literal["sigma", "elbo", "beta", "documented"]
 
 PresetName = Literal["auto", "conservative", "balanced", "aggressive"]
 
+BETA_KL_WEIGHT: Final = 0.01
+"""Largest KL weight of the `beta` objective, and its default."""
+
 FEATURE_FORMAT: Final = 1
 """Raised whenever the same configuration would give other features, so that old caches are not reused."""
 
@@ -180,6 +183,8 @@ class TrainConfig(Frozen):
     def _consistent(self) -> Self:
         if self.chunk_samples < MIN_CLIP_SAMPLES or self.chunk_samples < self.spectrogram.n_fft:
             raise ValueError("chunk_s is too short for n_fft: make it longer or lower n_fft")
+        if self.objective == "beta" and self.kl_weight > BETA_KL_WEIGHT:
+            raise ValueError(f"kl_weight must be at most {BETA_KL_WEIGHT} for the beta objective")
         self.features()
         return self
 
@@ -256,7 +261,7 @@ _DOCUMENTED_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
 _OBJECTIVE_VALUES: Final[Mapping[Objective, Mapping[str, Any]]] = {
     "sigma": {},
     "elbo": {},
-    "beta": {"kl_weight": 0.01, "free_bits": 0.1},
+    "beta": {"kl_weight": BETA_KL_WEIGHT, "free_bits": 0.1},
     "documented": {},
 }
 """What an objective brings along unless it is asked for otherwise."""

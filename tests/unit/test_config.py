@@ -112,6 +112,11 @@ def test_short_runs_preview_every_second_epoch(epochs: int, every: int):
     assert resolve_train_config(file_count=20, changes={"epochs": epochs, "preview_every": 7}).preview_every == 7
 
 
+def test_beta_takes_no_large_weight():
+    with pytest.raises(ConfigError, match=r"kl_weight must be at most 0\.01"):
+        resolve_train_config(file_count=20, changes={"objective": "beta", "kl_weight": 0.02})
+
+
 def test_beta_brings_its_small_weight_unless_asked_otherwise():
     config = resolve_train_config(file_count=20, changes={"objective": "beta"})
     assert (config.kl_weight, config.free_bits) == (0.01, 0.1)

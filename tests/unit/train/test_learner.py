@@ -50,6 +50,17 @@ def test_steps_make_the_loss_smaller():
     assert losses[-1] < losses[0] - 0.1
 
 
+def test_weight_decay_and_gradient_clip_reach_the_update():
+    torch.manual_seed(0)
+    config = tiny_config(weight_decay=0.05, grad_clip=0.25)
+    learner = Learner(config, ExecutionPlan(), torch.device("cpu"))
+    norm = float(learner.step(torch.randn(4, 1, 32, 32), learning_rate=1e-3, kl_weight=1.0)[3])
+    clipped = torch.cat([each.grad.flatten() for each in learner.model.parameters() if each.grad is not None]).norm()
+    assert norm > config.grad_clip, "what is reported is the norm before clipping"
+    assert float(clipped) == pytest.approx(config.grad_clip, rel=1e-3)
+    assert [group["weight_decay"] for group in learner.optimizer.param_groups] == [0.05]
+
+
 def test_the_learning_rate_falls_from_its_value_to_zero_along_a_cosine():
     config = tiny_config(learning_rate=1e-3)
     assert learning_rate(config, 0, 100) == 1e-3
