@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
+
+from shared.jobs import Clip, DatasetSnapshot
+from shared.storage import Storage
 
 
 def make_sound(seed: int, *, duration_s: float = 0.5, sample_rate: int = 48_000) -> np.ndarray:
@@ -29,3 +34,26 @@ def write_sounds(folder: Path, count: int, *, duration_s: float = 0.5, first_see
         soundfile.write(path, make_sound(seed, duration_s=duration_s), 48_000, subtype="PCM_16")
         paths.append(path)
     return paths
+
+
+def store_dataset(storage: Storage, sounds: Sequence[Path], *, name_of: Callable[[Path], str] = str) -> DatasetSnapshot:
+    """A dataset of `sounds`, whose clips are put into `storage`; clips stand in the order of `sounds`."""
+    clips: list[Clip] = []
+    for path in sounds:
+        data = path.read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        storage.write(f"clips/{sha256}", data)
+        info = soundfile.info(path)
+        clips.append(
+            Clip(
+                sha256=sha256,
+                name=name_of(path),
+                num_samples=info.frames,
+                sample_rate=info.samplerate,
+                channels=info.channels,
+                format=info.format,
+                size_bytes=len(data),
+            )
+        )
+    version_hash = hashlib.sha256("".join(sorted({clip.sha256 for clip in clips})).encode()).hexdigest()
+    return DatasetSnapshot(dataset_id=1, name="sounds", version=1, version_hash=version_hash, clips=tuple(clips))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +14,10 @@ from torch.nn import functional
 
 from shared.audio.decode import decode_mono
 from shared.config import MIN_CLIP_SAMPLES, FeatureConfig
-from shared.jobs import Clip, DatasetSnapshot
-from shared.storage import FolderStorage, Storage
+from shared.storage import FolderStorage
 from tests.benchmarks.measuring import Options
 from tests.benchmarks.surroundings import Nobody
-from tests.sounds import write_sounds
+from tests.sounds import store_dataset, write_sounds
 from worker.preprocess.feature_set import FeatureSet, load_feature_set
 from worker.preprocess.make import make_features
 
@@ -64,29 +62,6 @@ def first_seconds(sounds: Sequence[Path], most: int, *, padded: bool = True, sam
         if second.abs().max() > 0:
             seconds.append(second[None, None])
     return seconds
-
-
-def store_dataset(storage: Storage, sounds: Sequence[Path]) -> DatasetSnapshot:
-    """A dataset of `sounds`, whose clips are put into `storage`; clips stand in the order of `sounds`."""
-    clips: list[Clip] = []
-    for path in sounds:
-        data = path.read_bytes()
-        sha256 = hashlib.sha256(data).hexdigest()
-        storage.write(f"clips/{sha256}", data)
-        info = soundfile.info(path)
-        clips.append(
-            Clip(
-                sha256=sha256,
-                name=str(path),
-                num_samples=info.frames,
-                sample_rate=info.samplerate,
-                channels=info.channels,
-                format=info.format,
-                size_bytes=len(data),
-            )
-        )
-    version_hash = hashlib.sha256("".join(sorted({clip.sha256 for clip in clips})).encode()).hexdigest()
-    return DatasetSnapshot(dataset_id=1, name="sounds", version=1, version_hash=version_hash, clips=tuple(clips))
 
 
 class Corpus:

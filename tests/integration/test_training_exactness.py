@@ -12,8 +12,7 @@ import torch
 
 from shared.config import Representation
 from shared.events import CheckpointSaved, EpochMetrics, StepMetrics
-from tests.unit.train.tools import Bench, Surroundings, tiny_config
-from worker.train import metrics
+from tests.unit.train.tools import Bench, Surroundings, one_thread_and_no_delay, tiny_config
 from worker.train.checkpoint import CheckpointStore
 from worker.train.plan import ExecutionPlan, Precision
 
@@ -24,11 +23,8 @@ NOT_EXACT = {"elapsed_s", "eta_s", "device_memory_bytes"}
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Steps are reported at once, so that a test can stop at any of them."""
-    monkeypatch.setattr(metrics, "FLUSH_EVERY_S", 0.0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread_and_no_delay(monkeypatch):
+        yield
 
 
 @pytest.mark.parametrize(

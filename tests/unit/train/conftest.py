@@ -6,20 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-from tests.unit.train.tools import Bench
-from worker.train import metrics
+from tests.unit.train.tools import Bench, one_thread_and_no_delay
 
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Steps are reported at once, so that a test can stop at any of them."""
-    monkeypatch.setattr(metrics, "FLUSH_EVERY_S", 0.0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread_and_no_delay(monkeypatch):
+        yield
 
 
 @pytest.fixture

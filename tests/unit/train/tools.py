@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import soundfile
+import pytest
+import torch
 from typing_extensions import override
 
 from shared.config import Representation, SpectrogramConfig, TrainConfig
 from shared.events import EventBody, StepMetrics
-from shared.jobs import AttemptSpec, Clip, DatasetSnapshot, TrainSpec
+from shared.jobs import AttemptSpec, DatasetSnapshot, TrainSpec
 from shared.storage import FolderStorage, Storage
-from tests.sounds import write_sounds
+from tests.sounds import store_dataset, write_sounds
 from worker.attempt import AttemptResult, Control, Reporter, Wish
-from worker.train import run_training
+from worker.train import metrics, run_training
 from worker.train.plan import ExecutionPlan, keep_job_plan
 
 Body = TypeVar("Body")
@@ -89,25 +91,17 @@ def tiny_config(representation: Representation = "mel", **changes: Any) -> Train
 
 def make_dataset(storage: Storage, folder: Path, count: int = 6) -> DatasetSnapshot:
     """`count` synthesised sounds, stored as their clips."""
-    clips: list[Clip] = []
-    for path in write_sounds(folder, count):
-        data = path.read_bytes()
-        sha256 = hashlib.sha256(data).hexdigest()
-        storage.write(f"clips/{sha256}", data)
-        info = soundfile.info(path)
-        clips.append(
-            Clip(
-                sha256=sha256,
-                name=path.name,
-                num_samples=info.frames,
-                sample_rate=info.samplerate,
-                channels=info.channels,
-                format=info.format,
-                size_bytes=len(data),
-            )
-        )
-    version_hash = hashlib.sha256("".join(sorted(clip.sha256 for clip in clips)).encode()).hexdigest()
-    return DatasetSnapshot(dataset_id=1, name="sounds", version=1, version_hash=version_hash, clips=tuple(clips))
+    return store_dataset(storage, write_sounds(folder, count), name_of=lambda path: path.name)
+
+
+@contextmanager
+def one_thread_and_no_delay(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """Steps are reported at once, so that a test can stop at any of them, and computed by one thread."""
+    monkeypatch.setattr(metrics, "FLUSH_EVERY_S", 0.0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class Bench:
