@@ -19,10 +19,11 @@ import torch
 from shared.audio.torchaudio_compat import import_torchaudio
 from shared.config import FeatureConfig, preset_values
 from shared.storage import FolderStorage
-from tests.benchmarks.corpus import sounds_of, store_dataset
+from tests.benchmarks.corpus import sounds_of
 from tests.benchmarks.listening import CONFIG
 from tests.benchmarks.measuring import Options, Results, interleaved
 from tests.benchmarks.surroundings import Nobody
+from tests.sounds import store_dataset
 from worker.preprocess.make import make_features
 
 
