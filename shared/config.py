@@ -1,16 +1,14 @@
 """Configuration of features, models and trainings: frozen values, checked at construction.
 
 The api, the workers and the page share these: the page's types and help texts are generated from their
-schemas. Nothing here needs torch. `resolve_train_config` turns what a person asked for (a preset and some
-changes) into the complete `TrainConfig` that a job keeps for good.
+schemas. Nothing here needs torch. `shared.presets` turns what a person asked for into a complete `TrainConfig`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,14 +22,22 @@ Objective = Literal["sigma", "elbo", "beta", "documented"]
 
 PresetName = Literal["auto", "conservative", "balanced", "aggressive"]
 
+FirstWeights = Literal["principal", "random"]
+"""`principal`: the linear optimum for the examples; see `shared.vae.principal`."""
+
 BETA_KL_WEIGHT: Final = 0.01
 """Largest KL weight of the `beta` objective, and its default."""
 
-FEATURE_FORMAT: Final = 1
+FEATURE_FORMAT: Final = 2
 """Raised whenever the same configuration would give other features, so that old caches are not reused."""
 
 MIN_CLIP_SAMPLES: Final = 2048
 """Files with fewer samples (per channel, at their own rate) are refused."""
+
+
+Speeds = Annotated[tuple[Annotated[float, Field(ge=0.25, le=4.0)], ...], Field(min_length=1, max_length=16)]
+Pitches = Annotated[tuple[Annotated[float, Field(ge=-24.0, le=24.0)], ...], Field(max_length=16)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Frozen(BaseModel):
@@ -83,8 +89,10 @@ class FeatureConfig(Frozen):
     """What the model sees of a sound."""
     spectrogram: SpectrogramConfig = SpectrogramConfig()
     """How samples become frames."""
-    speeds: Annotated[tuple[Annotated[float, Field(ge=0.25, le=4.0)], ...], Field(min_length=1, max_length=16)] = (1.0,)
+    speeds: Speeds = (1.0,)
     """Playback speeds that features are kept for; 1.0 is the sound as it is and comes first."""
+    pitches: Pitches = ()
+    """Shifts of pitch in semitones, at the sound's own length, that features are kept for beside the speeds."""
     mask_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
     """`mel_if` alone: the frequency channel is 0 where the magnitude is below this share of the clip's peak."""
 
@@ -94,7 +102,14 @@ class FeatureConfig(Frozen):
             raise ValueError("speeds must start with 1.0, the sound as it is")
         if len(set(self.speeds)) != len(self.speeds):
             raise ValueError("speeds must differ from each other")
+        if 0.0 in self.pitches or len(set(self.pitches)) != len(self.pitches):
+            raise ValueError("pitches must differ from each other and from 0, the sound as it is")
         return self
+
+    @property
+    def variants(self) -> int:
+        """How often each clip is kept: at every speed, then at every pitch."""
+        return len(self.speeds) + len(self.pitches)
 
     def cache_key(self, dataset_version: str) -> str:
         """Name of the features of `dataset_version` (its content hash) under this configuration, 64 hex digits."""
@@ -152,6 +167,8 @@ class TrainConfig(Frozen):
     """KL below this many nats per dimension is not pushed down further."""
     latent_dim: Annotated[int, Field(ge=1, le=4_096)] = 64
     """Dimensions of the latent space."""
+    first_weights: FirstWeights = "random"
+    """What the model starts as: the principal components of its examples, or nothing in particular."""
     chunk_s: Annotated[float, Field(ge=0.05, le=30.0)] = 1.0
     """Length of a training example in seconds."""
     validation_fraction: Annotated[float, Field(ge=0.0, le=0.9)] = 0.2
@@ -160,16 +177,32 @@ class TrainConfig(Frozen):
     """Take examples from anywhere in a file instead of from a fixed grid of chunks."""
     gain_db: Annotated[float, Field(ge=0.0, le=40.0)] = 6.0
     """Examples are made up to this much quieter, in decibels; 0 leaves the level alone."""
+    gain_probability: Probability = 1.0
+    """Share of the examples whose level is changed."""
     shift_s: Annotated[float, Field(ge=0.0, le=10.0)] = 0.05
     """Examples start up to this many seconds before the sound does; used with random crops."""
-    speeds: Annotated[tuple[Annotated[float, Field(ge=0.25, le=4.0)], ...], Field(min_length=1, max_length=16)] = (1.0,)
+    shift_probability: Probability = 1.0
+    """Share of the examples that may start before the sound does."""
+    speeds: Speeds = (1.0,)
     """Playback speeds that examples are drawn from; 1.0 comes first."""
+    speed_probability: Probability = 0.8
+    """Share of the examples that are played at one of the other speeds."""
+    pitches: Pitches = ()
+    """Shifts of pitch, in semitones, that examples are drawn from; their length stays."""
+    pitch_probability: Probability = 0.5
+    """Share of the examples at their own speed whose pitch is shifted."""
+    noise_db: Annotated[float, Field(ge=-100.0, le=0.0)] = -40.0
+    """Loudest white noise that is mixed into examples, in decibels below full scale."""
+    noise_probability: Probability = 0.0
+    """Share of the examples that get noise."""
     spectrogram: SpectrogramConfig = SpectrogramConfig()
     """How samples become frames."""
     mask_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
     """`mel_if` alone: below this share of the peak magnitude the frequency channel is silent."""
     frequency_weight: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
     """`mel_if` alone: weight of the frequency channel's error."""
+    spectral_weight: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
+    """Weight of the magnitudes' errors at coarser resolutions (2, 4 and 8 cells) beside those of single cells."""
     preview_every: Annotated[int, Field(ge=0, le=100_000)] = 5
     """Epochs between two previews; 0 makes none by itself."""
     preview_clips: Annotated[int, Field(ge=1, le=16)] = 3
@@ -204,6 +237,7 @@ class TrainConfig(Frozen):
             representation=self.representation,
             spectrogram=self.spectrogram,
             speeds=self.speeds,
+            pitches=self.pitches,
             mask_threshold=self.mask_threshold,
         )
 
@@ -224,117 +258,6 @@ class TrainConfig(Frozen):
             output=outputs[self.objective],
             logvar_bound=None if self.objective == "documented" else 8.0,
         )
-
-
-LATENT_DIM: Final[Mapping[Representation, int]] = {"mel": 64, "mel_if": 128}
-
-_DOCUMENTED_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "conservative": {
-        "dropout": 0.4,
-        "weight_decay": 0.05,
-        "expansion": 15,
-        "epochs": 100,
-        "learning_rate": 5e-4,
-        "kl_warmup_fraction": 0.5,
-        "grad_clip": 0.5,
-    },
-    "balanced": {
-        "dropout": 0.2,
-        "weight_decay": 0.01,
-        "expansion": 10,
-        "epochs": 200,
-        "learning_rate": 1e-3,
-        "kl_warmup_fraction": 0.3,
-        "grad_clip": 1.0,
-    },
-    "aggressive": {
-        "dropout": 0.1,
-        "weight_decay": 0.001,
-        "expansion": 5,
-        "epochs": 500,
-        "learning_rate": 2e-3,
-        "kl_warmup_fraction": 0.2,
-        "grad_clip": 5.0,
-    },
-}
-
-_OBJECTIVE_VALUES: Final[Mapping[Objective, Mapping[str, Any]]] = {
-    "sigma": {},
-    "elbo": {},
-    "beta": {"kl_weight": BETA_KL_WEIGHT, "free_bits": 0.1},
-    "documented": {},
-}
-"""What an objective brings along unless it is asked for otherwise."""
-
-
-def documented_preset_for(file_count: int) -> PresetName:
-    """The preset meant for a corpus of that size: under 50, 50 to 199, 200 and more files."""
-    if file_count < 50:
-        return "conservative"
-    return "balanced" if file_count < 200 else "aggressive"
-
-
-def validation_fraction_for(file_count: int) -> float:
-    """Share of files held out: under 10: 0.5; 10-49: 0.3; 50-199: 0.2; 200 and more: 0.1."""
-    if file_count < 10:
-        return 0.5
-    if file_count < 50:
-        return 0.3
-    return 0.2 if file_count < 200 else 0.1
-
-
-def preset_values(preset: PresetName, file_count: int) -> dict[str, Any]:
-    """The values that `preset` stands for on a corpus of `file_count` files.
-
-    The three documented presets are exact. `auto` takes what measured better on held-out sounds: no dropout,
-    examples from anywhere in a file, and several playback speeds.
-    """
-    if preset != "auto":
-        return {"random_crops": False, "gain_db": 0.0, "shift_s": 0.0, **_DOCUMENTED_PRESETS[preset]}
-    return {
-        "dropout": 0.0,
-        "weight_decay": 0.01,
-        "expansion": 5 if file_count >= 200 else 10 if file_count >= 50 else 20,
-        "epochs": 100,
-        "learning_rate": 1e-3,
-        "kl_warmup_fraction": 0.1,
-        "grad_clip": 1.0,
-        "random_crops": True,
-        "gain_db": 6.0,
-        "shift_s": 0.05,
-        "speeds": (1.0, 0.75, 0.87, 1.15, 1.33),
-    }
-
-
-def resolve_train_config(
-    *,
-    file_count: int,
-    representation: Representation = "mel",
-    preset: PresetName = "auto",
-    changes: Mapping[str, Any] | None = None,
-) -> TrainConfig:
-    """Complete configuration for a corpus of `file_count` files.
-
-    Later wins: defaults, the objective's values, the preset's, what the person changed. Raises ConfigError
-    naming the first field that cannot work.
-    """
-    changes = dict(changes or {})
-    objective = changes.get("objective", "sigma")
-    values: dict[str, Any] = {
-        "representation": representation,
-        "preset": preset,
-        "latent_dim": LATENT_DIM[representation],
-        "validation_fraction": validation_fraction_for(file_count),
-        **next((brought for name, brought in _OBJECTIVE_VALUES.items() if name == objective), {}),
-        **preset_values(preset, file_count),
-        **changes,
-    }
-    if "preview_every" not in changes and isinstance(values["epochs"], int) and values["epochs"] < 50:
-        values["preview_every"] = 2
-    try:
-        return TrainConfig.model_validate(values)
-    except ValidationError as error:
-        raise config_error(error) from error
 
 
 def config_error(error: ValidationError) -> ConfigError:

@@ -6,6 +6,9 @@ F = n_fft // 2 + 1 bins, T = S // hop_length + 1 frames, periodic Hann window, n
 sine has the magnitude n_fft / 4 in its bin. The inverse overlaps and adds windowed frames and divides by the
 summed squared windows (Griffin and Lim, "Signal estimation from modified short-time Fourier transform", 1984).
 It takes every hop up to the window's length: samples that no window covers come out as silence.
+
+In memory a spectrum lies frame by frame, [B, T, F] seen from its other side: so every transform reads and writes
+neighbouring values, and what is computed from it value by value stays that way.
 """
 
 from __future__ import annotations
@@ -17,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-BLOCK_FRAMES: Final = 4096
-"""Frames that `blocks` transforms at a time: 34 MB of spectrum at n_fft 2048."""
+BLOCK_FRAMES: Final = 128
+"""Frames that `blocks` transforms at a time: 1 MB of spectrum at n_fft 2048, which a core's cache holds."""
 
 _SMALLEST_ENVELOPE: Final = 1e-8
 """Below this sum of squared windows a sample is taken as uncovered."""
@@ -34,13 +37,15 @@ class FourierFrames(nn.Module):
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self._latest_weights: tuple[int, Tensor] | None = None
+        """Of the latest number of frames: phase recovery asks for the same ones again and again."""
 
     def analyse(self, waveform: Tensor) -> Tensor:
         """Complex spectrum [B, F, T] of `waveform` [B, S], float32, S >= 1.
 
         The edges are mirrored, as is usual; a sound too short to be mirrored is surrounded by silence.
         """
-        return self._transform(self._pad(waveform))
+        return self.transform(self._pad(waveform))
 
     def blocks(self, waveform: Tensor) -> Iterator[Tensor]:
         """The same spectrum in pieces [B, F, at most BLOCK_FRAMES] in order: an hour of sound fits into memory."""
@@ -48,7 +53,7 @@ class FourierFrames(nn.Module):
         padded = self._pad(waveform)
         for start in range(0, frames, BLOCK_FRAMES):
             stop = min(frames, start + BLOCK_FRAMES)
-            yield self._transform(padded[:, start * self.hop_length : (stop - 1) * self.hop_length + self.n_fft])
+            yield self.transform(padded[:, start * self.hop_length : (stop - 1) * self.hop_length + self.n_fft])
 
     def _pad(self, waveform: Tensor) -> Tensor:
         """[B, S] to [B, (T - 1) * hop_length + n_fft]: frame t covers n_fft samples from t * hop_length on."""
@@ -58,26 +63,36 @@ class FourierFrames(nn.Module):
         padded = functional.pad(waveform.unsqueeze(1), (half, self.n_fft - half), mode=mode).squeeze(1)
         return padded[:, : (samples // self.hop_length) * self.hop_length + self.n_fft]
 
-    def _transform(self, padded: Tensor) -> Tensor:
-        return torch.stft(
-            padded, self.n_fft, self.hop_length, window=self.window, center=False, onesided=True, return_complex=True
-        )
+    def transform(self, padded: Tensor) -> Tensor:
+        """Complex spectrum [B, F, T] of samples [B, P] as they are, T = (P - n_fft) // hop_length + 1, P >= n_fft."""
+        frames = padded.unfold(-1, self.n_fft, self.hop_length) * self.window
+        return torch.fft.rfft(frames).mT
 
     def synthesise(self, spectrum: Tensor, num_samples: int) -> Tensor:
         """Waveform [B, num_samples], float32, whose spectrum is nearest to `spectrum` [B, F, T]."""
-        frames = spectrum.shape[-1]
-        segments = torch.fft.irfft(spectrum, n=self.n_fft, dim=1) * self.window[:, None]
-        squared = self.window.square()[None, :, None].expand(1, self.n_fft, frames)
-        waveform = self._overlap_add(segments)
-        envelope = self._overlap_add(squared)
-        covered = envelope > _SMALLEST_ENVELOPE
-        waveform = torch.where(covered, waveform / envelope.clamp_min(_SMALLEST_ENVELOPE), 0.0)
+        segments = torch.fft.irfft(spectrum.mT, n=self.n_fft).mul_(self.window)
+        waveform = self._overlap_add(segments) * self._weights(spectrum.shape[-1])
         start = self.n_fft // 2
         waveform = waveform[:, start : start + num_samples]
         return functional.pad(waveform, (0, num_samples - waveform.shape[-1]))
 
+    def _weights(self, frames: int) -> Tensor:
+        """[(T - 1) * hop_length + n_fft]: one by the summed squared windows, 0 where no window covers a sample."""
+        latest = self._latest_weights
+        if latest is None or latest[0] != frames or latest[1].device != self.window.device:
+            envelope = self._overlap_add(self.window.square().expand(1, frames, self.n_fft))[0]
+            weights = torch.where(envelope > _SMALLEST_ENVELOPE, 1 / envelope.clamp_min(_SMALLEST_ENVELOPE), 0.0)
+            self._latest_weights = latest = frames, weights
+        return latest[1]
+
     def _overlap_add(self, segments: Tensor) -> Tensor:
-        """[B, n_fft, T] to [B, (T - 1) * hop_length + n_fft]."""
-        length = (segments.shape[-1] - 1) * self.hop_length + self.n_fft
-        folded = functional.fold(segments, (1, length), (1, self.n_fft), stride=(1, self.hop_length))
-        return folded[:, 0, 0]
+        """[B, T, n_fft] to [B, (T - 1) * hop_length + n_fft]: piece i of every frame, a hop long, is added at once."""
+        batch, frames, n_fft = segments.shape
+        pieces = -(-n_fft // self.hop_length)
+        if pieces * self.hop_length > n_fft:
+            segments = functional.pad(segments, (0, pieces * self.hop_length - n_fft))
+        segments = segments.reshape(batch, frames, pieces, self.hop_length)
+        added = segments.new_zeros(batch, frames + pieces - 1, self.hop_length)
+        for piece in range(pieces):
+            added[:, piece : piece + frames] += segments[:, :, piece]
+        return added.flatten(1)[:, : (frames - 1) * self.hop_length + n_fft]

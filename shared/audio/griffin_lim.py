@@ -17,7 +17,8 @@ from shared.audio.fourier import FourierFrames
 MOMENTUM: Final = 0.99
 """Of the fast algorithm; 0 would be the classic one, above 1 it need not converge."""
 
-_SMALLEST: Final = 1e-16
+_SMALLEST: Final = 1e-32
+"""Of squared magnitudes."""
 
 
 def griffin_lim(
@@ -28,20 +29,14 @@ def griffin_lim(
     T must be num_samples // hop_length + 1. With 0 iterations the first phase is taken as it is.
     """
     keep = MOMENTUM / (1 + MOMENTUM)
-    angles = torch.polar(torch.ones_like(magnitude), phase)
-    previous = torch.zeros_like(angles)
+    # Frame by frame in memory, like every spectrum.
+    magnitude, phase = magnitude.mT.contiguous().mT, phase.mT.contiguous().mT
+    spectrum = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
+    previous: Tensor | None = None
     for _ in range(iterations):
-        rebuilt = fourier.analyse(fourier.synthesise(magnitude * angles, num_samples))
-        ahead = rebuilt - keep * previous
-        angles = ahead / ahead.abs().clamp_min(_SMALLEST)
+        rebuilt = fourier.analyse(fourier.synthesise(spectrum, num_samples))
+        ahead = rebuilt if previous is None else torch.sub(rebuilt, previous, alpha=keep)
+        power = (ahead * ahead.conj()).real
+        spectrum = ahead * power.clamp_min(_SMALLEST).rsqrt_().mul_(magnitude)
         previous = rebuilt
-    return fourier.synthesise(magnitude * angles, num_samples)
-
-
-def random_phase(shape: torch.Size, *, seed: int = 0) -> Tensor:
-    """Uniform phases in [0, 2 pi), float32 on the CPU, for the same shape and seed always the same.
-
-    Every example along the first axis gets the same ones, so that it sounds alike in every batch.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    return (torch.rand(shape[1:], generator=generator) * (2 * torch.pi)).expand(shape)
+    return fourier.synthesise(spectrum, num_samples)

@@ -3,8 +3,9 @@
     waveform [B, 1, S]  --waveform_to_mel-->  log1p mel power [B, 1, n_mels, T]  --mel_to_waveform-->  waveform
 
 T = S // hop_length + 1: one second at 48 kHz gives 94 frames. The way back undoes log1p, inverts the filterbank
-and recovers the phase by fast Griffin-Lim; it runs on the CPU, whichever device the features come from, so that
-the same features sound the same everywhere.
+and recovers the phase by fast Griffin-Lim from a first phase that the magnitudes suggest; it runs on the CPU,
+whichever device the features come from, so that the same features sound the same everywhere, and one example at a
+time, so that they sound the same in every batch (and an example's spectrum stays in the processor's cache).
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shared.audio.fourier import FourierFrames
-from shared.audio.griffin_lim import griffin_lim, random_phase
+from shared.audio.griffin_lim import griffin_lim
 from shared.audio.mel import MelInverse, mel_filterbank
+from shared.audio.phase import first_phase, frequency_offsets, log_magnitude
 from shared.config import SpectrogramConfig
 
 LARGEST_LOG: Final = 30.0
 """Features are limited to this before expm1: far above any sound (12.5 is a full-scale sine), far from overflow."""
+
+UPDATES: Final = 8
+"""Of the filterbank's inversion: beside phase recovery even these cost little."""
+
+_SMALLEST: Final = 1e-12
 
 
 class AudioSpectrogram(nn.Module):
@@ -54,26 +61,55 @@ class AudioSpectrogram(nn.Module):
 
     def waveform_to_mel(self, waveform: Tensor) -> Tensor:
         """log1p of mel power, [B, 1, n_mels, T] float32 >= 0, of `waveform` [B, 1, S] in [-1, 1], S >= 1."""
-        blocks = [self.filterbank @ spectrum.abs().square() for spectrum in self.spectrum_blocks(waveform)]
+        blocks = [self.bands(power(spectrum)) for spectrum in self.spectrum_blocks(waveform)]
         return torch.log1p(torch.cat(blocks, dim=-1)).unsqueeze(1)
 
-    def mel_to_waveform(self, mel: Tensor, num_samples: int | None = None, *, iterations: int = 32) -> Tensor:
+    def bands(self, bins: Tensor) -> Tensor:
+        """Sums over bands [B, n_mels, T] of real values [B, F, T], on their device."""
+        return self.inverse.collect(bins) if bins.device.type == "cpu" else self.filterbank @ bins
+
+    def mel_to_waveform(self, mel: Tensor, num_samples: int | None = None, *, iterations: int = 14) -> Tensor:
         """Waveform [B, 1, num_samples], float32 on the device of `mel` [B, 1, n_mels, T].
 
         Without `num_samples` its length is (T - 1) * hop_length: 94 frames give 47,616 samples. Values below 0,
         which a linear decoder may give, count as silence, and so do those that are not numbers.
         """
-        power = self.inverse(from_log1p(mel[:, 0]))
-        return self.recover(power.sqrt(), random_phase(power.shape), num_samples, iterations=iterations).to(mel.device)
+        magnitudes = self.inverse(from_log1p(mel[:, 0]), updates=UPDATES).sqrt_()
+        sounds = [self.recover(each, None, num_samples, iterations=iterations) for each in magnitudes]
+        return torch.stack(sounds).to(mel.device)
 
-    def recover(self, magnitude: Tensor, phase: Tensor, num_samples: int | None, *, iterations: int) -> Tensor:
-        """Waveform [B, 1, num_samples] on the CPU from magnitudes and first phases [B, F, T] on the CPU."""
-        shortest = (magnitude.shape[-1] - 1) * self.config.hop_length
+    def recover(
+        self, magnitude: Tensor, deviation: Tensor | None, num_samples: int | None, *, iterations: int
+    ) -> Tensor:
+        """Waveform [1, num_samples] on the CPU from magnitudes [F, T] on the CPU.
+
+        `deviation` [n_mels, T]: the mean distance in bins of what a band holds from its bins' own frequencies, where
+        it is known; elsewhere it is 0.
+        """
+        log = log_magnitude(magnitude)
+        offsets = frequency_offsets(log)
+        if deviation is not None:
+            offsets += self._correction(magnitude, offsets, deviation)
+        config = self.config
+        phase = first_phase(magnitude, log, offsets, n_fft=config.n_fft, hop_length=config.hop_length)
+        shortest = (magnitude.shape[-1] - 1) * config.hop_length
         wanted = shortest if num_samples is None else num_samples
         # T frames describe shortest .. shortest + hop - 1 samples; any other length is cut or filled with silence.
-        described = max(1, min(max(wanted, shortest), shortest + self.config.hop_length - 1))
-        waveform = griffin_lim(self._cpu_fourier[0], magnitude, phase, described, iterations=iterations)[:, :wanted]
-        return functional.pad(waveform, (0, wanted - waveform.shape[-1])).unsqueeze(1)
+        described = max(1, min(max(wanted, shortest), shortest + config.hop_length - 1))
+        fourier = self._cpu_fourier[0]
+        waveform = griffin_lim(fourier, magnitude[None], phase[None], described, iterations=iterations)[:, :wanted]
+        return functional.pad(waveform, (0, wanted - waveform.shape[-1]))
+
+    def _correction(self, magnitude: Tensor, offsets: Tensor, deviation: Tensor) -> Tensor:
+        """What to add to `offsets` [F, T] so that their means over bands, weighted by energy, are `deviation`."""
+        energy = magnitude.square()
+        means = self.inverse.collect(energy * offsets) / self.inverse.collect(energy).clamp_min_(_SMALLEST)
+        return self.inverse.spread(torch.where(deviation == 0, 0.0, deviation - means))
+
+
+def power(spectrum: Tensor) -> Tensor:
+    """Squared magnitude of a complex `spectrum`; without the square root that `abs` takes first."""
+    return spectrum.real.square() + spectrum.imag.square()
 
 
 def _checked(waveform: Tensor) -> Tensor:

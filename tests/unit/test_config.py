@@ -15,12 +15,9 @@ from shared.config import (
     PresetName,
     SpectrogramConfig,
     TrainConfig,
-    documented_preset_for,
-    preset_values,
-    resolve_train_config,
-    validation_fraction_for,
 )
 from shared.errors import ConfigError
+from shared.presets import documented_preset_for, preset_values, resolve_train_config, validation_fraction_for
 
 DOCUMENTED: dict[PresetName, tuple[float, float, int, int, float, float, float]] = {
     "conservative": (0.4, 0.05, 15, 100, 5e-4, 0.5, 0.5),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from shared.config import TrainConfig, resolve_train_config
+from shared.config import TrainConfig
 from shared.planning import BatchRule, chunk_starts, plan_training, split_files
+from shared.presets import resolve_train_config
 from tests.unit.api.conftest import clip
 
 

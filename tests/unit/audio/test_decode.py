@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from shared.audio import decode
 from shared.audio.decode import Samples, decode_mono, write_wav_16
 from shared.config import MIN_CLIP_SAMPLES
 from shared.errors import AudioError
@@ -52,6 +53,20 @@ def test_channels_are_averaged(tmp_path: Path):
     decoded = decode_mono(wav(tmp_path, np.stack([tone, other], axis=1)), RATE)
     mean = (tone + other) / 2
     np.testing.assert_allclose(decoded, mean / np.abs(mean).max(), atol=PEAK_TOLERANCE)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+def test_a_file_of_many_blocks_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int):
+    noise = np.random.default_rng(0).normal(size=(20_001, channels)).astype(np.float32)
+    path = wav(tmp_path, noise)
+    monkeypatch.setattr(decode, "BLOCK_VALUES", 999)
+    mean = noise.mean(axis=1, dtype=np.float64)
+    np.testing.assert_allclose(decode_mono(path, RATE), mean / np.abs(mean).max(), atol=PEAK_TOLERANCE)
+
+
+def test_a_constant_offset_stays(tmp_path: Path):
+    decoded = decode_mono(wav(tmp_path, 0.25 + sine(440.0, amplitude=0.25)), RATE)
+    assert decoded.mean() == pytest.approx(0.5, abs=1e-3)
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 96_000, 192_000])
