@@ -3,17 +3,18 @@
     features/<cache_key>/<sha256 of the shard>.safetensors   one tensor "frames" [rows, C * n_mels] float32
     features/<cache_key>/manifest.json                       written last: its presence means complete
 
-A row is one frame, all channels of it one after the other. The rows of a clip at one speed stand together, clip
-after clip in the order of their hashes, and for each clip speed after speed, so that any excerpt of any clip is a
-range of rows. Shards are named by their content: two workers that make the same features at once, on machines
-that round differently, cannot mix them.
+A row is one frame, all channels of it one after the other. The rows of a clip at one speed or pitch stand together,
+clip after clip in the order of their hashes, and for each clip variant after variant, so that any excerpt of any clip
+is a range of rows; where a shard ends has no meaning. Shards are named by their content: two workers that make the
+same features at once, on machines that round differently, cannot mix them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,7 @@ import psutil
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from shared.config import FeatureConfig, Frozen
@@ -30,8 +31,8 @@ from shared.errors import NotFoundError, StorageError, StorageFullError, Trainin
 from shared.storage import Storage
 
 MANIFEST: Final = "manifest.json"
-SHARD_BYTES: Final = 64 << 20
-"""A shard is closed once it holds this much; a clip is never divided."""
+SHARD_BYTES: Final = 32 << 20
+"""Most that a shard holds: what making or loading a set takes in memory beside the set's own rows."""
 MEMORY_SHARE: Final = 0.8
 """Share of the free memory that features may take."""
 
@@ -42,7 +43,7 @@ class ClipFrames(Frozen):
     sha256: str
     """Hash of the clip's bytes."""
     frames: tuple[int, ...]
-    """Number of frames at each of the configuration's speeds."""
+    """Number of frames of each of the configuration's variants: at every speed, then at every pitch."""
 
 
 class Shard(Frozen):
@@ -67,7 +68,7 @@ class FeatureManifest(Frozen):
 
     @property
     def rows(self) -> int:
-        """Frames of all clips at all speeds."""
+        """Frames of all variants of all clips."""
         return sum(sum(clip.frames) for clip in self.clips)
 
     @property
@@ -113,7 +114,7 @@ def load_feature_set(storage: Storage, cache_key: str) -> FeatureSet | None:
     if manifest.size_bytes > free * MEMORY_SHARE:
         raise TrainingError(
             f"The features take {manifest.size_bytes / 2**30:.1f} GiB, and this machine has {free / 2**30:.1f} GiB of"
-            " memory free: use fewer files or fewer speeds."
+            " memory free: use fewer files, speeds or pitches."
         )
     width = manifest.channels * manifest.config.spectrogram.n_mels
     frames = torch.empty(1 + manifest.rows, width)
@@ -132,16 +133,15 @@ def load_feature_set(storage: Storage, cache_key: str) -> FeatureSet | None:
 
 
 def _read_shard(path: Path, shard: Shard) -> Tensor | None:
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
-            return None
+    if _hash_of(path) != shard.sha256:
+        return None
     with safe_open(path, framework="pt") as content:  # pyright: ignore[reportUnknownVariableType] - untyped package
         rows: Tensor = content.get_tensor("frames")
     return rows
 
 
 class FeatureWriter:
-    """Collects a set in a local folder and puts it into the store when it is whole."""
+    """Collects a set in a local folder, shard by shard, and puts it into the store when it is whole."""
 
     def __init__(self, storage: Storage, cache_key: str, config: FeatureConfig, channels: int, folder: Path) -> None:
         self._storage = storage
@@ -151,47 +151,69 @@ class FeatureWriter:
         self._folder = folder
         self._clips: list[ClipFrames] = []
         self._shards: list[Shard] = []
-        self._open: list[Tensor] = []
-        self._open_bytes = 0
+        width = channels * config.spectrogram.n_mels
+        self._open = torch.empty(max(1, SHARD_BYTES // (4 * width)), width)
+        """[rows that a shard may have, C * n_mels]"""
+        self._filled = 0
 
-    def add(self, sha256: str, features: Sequence[Tensor]) -> None:
-        """One clip: `features` [C, n_mels, T] float32 for each speed of the configuration, T differing."""
-        if len(features) != len(self._config.speeds):
-            raise ValueError("features must have one tensor for each speed")
-        self._clips.append(ClipFrames(sha256=sha256, frames=tuple(each.shape[-1] for each in features)))
-        for each in features:
-            rows = each.permute(2, 0, 1).reshape(each.shape[-1], -1)
-            self._open.append(rows)
-            self._open_bytes += rows.numel() * 4
-        if self._open_bytes >= SHARD_BYTES:
-            self._close_shard()
+    def add(self, rows: Tensor) -> None:
+        """The next frames [N, C * n_mels] float32 of a clip: those of one variant, or a part of them."""
+        while len(rows):
+            taken = rows[: len(self._open) - self._filled]
+            self._open[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            rows = rows[len(taken) :]
+            if self._filled == len(self._open):
+                self._close_shard()
+
+    def end_clip(self, sha256: str, frames: Sequence[int]) -> None:
+        """What was added since the last clip is this one's: `frames` rows of each variant of the configuration."""
+        if len(frames) != self._config.variants:
+            raise ValueError("frames must have one number for each speed and pitch")
+        self._clips.append(ClipFrames(sha256=sha256, frames=tuple(frames)))
 
     def finish(self) -> FeatureManifest:
         """Put everything into the store, the manifest last."""
         self._close_shard()
-        for shard in self._shards:
-            self._storage.write_file(f"{self._prefix}/{shard.name}", self._folder / shard.name)
         manifest = FeatureManifest(
             config=self._config, channels=self._channels, clips=tuple(self._clips), shards=tuple(self._shards)
         )
+        if manifest.rows != sum(shard.rows for shard in self._shards):
+            raise ValueError("the clips must have as many frames as were added")
+        for name in dict.fromkeys(shard.name for shard in self._shards):  # silence fills shards of the same content
+            self._storage.write_file(f"{self._prefix}/{name}", self._folder / name)
+            (self._folder / name).unlink()
         self._storage.write(f"{self._prefix}/{MANIFEST}", _pretty(manifest.model_dump(mode="json")))
         return manifest
 
     def _close_shard(self) -> None:
-        if not self._open:
+        if not self._filled:
             return
-        rows = torch.cat(self._open)
-        data = save({"frames": rows})
-        digest = hashlib.sha256(data).hexdigest()
-        name = f"{digest}.safetensors"
-        try:
-            (self._folder / name).write_bytes(data)
-        except OSError as error:
-            raise StorageFullError(
-                f"The features could not be kept in {self._folder}: {error.strerror}; free some space there."
-            ) from error
-        self._shards.append(Shard(name=name, sha256=digest, size_bytes=len(data), rows=len(rows)))
-        self._open, self._open_bytes = [], 0
+        unnamed = self._folder / "shard"
+        with explained_scratch(self._folder):
+            save_file({"frames": self._open[: self._filled]}, unnamed)
+            digest, size_bytes = _hash_of(unnamed), unnamed.stat().st_size
+            name = f"{digest}.safetensors"
+            unnamed.replace(self._folder / name)
+        self._shards.append(Shard(name=name, sha256=digest, size_bytes=size_bytes, rows=self._filled))
+        self._filled = 0
+
+
+@contextmanager
+def explained_scratch(folder: Path) -> Generator[None]:
+    """Turn what a full or broken disk does to files in `folder` into our error."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise StorageFullError(
+            f"The features could not be kept in {folder}: {reason}; free some space there."
+        ) from error
+
+
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _pretty(content: dict[str, Any]) -> bytes:

@@ -1,18 +1,18 @@
-"""Every clip of a dataset version at every speed, decoded, analysed and kept.
+"""Every clip of a dataset version at every speed and pitch, decoded, analysed and kept.
 
-    clip --decode_mono--> waveform [S] --analyse--> features [C, n_mels, T] --> FeatureWriter
+    clip --ClipAnalyser--> rows [T, C * n_mels] of each variant --> FeatureWriter
 
-A few threads work on one file each, and each computes alone: what a file gives does not depend on the others nor
-on their number, and operations this small would spend their time waiting for each other.
+A few threads work on one short file each, or on one piece each of a long one, and each computes alone: what a file
+gives does not depend on the others nor on their number, and operations this small would spend their time waiting for
+each other.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -20,18 +20,17 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from shared.audio.decode import decode_mono
-from shared.audio.representation import RepresentationTransform, make_representation
 from shared.config import FeatureConfig
-from shared.errors import AudioError
 from shared.events import Progress
 from shared.jobs import Clip, DatasetSnapshot
 from shared.storage import Storage
 from worker.attempt import Control, Reporter
+from worker.preprocess.ahead import WORKERS, in_order
+from worker.preprocess.analyse import ClipAnalyser
 from worker.preprocess.feature_set import FeatureManifest, FeatureWriter, check_clip_is_there
 
-FILES_AT_ONCE: Final = min(4, os.cpu_count() or 1)
-"""Files that are worked on at the same time; each takes memory for its spectrum."""
+PROGRESS_EVENTS: Final = 200
+"""Most events of progress that a set publishes, however many its files."""
 
 
 def unique_clips(dataset: DatasetSnapshot) -> list[Clip]:
@@ -47,69 +46,68 @@ def make_features(
     Nothing is kept of an unfinished set. Raises AudioError naming the clip that cannot be used.
     """
     clips = unique_clips(dataset)
-    representation = make_representation(config)
+    analyser = ClipAnalyser(config)
+
+    def path_of(clip: Clip) -> Path:
+        return check_clip_is_there(storage, clip.sha256, clip.name)
+
+    def analyse_short(clip: Clip) -> Iterable[Iterable[Tensor]] | None:
+        return None if analyser.is_long(clip) else analyser.short(path_of(clip), clip.name)
+
     with (
         _restored_threads(),
-        tempfile.TemporaryDirectory(prefix="spectrain-features-") as folder,
+        tempfile.TemporaryDirectory(prefix="spectrain-features-", dir=_scratch()) as folder,
         ThreadPoolExecutor(
-            FILES_AT_ONCE, thread_name_prefix="features", initializer=torch.set_num_threads, initargs=(1,)
+            WORKERS, thread_name_prefix="features", initializer=torch.set_num_threads, initargs=(1,)
         ) as pool,
     ):
-        writer = FeatureWriter(
-            storage, config.cache_key(dataset.version_hash), config, representation.channels, Path(folder)
-        )
-        analysed = _ahead(pool, clips, lambda clip: _analyse(storage, clip, config, representation))
+        key = config.cache_key(dataset.version_hash)
+        writer = FeatureWriter(storage, key, config, analyser.channels, Path(folder))
+        analysed = in_order(pool, clips, analyse_short)
         for done, clip in enumerate(clips):
             if control.wish() != "none":
                 analysed.close()
                 return None
-            reporter.publish(Progress(phase="features", done=done, total=len(clips), message=clip.name))
-            writer.add(clip.sha256, next(analysed))
-            control.beat()
+            if done * PROGRESS_EVENTS // len(clips) > (done - 1) * PROGRESS_EVENTS // len(clips):
+                reporter.publish(Progress(phase="features", done=done, total=len(clips), message=clip.name))
+            variants = next(analysed)
+            if variants is None:
+                variants = analyser.long(path_of(clip), clip.name, spool=Path(folder) / "spool", pool=pool)
+            frames = _write(writer, variants, control)
+            if frames is None:
+                analysed.close()
+                return None
+            writer.end_clip(clip.sha256, frames)
         manifest = writer.finish()
     reporter.publish(Progress(phase="features", done=len(clips), total=len(clips)))
     return manifest
 
 
+def _write(writer: FeatureWriter, variants: Iterable[Iterable[Tensor]], control: Control) -> list[int] | None:
+    """Frames of each of `variants`, whose rows come in parts; None when somebody wished to stop meanwhile."""
+    frames: list[int] = []
+    for variant in variants:
+        frames.append(0)
+        for rows in variant:
+            if control.wish() != "none":
+                return None
+            writer.add(rows)
+            frames[-1] += len(rows)
+            control.beat()
+    return frames
+
+
+def _scratch() -> str | None:
+    """Where large temporary files belong: what TMPDIR says, else /var/tmp, since /tmp is memory on many systems."""
+    roomy = "/var/tmp"  # noqa: S108 - what is made in it is a folder of our own
+    return roomy if "TMPDIR" not in os.environ and os.access(roomy, os.W_OK) else None
+
+
 @contextmanager
-def _restored_threads() -> Generator[None, None, None]:
+def _restored_threads() -> Generator[None]:
     """Parts of torch's number of threads belong to the process, though a pool's thread sets them."""
     threads = torch.get_num_threads()
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _analyse(
-    storage: Storage, clip: Clip, config: FeatureConfig, representation: RepresentationTransform
-) -> list[Tensor]:
-    """Features [C, n_mels, T] of the clip at each speed."""
-    path = check_clip_is_there(storage, clip.sha256, clip.name)
-    features: list[Tensor] = []
-    try:
-        for speed in config.speeds:
-            waveform = torch.from_numpy(decode_mono(path, config.spectrogram.sample_rate, speed=speed))
-            with torch.inference_mode():
-                features.append(representation.analyse(waveform[None, None])[0])
-    except AudioError as error:
-        # The store knows the file by its hash, the person by its name.
-        raise AudioError(str(error).replace(path.name, clip.name), file_name=clip.name) from error
-    return features
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, clips: list[Clip], work: Callable[[Clip], list[Tensor]]
-) -> Generator[list[Tensor], None, None]:
-    """Results of `work` in order, at most FILES_AT_ONCE of them ahead of the one that is asked for."""
-    waiting: deque[Future[list[Tensor]]] = deque()
-    try:
-        for clip in clips:
-            waiting.append(pool.submit(work, clip))
-            if len(waiting) > FILES_AT_ONCE:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from shared.audio.decode import decode_mono
+from shared.audio.pitch import shift_pitch
 from shared.audio.representation import make_representation
 from shared.config import FeatureConfig
 from shared.events import LogLine, Progress
@@ -17,7 +18,7 @@ from worker.attempt import AttemptResult
 from worker.preprocess import run_preprocess
 from worker.preprocess.feature_set import features_prefix, load_feature_set
 
-CONFIG = FeatureConfig(spectrogram=TINY_SPECTROGRAM, speeds=(1.0, 0.8))
+CONFIG = FeatureConfig(spectrogram=TINY_SPECTROGRAM, speeds=(1.0, 0.8), pitches=(-3.0,))
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def preprocess(bench: Bench, around: Surroundings, config: FeatureConfig = CONFI
 
 
 @pytest.mark.parametrize("representation", ["mel", "mel_if"])
-def test_features_of_every_clip_and_speed_are_found_again(bench: Bench, representation: str):
+def test_features_of_every_clip_speed_and_pitch_are_found_again(bench: Bench, representation: str):
     config = FeatureConfig.model_validate({**CONFIG.model_dump(), "representation": representation})
     around = Surroundings()
 
@@ -48,8 +49,10 @@ def test_features_of_every_clip_and_speed_are_found_again(bench: Bench, represen
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for clip in loaded.manifest.clips:
-        for speed, frames in zip(config.speeds, clip.frames, strict=True):
-            waveform = decode_mono(bench.storage.file(f"clips/{clip.sha256}"), 16_000, speed=speed)
+        path = bench.storage.file(f"clips/{clip.sha256}")
+        waveforms = [decode_mono(path, 16_000, speed=speed) for speed in config.speeds]
+        waveforms += [shift_pitch(waveforms[0], 16_000, semitones) for semitones in config.pitches]
+        for waveform, frames in zip(waveforms, clip.frames, strict=True):
             expected = transform.analyse(torch.from_numpy(waveform)[None, None])[0]
             kept = loaded.frames[row : row + frames].unflatten(1, (transform.channels, 32)).permute(1, 2, 0)
             assert torch.equal(kept, expected)
