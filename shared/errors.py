@@ -49,9 +49,13 @@ class AudioError(SpectrainError):
 
 
 class NotFoundError(SpectrainError):
-    """Nothing exists under that id or name."""
+    """Nothing exists under that id or name; `field` is the dotted name in the request that said it, if one did."""
 
     http_status = 404
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class TransitionError(SpectrainError):

@@ -115,12 +115,39 @@ class PreprocessSpec(Frozen):
     features: FeatureConfig
 
 
+class StartPoint(Frozen):
+    """Where a training's first weights come from: a checkpoint of another job, kept for as long as this job is.
+
+    The weights lie in the store under `start_weights_key(sha256)`, so that nothing the other job does reaches them.
+    """
+
+    job_id: int
+    """The job whose model it was."""
+    job_name: str
+    """What that job was called then."""
+    checkpoint: str
+    """Name of its checkpoint."""
+    epoch: Annotated[int, Field(ge=0)]
+    """Epoch of the checkpoint, counted from 1."""
+    step: Annotated[int, Field(ge=0)]
+    """Steps that the other job had done."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Hash of the weights' file."""
+
+
+def start_weights_key(sha256: str) -> str:
+    """Where the artifact store keeps weights that trainings start from."""
+    return f"weights/{sha256}.safetensors"
+
+
 class TrainSpec(Frozen):
     """What a train job does, frozen at submission; a resume may change epochs and preview settings only."""
 
     kind: Literal["train"] = "train"
     dataset: DatasetSnapshot
     train: TrainConfig
+    start: StartPoint | None = None
+    """Unset: the training starts from new weights."""
 
 
 JobSpec = Annotated[PreprocessSpec | TrainSpec, Field(discriminator="kind")]
@@ -169,6 +196,16 @@ class PreprocessRequest(Frozen):
     """Which kind of device, or which one: auto, cpu, mps, cuda, cuda:0 …"""
 
 
+class StartRequest(Frozen):
+    """Start from what another job learned, with a fresh optimizer, on any dataset and with any settings that keep
+    the model's shape and its features."""
+
+    job: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """The job to start from."""
+    checkpoint: Annotated[str, Field(max_length=64)] = ""
+    """Name of its checkpoint; empty for its best one."""
+
+
 class TrainRequest(Frozen):
     """Ask for a training; what is not said comes from the preset."""
 
@@ -183,6 +220,9 @@ class TrainRequest(Frozen):
     """Where the values come from."""
     changes: dict[str, object] = {}
     """Values of TrainConfig that differ from the preset, by field name."""
+    start: StartRequest | None = None
+    """Start from another job's checkpoint; unset means from new weights. What its weights depend on follows that
+    model where it is not said: representation, objective, latent_dim, chunk_s, spectrogram, mask_threshold."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     """Which kind of device, or which one: auto, cpu, mps, cuda, cuda:0 …"""
 

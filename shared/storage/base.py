@@ -7,6 +7,7 @@ that somebody typed. What is written under a key is complete and durable or not 
     features/<key>/{features.safetensors,manifest.json} what a preprocess job made
     jobs/<id>/checkpoints/<attempt>-<step>/...          weights, state, manifest
     jobs/<id>/previews/<attempt>-<step>/*.wav           16-bit audio
+    weights/<sha256>.safetensors                        what trainings start from, kept for them
 """
 
 from __future__ import annotations

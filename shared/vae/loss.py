@@ -21,6 +21,13 @@ nothing. Each channel has half of the cells, so that `sigma` takes the mean of t
 mean of the two errors; the documented forms add the frequency error to the plain MSE. `frequency_weight`
 multiplies the frequency term everywhere.
 
+Single cells forgive a sound whose level is a little wrong everywhere more than they should. With a
+`spectral_weight` above 0 the magnitudes (channel 0) are compared at coarser resolutions too: E_2, E_4 and E_8 are
+their mean squared errors after average pooling by 2 x 2, 4 x 4 and 8 x 8 cells, and the magnitudes' term f(E_1), f
+being 0.5 ln, 0.5 or 1 as above, becomes
+
+    f(E_1) + spectral_weight (f(E_2) + f(E_4) + f(E_8)) / 3.
+
 Everything here stays on the device: no value is read back, so that a step never waits for its own loss.
 """
 
@@ -35,13 +42,16 @@ from torch.nn import functional
 
 from shared.config import TrainConfig
 
-ObjectiveFunction = Callable[[Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor, Tensor]]
+ObjectiveFunction = Callable[[Tensor, Tensor, Tensor, Tensor, float | Tensor], tuple[Tensor, Tensor, Tensor]]
 """(reconstruction, target, mu, logvar, kl_weight) -> (total, reconstruction MSE, KL), scalars, float32.
 
 reconstruction and target are scaled features [B, C, M, T]; mu and logvar [B, latent_dim]. The second value is
 always the plain MSE over all channels in that scaled space, so that it can be compared between objectives; the
 third is the KL term as it is minimised, free bits included.
 """
+
+RESOLUTIONS: Final = 3
+"""Coarser resolutions of `spectral_weight`: 2, 4 and 8 cells."""
 
 SMALLEST_ERROR: Final = 1e-6
 """Added under the logarithm of `sigma`: a reconstruction of silence can be perfect."""
@@ -59,7 +69,7 @@ def compute_kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
 
 
 def vae_loss(  # noqa: PLR0917  # the documented signature
-    recon: Tensor, target: Tensor, mu: Tensor, logvar: Tensor, kl_weight: float = 1.0, free_bits: float = 0.5
+    recon: Tensor, target: Tensor, mu: Tensor, logvar: Tensor, kl_weight: float | Tensor = 1.0, free_bits: float = 0.5
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(total, recon, kl) of the documented objective: total = MSE + kl_weight * kl.
 
@@ -88,31 +98,49 @@ def frequency_error(recon: Tensor, target: Tensor) -> Tensor:
     return (weight * squared).sum() / weight.sum().clamp_min(SMALLEST_ERROR)
 
 
+def coarser_errors(recon: Tensor, target: Tensor) -> list[Tensor]:
+    """Mean squared errors of channel 0 of [B, C, M, T] at each of the RESOLUTIONS coarser ones.
+
+    Each halves the one before it; an edge that is no whole window counts as the average of the cells that it has.
+    """
+    difference = recon[:, :1].float() - target[:, :1].float()
+    errors: list[Tensor] = []
+    for _ in range(RESOLUTIONS):
+        difference = functional.avg_pool2d(difference, 2, ceil_mode=True)
+        errors.append(difference.square().mean())
+    return errors
+
+
 def make_objective(train: TrainConfig) -> ObjectiveFunction:
     """The loss that `train` asks for; the caller gives the KL weight of the epoch (`get_kl_weight` x `kl_weight`)."""
     two_channels = train.representation == "mel_if"
-    free_bits, frequency_weight = train.free_bits, train.frequency_weight
+    free_bits, frequency_weight, spectral_weight = train.free_bits, train.frequency_weight, train.spectral_weight
+
+    def coarser(recon: Tensor, target: Tensor, per_cell: Callable[[Tensor], Tensor]) -> Tensor:
+        return spectral_weight * torch.stack([per_cell(error) for error in coarser_errors(recon, target)]).mean()
 
     def documented(
-        recon: Tensor, target: Tensor, mu: Tensor, logvar: Tensor, kl_weight: float
+        recon: Tensor, target: Tensor, mu: Tensor, logvar: Tensor, kl_weight: float | Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         total, error, kl = vae_loss(recon, target, mu, logvar, kl_weight, free_bits)
         if two_channels:
             total = total + frequency_weight * frequency_error(recon, target)
+        if spectral_weight:
+            total = total + coarser(recon, target, _whole)
         return total, error, kl
 
     def calibrated(
-        recon: Tensor, target: Tensor, mu: Tensor, logvar: Tensor, kl_weight: float
+        recon: Tensor, target: Tensor, mu: Tensor, logvar: Tensor, kl_weight: float | Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         recon, target = recon.float(), target.float()
         error = functional.mse_loss(recon, target)
         kl = kl_per_dimension(mu, logvar).mean(dim=0).clamp_min(free_bits).sum()
         per_cell = _half_log if train.objective == "sigma" else _half
+        fit = per_cell(functional.mse_loss(recon[:, :1], target[:, :1]) if two_channels else error)
+        if spectral_weight:
+            fit = fit + coarser(recon, target, per_cell)
         if two_channels:
-            magnitude = per_cell(functional.mse_loss(recon[:, :1], target[:, :1]))
-            fit = 0.5 * (magnitude + frequency_weight * per_cell(frequency_error(recon, target)))
-        else:
-            fit = per_cell(error)
+            fit = 0.5 * (fit + frequency_weight * per_cell(frequency_error(recon, target)))
         return fit + kl_weight * kl / target[0].numel(), error, kl
 
     return calibrated if train.objective in ("sigma", "elbo") else documented
@@ -120,6 +148,10 @@ def make_objective(train: TrainConfig) -> ObjectiveFunction:
 
 def _half_log(error: Tensor) -> Tensor:
     return 0.5 * torch.log(error + SMALLEST_ERROR)
+
+
+def _whole(error: Tensor) -> Tensor:
+    return error
 
 
 def _half(error: Tensor) -> Tensor:

@@ -30,6 +30,12 @@ STAGES: Final[dict[Representation, tuple[int, ...]]] = {
 """Channels from the input to the innermost feature map."""
 
 
+_NEAR_ONE: Final = 0.95
+"""Outputs of Tanh and Sigmoid beyond this are hardly reached by a linear layer."""
+_NEAR_ZERO: Final = 0.2
+"""The same for Softplus: a linear layer that aims at its far negative end misses the rest (measured)."""
+
+
 class ConvEncoder(nn.Module):
     """Padded features [B, C, M', T'] to mu and raw logvar, each [B, latent_dim]."""
 
@@ -96,15 +102,19 @@ class ConvVAE(nn.Module):
                 f"this model takes [batch, {STAGES[self.config.representation][0]}, {self.shape[0]}, {self.shape[1]}]"
                 f" features, not {list(features.shape)}"
             )
-        top, left = _before(self.padded_shape[0], self.shape[0]), _before(self.padded_shape[1], self.shape[1])
-        bottom = self.padded_shape[0] - self.shape[0] - top
-        right = self.padded_shape[1] - self.shape[1] - left
-        mu, logvar = self.encoder(functional.pad(features, (left, right, top, bottom)))
+        mu, logvar = self.encoder(self.padded(features))
         mu, logvar = mu.float(), logvar.float()
         bound = self.config.logvar_bound
         if bound is not None:
             logvar = bound * torch.tanh(logvar / bound)
         return mu, logvar
+
+    def padded(self, features: Tensor) -> Tensor:
+        """Features [B, C, n_mels, frames] with zeros on all sides, [B, C, *padded_shape]."""
+        top, left = _before(self.padded_shape[0], self.shape[0]), _before(self.padded_shape[1], self.shape[1])
+        bottom = self.padded_shape[0] - self.shape[0] - top
+        right = self.padded_shape[1] - self.shape[1] - left
+        return functional.pad(features, (left, right, top, bottom))
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A draw z [B, latent_dim] from the posterior: mu + exp(logvar / 2) * noise."""
@@ -142,6 +152,18 @@ class ConvVAE(nn.Module):
         where = next(self.parameters()).device if device is None else torch.device(device)
         return self.decode(_noise(torch.Size((n, self.config.latent_dim)), where, generator))
 
+    def deactivate(self, features: Tensor) -> Tensor:
+        """What the decoder's last layer has to give for scaled features [B, C, M, T], any shape kept.
+
+        Values that the activation reaches only at infinity, or hardly, are limited to what it reaches well.
+        """
+        if self.config.representation == "mel_if":
+            frequency = torch.atanh(features[:, 1:].clamp(-_NEAR_ONE, _NEAR_ONE))
+            return torch.cat([_inverse_softplus(features[:, :1]), frequency], dim=1)
+        if self.config.output == "sigmoid":
+            return torch.logit(features, eps=1 - _NEAR_ONE)
+        return _inverse_softplus(features) if self.config.output == "softplus" else features
+
     def _activate(self, raw: Tensor) -> Tensor:
         if self.config.representation == "mel_if":
             return torch.cat([functional.softplus(raw[:, :1]), torch.tanh(raw[:, 1:])], dim=1)
@@ -152,6 +174,11 @@ class ConvVAE(nn.Module):
 
 def _doubling(wide: int, narrow: int) -> nn.Module:
     return nn.ConvTranspose2d(wide, narrow, 3, stride=2, padding=1, output_padding=1)
+
+
+def _inverse_softplus(values: Tensor) -> Tensor:
+    values = values.clamp_min(_NEAR_ZERO)
+    return values + torch.log(-torch.expm1(-values))
 
 
 def _round_up(length: int, multiple: int) -> int:

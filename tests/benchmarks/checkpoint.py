@@ -12,8 +12,9 @@ from typing import Final
 
 import torch
 
-from shared.config import Representation, resolve_train_config
+from shared.config import Representation
 from shared.jobs import AttemptSpec, TrainSpec
+from shared.presets import resolve_train_config
 from tests.benchmarks.corpus import Corpus
 from tests.benchmarks.measuring import Figures, Options, Results, faster, interleaved
 from tests.benchmarks.surroundings import Nobody

@@ -17,7 +17,8 @@ import soundfile
 import torch
 
 from shared.audio.torchaudio_compat import import_torchaudio
-from shared.config import FeatureConfig, preset_values
+from shared.config import FeatureConfig
+from shared.presets import preset_values
 from shared.storage import FolderStorage
 from tests.benchmarks.corpus import sounds_of
 from tests.benchmarks.listening import CONFIG

@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from shared.config import PresetName, TrainConfig, documented_preset_for, resolve_train_config
+from shared.config import PresetName, TrainConfig
+from shared.presets import documented_preset_for, resolve_train_config
 from tests.benchmarks.corpus import Corpus
 from tests.benchmarks.linear import fit_projection, fixed_chunks, training_crops
 from tests.benchmarks.measuring import Figures, Options, Results, smaller

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from shared.audio.representation import make_representation
-from shared.config import Representation, resolve_train_config
+from shared.config import Representation
+from shared.presets import resolve_train_config
 from tests.benchmarks.corpus import Corpus
 from tests.benchmarks.measuring import Options, Results, smaller
 from tests.benchmarks.training import Training

@@ -14,7 +14,8 @@ from typing import Final
 import torch
 
 from deploy.redis_server import RedisServer
-from shared.config import Representation, resolve_train_config
+from shared.config import Representation
+from shared.presets import resolve_train_config
 from tests.benchmarks.corpus import Corpus
 from tests.benchmarks.measuring import ROUNDS, Figures, Options, Results, faster
 from tests.benchmarks.training import Training, ignore_skipped

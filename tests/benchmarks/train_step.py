@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from shared.config import Representation, TrainConfig, resolve_train_config
+from shared.config import Representation, TrainConfig
+from shared.presets import resolve_train_config
 from shared.vae.loss import make_objective
 from shared.vae.model import ConvVAE
 from tests.benchmarks.corpus import Corpus

@@ -17,6 +17,7 @@ from worker.preprocess.feature_set import FeatureSet
 from worker.train.data import Excerpts, TrainingData
 from worker.train.evaluation import Evaluation, evaluate
 from worker.train.learner import Learner, kl_weight, learning_rate
+from worker.train.memory import keep_freed_memory
 from worker.train.metrics import EpochSums, StepFacts, StepRecorder
 from worker.train.plan import ExecutionPlan
 from worker.train.rng import seed_generators
@@ -35,6 +36,7 @@ class Training:
         plan: ExecutionPlan | None = None,
     ) -> None:
         """Chooses the execution plan by timing where none is given."""
+        keep_freed_memory()
         self.config = config
         self.device = device
         self._features = features

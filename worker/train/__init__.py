@@ -1,12 +1,13 @@
 """Training: features -> batches -> steps -> metrics, previews, checkpoints.
 
-data.py        which files, which excerpts, in which order; batches
-plan.py        how it is computed on this device (timing.py measures the candidates)
-learner.py     model, objective, optimizer: one step
+data.py        which files, which excerpts, in which order; batches (augment.py: noise)
+plan.py        how it is computed on this device (timing.py measures the candidates; memory.py keeps memory)
+learner.py     model, objective, optimizer: one step (graph.py: recorded and replayed)
 evaluation.py  how good the model is on fixed chunks
 metrics.py     what is reported; warnings.py: what a person should know
 preview.py     sounds from the current model
-checkpoint.py  save and load; checkpoint_writer.py: in the background
+start.py       the first weights, where another job's are taken over
+checkpoint.py  save and load; host_copy.py: out of the way of the next step; checkpoint_writer.py: in the background
 session.py     sets all of this up, or puts it back as it was
 loop.py        the training, top to bottom
 """

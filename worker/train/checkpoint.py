@@ -29,6 +29,7 @@ from shared.config import FeatureConfig, Frozen, ModelConfig, TrainConfig
 from shared.errors import CheckpointError, CorruptCheckpointError, NotFoundError
 from shared.events import CheckpointReason, Number
 from shared.storage import Storage
+from worker.train.host_copy import Claim
 
 CHECKPOINT_FORMAT: Final = 1
 MODEL_FILE: Final = "model.safetensors"
@@ -104,6 +105,8 @@ class Snapshot:
     """time.monotonic() when somebody wished it."""
     repeat: int = 0
     """How many checkpoints of this attempt and step came before: at an epoch's end there may be two."""
+    claim: Claim | None = None
+    """Keeps the memory of the copies from being used again for as long as the snapshot lives."""
 
     @property
     def name(self) -> str:
@@ -155,6 +158,8 @@ class CheckpointStore:
 
         Raises StorageError or StorageFullError; nothing is left of it then.
         """
+        if snapshot.claim is not None:
+            snapshot.claim.wait()
         folder = f"{self._folder}/{snapshot.name}"
         files: dict[str, CheckpointFile] = {}
         try:
@@ -183,7 +188,7 @@ class CheckpointStore:
             if hashlib.sha256(content[file]).hexdigest() != expected.sha256:
                 raise CorruptCheckpointError(f"Checkpoint {name} is damaged: {file} was changed.", name=name)
         try:
-            model, description = _decode_model(content[MODEL_FILE])
+            model, description = decode_model(content[MODEL_FILE])
             state = cast(dict[str, Any], torch.load(io.BytesIO(content[STATE_FILE]), weights_only=True))
         except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
             raise CorruptCheckpointError(f"Checkpoint {name} cannot be read: {error}", name=name) from error
@@ -258,19 +263,6 @@ def snapshot_size(snapshot: Snapshot) -> int:
     return sum(tensor.nbytes for tensor in snapshot.model.values()) + _tensor_bytes(snapshot.state)
 
 
-def to_host(value: Any) -> Any:
-    """A copy of nested dicts, lists and tensors that later steps cannot change, in the host's memory."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, Mapping):
-        return {key: to_host(each) for key, each in cast(Mapping[Any, Any], value).items()}
-    if isinstance(value, list):
-        return [to_host(each) for each in cast(list[Any], value)]
-    if isinstance(value, tuple):
-        return tuple(to_host(each) for each in cast(tuple[Any, ...], value))
-    return value
-
-
 def _tensor_bytes(value: Any) -> int:
     if isinstance(value, Tensor):
         return value.nbytes
@@ -290,7 +282,11 @@ def _encode(snapshot: Snapshot) -> list[tuple[str, bytes]]:
     ]
 
 
-def _decode_model(data: bytes) -> tuple[dict[str, Tensor], ModelDescription]:
+def decode_model(data: bytes) -> tuple[dict[str, Tensor], ModelDescription]:
+    """Weights and buffers of a MODEL_FILE, and what they are.
+
+    Raises KeyError, ValueError or SafetensorError where it is none.
+    """
     header_size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_size])
     return load_safetensors(data), ModelDescription.model_validate_json(header["__metadata__"]["spectrain"])

@@ -37,8 +37,8 @@ class CheckpointWriter:
         self._changed = threading.Condition()
         self._last_size = 0
         self._thread = threading.Thread(target=self._write_all, name="checkpoints", daemon=True)
-        self.durable: Snapshot | None = None
-        """The newest one that is in the store."""
+        self.durable_step: int | None = None
+        """Step of the newest one that is in the store."""
         self.failure: StorageError | None = None
         """Why the last write failed; None after one that did not."""
         self.seconds = 0.0
@@ -93,6 +93,7 @@ class CheckpointWriter:
                 self._write(snapshot)
             except BaseException as error:
                 crash = error
+            del snapshot  # and with it its claim on the memory that it was copied to
             with self._changed:
                 self._busy = False
                 self._crash = crash
@@ -122,7 +123,7 @@ class CheckpointWriter:
             )
             return
         self.failure = None
-        self.durable = snapshot
+        self.durable_step = snapshot.step
         self.seconds = time.monotonic() - snapshot.wished_at
         self._last_size = manifest.size_bytes
         self._warnings.said -= {"disk", "checkpoint"}  # the next failure is news again

@@ -2,14 +2,15 @@
 
     features (rows of frames) --ChunkGrid--> fixed chunks --EpochOrder--> excerpts --Gatherer--> batch [B, C, M, T]
 
-Everything random in an epoch is drawn at its start by a generator seeded with (seed, epoch): what the example at
-an index of an epoch is does not depend on what ran before, so that a resume goes on in mid-epoch exactly.
+Everything random in an epoch is drawn at its start by a generator seeded with (seed, epoch), and the cells of noise
+by one seeded with (seed, epoch, first example of the batch): what the example at an index of an epoch is does not
+depend on what ran before, so that a resume goes on in mid-epoch exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import psutil
@@ -21,6 +22,7 @@ from shared.config import TrainConfig
 from shared.planning import chunk_starts, seeded_number
 from shared.vae.scaling import FeatureScaling
 from worker.preprocess.feature_set import FeatureSet
+from worker.train.augment import WhiteNoise, noise_rms
 
 DEVICE_MEMORY_SHARE: Final = 0.5
 """Share of the device's free memory that features may take; above it they stay in the machine's memory."""
@@ -51,19 +53,23 @@ class Excerpts:
     """Where examples are in the rows of the feature set; [N] each, on the device of the features."""
 
     base: Tensor
-    """Row of the first frame of the clip at the chosen speed, int64."""
+    """Row of the first frame of the clip's chosen variant, int64."""
     length: Tensor
-    """Frames of the clip at that speed, int64."""
+    """Frames of that variant, int64."""
     start: Tensor
     """First frame within the clip, int64; below 0 for silence before the sound."""
     gain_db: Tensor | None
     """Change of level in decibels, float32; None where nothing is changed."""
+    noise_rms: Tensor | None = None
+    """Root mean square of noise, float32, full scale being 1 and 0 for none; on the CPU; None where nobody gets any."""
+    epoch: int = 0
+    """Epoch (from 0) that they belong to, which seeds their noise."""
 
     def to(self, device: torch.device) -> Excerpts:
-        """The same on `device`."""
+        """The same on `device`, but for the noise."""
         gain = None if self.gain_db is None else self.gain_db.to(device)
-        return Excerpts(
-            base=self.base.to(device), length=self.length.to(device), start=self.start.to(device), gain_db=gain
+        return replace(
+            self, base=self.base.to(device), length=self.length.to(device), start=self.start.to(device), gain_db=gain
         )
 
 
@@ -82,14 +88,15 @@ class TrainingData:
         clips = features.manifest.clips
         self._position = {clip.sha256: index for index, clip in enumerate(clips)}
         self._lengths = torch.tensor([clip.frames for clip in clips], dtype=torch.int64)
-        """[clips, speeds] frames"""
+        """[clips, variants] frames: every speed, then every pitch"""
         ends = self._lengths.flatten().cumsum(0)
         self._bases = (1 + ends - self._lengths.flatten()).view_as(self._lengths)
-        """[clips, speeds] rows; row 0 is silence"""
+        """[clips, variants] rows; row 0 is silence"""
         self._cpu_frames = features.frames
         size = features.manifest.size_bytes
         self._frames = features.frames.to(device) if size <= _room(device) * DEVICE_MEMORY_SHARE else features.frames
         self._scaling: tuple[Tensor, Tensor] | None = None
+        self._noise = WhiteNoise(config.features(), device) if config.noise_probability > 0 else None
 
     def grid(self, sha256s: Sequence[str]) -> ChunkGrid:
         """The chunks of the clips called `sha256s`, one clip after the other."""
@@ -137,23 +144,43 @@ class TrainingData:
         order = torch.randperm(len(grid) * config.expansion, generator=generator) % len(grid)
         count = len(order)
         clip, start = grid.clip[order], grid.start[order]
-        speed = torch.randint(len(config.speeds), (count,), generator=generator)
         where = torch.rand(count, generator=generator, dtype=torch.float64)
-        level = torch.rand(count, generator=generator)
-        length = self._lengths[clip, speed]
+        level, noise_level = torch.rand(2, count, generator=generator)
+        change_gain, shift, add_noise = torch.rand(3, count, generator=generator)
+        variant = self._draw_variants(count, generator)
+        length = self._lengths[clip, variant]
         latest = (length - config.frames).clamp_min(0)
         if config.random_crops:
-            earliest = -round(config.shift_s * config.spectrogram.sample_rate / config.spectrogram.hop_length)
+            furthest = round(config.shift_s * config.spectrogram.sample_rate / config.spectrogram.hop_length)
+            earliest = torch.where(shift < config.shift_probability, -furthest, 0)
             start = earliest + (where * (latest - earliest + 1)).long()
         else:
             # The same moment of the sound, which a faster speed brings sooner.
             start = torch.minimum(start * length // self._lengths[clip, 0], latest)
+        quieter = torch.where(change_gain < config.gain_probability, -config.gain_db * level, 0.0)
+        rms = torch.where(add_noise < config.noise_probability, noise_rms(config.noise_db, noise_level), 0.0)
         return Excerpts(
-            base=self._bases[clip, speed],
+            base=self._bases[clip, variant],
             length=length,
             start=start,
-            gain_db=-config.gain_db * level if config.gain_db > 0 else None,
+            gain_db=quieter if config.gain_db > 0 and config.gain_probability > 0 else None,
+            noise_rms=rms if config.noise_probability > 0 else None,
+            epoch=epoch,
         ).to(self._frames.device)
+
+    def _draw_variants(self, count: int, generator: torch.Generator) -> Tensor:
+        """A variant for each of `count` examples, int64: 0 as it is, then the other speeds, then the pitches."""
+        config = self._config
+        speeds, pitches = len(config.speeds), len(config.pitches)
+        change_speed, change_pitch, which = torch.rand(3, count, generator=generator, dtype=torch.float64)
+        variant = torch.zeros(count, dtype=torch.int64)
+        if pitches:
+            pitch = speeds + (which * pitches).long()
+            variant = torch.where(change_pitch < config.pitch_probability, pitch, variant)
+        if speeds > 1:
+            speed = 1 + (which * (speeds - 1)).long()
+            variant = torch.where(change_speed < config.speed_probability, speed, variant)
+        return variant
 
     def batch(self, excerpts: Excerpts, first: int, end: int, memory_format: torch.memory_format) -> Tensor:
         """Scaled features [end - first, C, M, T], float32 on the device, of the examples first .. end - 1."""
@@ -171,9 +198,22 @@ class TrainingData:
         rows = torch.where(inside, excerpts.base[first:end, None] + frame, 0)
         taken = self._frames.index_select(0, rows.flatten()).unflatten(0, rows.shape)
         features = self._as_features(taken).to(self._device, non_blocking=True)
-        if excerpts.gain_db is None:
+        if excerpts.gain_db is not None:
+            features = self._representation.gain(features, excerpts.gain_db[first:end])
+        if excerpts.noise_rms is not None:
+            features = self._with_noise(features, excerpts.noise_rms[first:end], excerpts.epoch, first)
+        return features
+
+    def _with_noise(self, features: Tensor, rms: Tensor, epoch: int, first: int) -> Tensor:
+        """`features`, whose first is example `first` of `epoch`, with noise in those whose `rms` is above 0."""
+        noisy = rms.nonzero()[:, 0]  # on the CPU: the device is not waited for
+        if self._noise is None or len(noisy) == 0:
             return features
-        return self._representation.gain(features, excerpts.gain_db[first:end])
+        seed = seeded_number("noise", self._config.seed, epoch, first)
+        generator = torch.Generator(self._device).manual_seed(seed)
+        which = noisy.to(self._device, non_blocking=True)
+        level = rms[noisy].to(self._device, non_blocking=True)
+        return features.index_copy(0, which, self._noise.mix(features[which], level, generator))
 
     def _as_features(self, rows: Tensor) -> Tensor:
         """Rows [B, T, C * M] as [B, C, M, T]."""

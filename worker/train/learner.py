@@ -10,7 +10,7 @@ forward pass has changed already, go back to what they were.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from shared.config import TrainConfig
 from shared.vae.loss import get_kl_weight, make_objective
 from shared.vae.model import ConvVAE
+from worker.train.graph import RecordedStep
 from worker.train.plan import ExecutionPlan
 
 ROW: Final = ("loss", "reconstruction", "kl", "grad_norm", "skipped", "skipped_in_a_row")
@@ -51,6 +52,7 @@ class Learner:
         self.objective = make_objective(config)
         self._bfloat16 = plan.precision == "bfloat16"
         self._grad_clip = config.grad_clip
+        self._learning_rate = config.learning_rate
         # The fused optimizer is the one that can skip an update by itself; MPS has no such flag.
         self._fused = device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.AdamW(
@@ -66,6 +68,12 @@ class Learner:
         """Updates that were skipped, float32, on the device."""
         self.skipped_in_a_row = torch.zeros((), device=device)
         """Those since the last good one."""
+        self.before_update: Callable[[], None] = lambda: None
+        """Called in each step when weights and moments are about to change, and not sooner."""
+        self.recorded = RecordedStep(self._compute, self._changed, device) if plan.graph else None
+        """Computes the steps where the plan says so."""
+        for group in self.optimizer.param_groups:
+            group["capturable"] = self.recorded is not None and device.type == "cuda"
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context in which the model runs."""
@@ -73,6 +81,26 @@ class Learner:
 
     def step(self, batch: Tensor, *, learning_rate: float, kl_weight: float) -> Tensor:
         """One update with `batch` [B, C, M, T], scaled; returns the values of ROW, float32, on the device."""
+        if self.recorded is not None:
+            return self.recorded(batch, learning_rate, kl_weight)
+        return self._compute(batch, learning_rate, kl_weight)
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the optimizer: the same whichever way steps are computed."""
+        state = self.optimizer.state_dict()
+        groups = [{**group, "lr": self._learning_rate, "capturable": False} for group in state["param_groups"]]
+        return {"state": state["state"], "param_groups": groups}
+
+    def load_optimizer_state(self, state: dict[str, Any]) -> None:
+        """Put `optimizer_state` back. Settings stay this learner's own: they follow from configuration and device."""
+        groups = [
+            {**own, "params": saved["params"]}
+            for own, saved in zip(self.optimizer.state_dict()["param_groups"], state["param_groups"], strict=True)
+        ]
+        self.optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+
+    def _compute(self, batch: Tensor, learning_rate: float | Tensor, kl_weight: float | Tensor) -> Tensor:
+        """The step itself: nothing is read back from the device, so that it can be recorded."""
         self.model.train()
         self._statistics_before.copy_(self._statistics)
         with self.precision():
@@ -82,16 +110,22 @@ class Learner:
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters, self._grad_clip)
         bad = ~(torch.isfinite(loss) & torch.isfinite(norm))
+        self.before_update()
         self._update(bad, learning_rate)
         with torch.no_grad():
             self._statistics.copy_(torch.where(bad, self._statistics_before, self._statistics))
-            self.skipped += bad
+            self.skipped.add_(bad)
             self.skipped_in_a_row.add_(1).mul_(bad)
             return torch.stack(
                 [loss.detach(), error.detach(), kl.detach(), norm.detach(), self.skipped, self.skipped_in_a_row]
             )
 
-    def _update(self, bad: Tensor, learning_rate: float) -> None:
+    def _changed(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        moments = [value for state in self.optimizer.state.values() for value in state.values()]
+        return [*self._parameters, *self.model.buffers(), *moments, self.skipped, self.skipped_in_a_row]
+
+    def _update(self, bad: Tensor, learning_rate: float | Tensor) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         if self._fused:

@@ -263,8 +263,8 @@ class _Training:
         self.writer.wait()
         if self.writer.failure is None:
             return stopped(wish, step=step, reason=f"Saved step {step:,} in {self.writer.seconds:.2f} s.")
-        durable = self.writer.durable
-        kept = f"step {durable.step} is the newest that is saved" if durable else "nothing newer was saved"
+        durable = self.writer.durable_step
+        kept = "nothing newer was saved" if durable is None else f"step {durable} is the newest that is saved"
         return stopped(wish, step=step, reason=f"Step {step} could not be saved; {kept}. {self.writer.failure}")
 
     def finish(self) -> AttemptResult:

@@ -1,12 +1,12 @@
-"""How a training is computed on a device: precision, memory layout, threads.
+"""How a training is computed on a device: precision, memory layout, threads, recorded steps.
 
 Which way is fastest cannot be known beforehand: on one CPU bfloat16 with channels_last is twice as fast as plain
 float32, on another it is slower; where other programs keep the cores busy, fewer threads are several times faster
 than all of them, which wait for each other at the end of every operation. So a few real steps of each candidate
 are timed on a throwaway model, once per device, versions and shapes, and the fastest whose loss agrees with
-float32 is kept in the machine's cache. A job
-keeps the plan of its first attempt on each kind of device (`jobs/<id>/plan.json`), since another plan would round
-differently and a resume would no longer be exact.
+float32 is kept in the machine's cache, unless other programs kept the processor busy meanwhile: then the next job
+measures again. A job keeps the plan of its first attempt on each kind of device (`jobs/<id>/plan.json`), since
+another plan would round differently and a resume would no longer be exact.
 """
 
 from __future__ import annotations
@@ -29,13 +29,11 @@ from shared.storage import Storage
 
 Precision = Literal["float32", "bfloat16"]
 
-TIMED_STEPS: Final = 3
-"""Timed steps of each candidate, after one that is not; their median counts."""
-ENOUGH_S: Final = 1.0
-"""Once the candidates have taken this long each, they are not timed any further."""
 LOSS_TOLERANCE: Final = 0.05
 """Losses agree when they differ by less than this share of 1 + |loss|: bfloat16 keeps 8 bits, a few steps add up."""
-PLAN_FORMAT: Final = 1
+BUSY: Final = 0.2
+"""Where others take more than this share of the processor, what was measured is not kept for other jobs."""
+PLAN_FORMAT: Final = 2
 
 
 class ExecutionPlan(Frozen):
@@ -47,18 +45,23 @@ class ExecutionPlan(Frozen):
     """Memory layout of weights and features."""
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads that the CPU's operations use."""
+    graph: bool = False
+    """Whether whole steps are recorded once and replayed (CUDA)."""
     step_ms: dict[str, float] = {}
     """What was measured, by candidate; empty for a plan that was not chosen by timing."""
-
-    def same_way(self, other: ExecutionPlan) -> bool:
-        """Whether both compute alike but for the threads."""
-        return (self.precision, self.channels_last) == (other.precision, other.channels_last)
+    load: float = 0.0
+    """Share of the processor, 0 … 1, that other programs took meanwhile."""
 
     def describe(self) -> str:
         """For the job's log."""
         layout = ", channels_last" if self.channels_last else ""
+        recorded = ", CUDA graph" if self.graph else ""
+        way = f"{self.precision}{layout}{recorded}, {self.threads} threads"
+        if not self.step_ms:
+            return way
         measured = ", ".join(f"{name} {value:.1f} ms" for name, value in self.step_ms.items())
-        return f"{self.precision}{layout}, {self.threads} threads" + (f" (a step: {measured})" if measured else "")
+        busy = f", while others took {self.load:.0%} of the processor" if self.load > BUSY else ""
+        return f"{way} (a step: {measured}{busy})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,7 @@ class CandidateRun:
     """What a few steps of a candidate gave."""
 
     seconds: float
-    """Of a step, median."""
+    """Of a step, the fastest: whatever else the machine did, it only added to it."""
     losses: tuple[float, ...]
 
 
@@ -82,6 +85,10 @@ def candidates(device: torch.device) -> dict[str, ExecutionPlan]:
     plans["float32, channels_last"] = ExecutionPlan(channels_last=True, threads=threads)
     if device.type == "cpu" or torch.cuda.is_bf16_supported():
         plans["bfloat16, channels_last"] = ExecutionPlan(precision="bfloat16", channels_last=True, threads=threads)
+    if device.type == "cuda":
+        # Recorded last: what a recording that fails leaves behind cannot disturb the others.
+        recorded = {name: plan.model_copy(update={"graph": True}) for name, plan in plans.items() if plan.channels_last}
+        plans |= {f"{name}, graph": plan for name, plan in recorded.items()}
     return plans
 
 
@@ -94,12 +101,11 @@ def with_fewer_threads(plans: dict[str, ExecutionPlan]) -> dict[str, ExecutionPl
     }
 
 
-def choose_plan(runs: dict[str, CandidateRun], plans: dict[str, ExecutionPlan]) -> ExecutionPlan:
-    """The fastest of `plans` whose losses agree with the first one's, with all timings."""
+def fastest(runs: dict[str, CandidateRun]) -> str:
+    """Name of the fastest whose losses agree with the first one's."""
     reference = next(iter(runs.values())).losses
-    agreeing = {name: run for name, run in runs.items() if losses_agree(run.losses, reference)}
-    best = min(agreeing or runs, key=lambda name: runs[name].seconds)
-    return plans[best].model_copy(update={"step_ms": {name: run.seconds * 1e3 for name, run in runs.items()}})
+    agreeing = [name for name, run in runs.items() if losses_agree(run.losses, reference)]
+    return min(agreeing or runs, key=lambda name: runs[name].seconds)
 
 
 def losses_agree(losses: tuple[float, ...], reference: tuple[float, ...]) -> bool:

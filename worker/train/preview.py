@@ -21,8 +21,9 @@ from typing import Final, Self
 import torch
 from torch import Tensor
 
-from shared.audio.decode import Samples, decode_mono, write_wav_16
+from shared.audio.decode import Samples, write_wav_16
 from shared.audio.representation import RepresentationTransform
+from shared.audio.streaming import read_excerpt
 from shared.config import TrainConfig
 from shared.events import PreviewClip, PreviewMade
 from shared.jobs import Clip
@@ -218,7 +219,7 @@ class PreviewMaker:
             for clip, start in zip(self._source.clips, self._source.starts, strict=True):
                 path: Path = check_clip_is_there(self._storage, clip.sha256, clip.name)
                 chunk = torch.zeros(self._config.chunk_samples)
-                sound = torch.from_numpy(decode_mono(path, rate))[start * hop :][: len(chunk)]
+                sound = torch.from_numpy(read_excerpt(path, rate, start * hop, len(chunk), name=clip.name))
                 chunk[: len(sound)] = sound
                 self._originals.append(wav_bytes(chunk.numpy(), rate))
         return self._originals

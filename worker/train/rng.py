@@ -18,7 +18,7 @@ def seed_generators(seed: int) -> None:
 
 
 def generator_states(device: torch.device) -> dict[str, Any]:
-    """Their states, plain values and tensors."""
+    """Their states, plain values and tensors, which later draws do not change."""
     numpy: Any = np.random.get_state()
     name, keys, position, has_gauss, cached = numpy
     return {

@@ -30,14 +30,21 @@ from worker.train.checkpoint import (
     Snapshot,
     check_compatible,
     checkpoint_name,
-    to_host,
 )
 from worker.train.data import ChunkGrid, TrainingData
 from worker.train.determinism import compute_deterministically
+from worker.train.host_copy import HostCopies
 from worker.train.learner import Learner
+from worker.train.memory import keep_freed_memory
 from worker.train.metrics import EpochSums
-from worker.train.plan import ExecutionPlan, PlanCache, keep_job_plan, plan_key, read_job_plan
+from worker.train.plan import BUSY, ExecutionPlan, PlanCache, keep_job_plan, plan_key, read_job_plan
 from worker.train.rng import generator_states, restore_generators, seed_generators
+from worker.train.start import (
+    begin_with_principal_components,
+    components_message,
+    read_start_weights,
+    start_message,
+)
 from worker.train.timing import time_candidates
 from worker.train.warnings import Warnings
 
@@ -83,6 +90,7 @@ class Session:
     scaling: FeatureScaling
     learner: Learner
     store: CheckpointStore
+    copies: HostCopies
     warnings: Warnings
     position: Position = field(default_factory=Position)
     sums: EpochSums = field(default_factory=EpochSums)
@@ -104,6 +112,12 @@ class Session:
         """A copy of everything as it is now."""
         wished_at = time.monotonic()
         position, learner = self.position, self.learner
+        weights = dict(learner.model.named_parameters())
+        buffers = {name: value for name, value in learner.model.state_dict().items() if name not in weights}
+        moving, steady, claim = self.copies.copy(
+            {"buffers": buffers, "skipped": {"all": learner.skipped, "in_a_row": learner.skipped_in_a_row}},
+            {"weights": weights, "optimizer": learner.optimizer_state()},
+        )
         repeat = self.repeats + 1 if position.step == self.snapshot_step else 0
         self.repeats, self.snapshot_step = repeat, position.step
         if best:
@@ -120,21 +134,22 @@ class Session:
             val_reconstruction=position.val_reconstruction,
             device=self.device.type,
             versions=versions(self.device),
-            model=to_host(learner.model.state_dict()),
+            model={**steady["weights"], **moving["buffers"]},
             description=ModelDescription(
                 model=self.config.model(), features=self.config.features(), scaling=self.scaling.to_json()
             ),
             state={
-                "optimizer": to_host(learner.optimizer.state_dict()),
+                "optimizer": steady["optimizer"],
+                "generators": generator_states(self.device),
+                "skipped": moving["skipped"],
                 "objective": {},  # every objective's optimum is analytic: none learns values of its own
-                "generators": to_host(generator_states(self.device)),
                 "position": vars(position).copy(),
                 "sums": sums.to_state(),
-                "skipped": to_host({"all": learner.skipped, "in_a_row": learner.skipped_in_a_row}),
                 "said": sorted(self.warnings.said),
             },
             wished_at=wished_at,
             repeat=repeat,
+            claim=claim,
         )
 
     def restore(self, loaded: LoadedCheckpoint) -> None:
@@ -142,7 +157,7 @@ class Session:
         state: dict[str, Any] = loaded.state
         try:
             self.learner.model.load_state_dict(loaded.model)
-            self.learner.optimizer.load_state_dict(state["optimizer"])
+            self.learner.load_optimizer_state(state["optimizer"])
             self.position = Position(**state["position"])
             self.sums = EpochSums(**state["sums"])
             self.learner.skipped.copy_(state["skipped"]["all"])
@@ -168,10 +183,12 @@ def prepare_session(
     """Everything that the loop needs, at the step to go on from; None when somebody wished to stop meanwhile."""
     config, dataset, place = spec.train, spec.dataset, torch.device(device)
     compute_deterministically(place)
+    keep_freed_memory()
     store = CheckpointStore(storage, attempt.job_id)
     loaded = choose_checkpoint(store, attempt, reporter)
     if loaded is not None:
         check_compatible(loaded.manifest, config, dataset.version_hash)
+    start = read_start_weights(storage, spec.start, config) if spec.start and loaded is None else None
     reporter.publish(Progress(phase="setup", done=0, total=3, message="Reading features"))
     features = obtain_features(dataset, config, storage=storage, reporter=reporter, control=control)
     if features is None:
@@ -187,6 +204,8 @@ def prepare_session(
     batches = BatchRule.of(batch_size=config.batch_size, chunks=len(train_grid), expansion=config.expansion)
     if loaded is not None:
         scaling = FeatureScaling.from_json(loaded.description.scaling)
+    elif start is not None:
+        scaling = start.scaling
     else:
         scaling = data.fit_scaling(split.train)
     data.use_scaling(scaling)
@@ -226,11 +245,20 @@ def prepare_session(
         scaling=scaling,
         learner=Learner(config, plan, place),
         store=store,
+        copies=HostCopies(place),
         warnings=Warnings(reporter, set()),
     )
+    session.learner.before_update = session.copies.wait
     if loaded is not None:
         session.restore(loaded)
         reporter.publish(LogLine(message=resume_message(loaded, session)))
+    elif start is not None and spec.start is not None:
+        session.learner.model.load_state_dict(start.model)
+        reporter.publish(LogLine(message=start_message(spec.start)))
+    elif config.first_weights == "principal":
+        control.beat()
+        components = begin_with_principal_components(session.learner, data, train_grid, config)
+        reporter.publish(LogLine(message=components_message(components)))
     return session
 
 
@@ -317,10 +345,12 @@ def obtain_plan(
             device,
             make_batch,
             before_each=before_each,
+            log=lambda message: reporter.publish(LogLine(message=message)),
         )
         if plan is None:
             return None
-        cache.put(key, plan)
+        if plan.load <= BUSY:
+            cache.put(key, plan)
     keep_job_plan(storage, job_id, device, plan)
     reporter.publish(LogLine(message=f"Computes in {plan.describe()}."))
     return plan

@@ -1,4 +1,7 @@
-"""What a person should know while a training goes on, in plain words, each said once for a job."""
+"""What a person should know while a training goes on, in plain words, each said once for a job.
+
+A plateau is news again after a new best: it says when there is no point in waiting any longer.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ LARGEST_GAP: Final = 0.2
 """Above this the held-out files are reconstructed clearly worse than the training files."""
 MOST_SKIPPED_IN_A_ROW: Final = 50
 """After this many updates without a finite loss the training cannot recover."""
-PLATEAU_EPOCHS: Final = 20
-"""At least this many epochs without a new best, and a quarter of the run, are a plateau."""
+PLATEAU_SHARE: Final = 0.2
+"""Share of the run's epochs which, without a new best, are a plateau; see `plateau_epochs`."""
 
 
 class Warnings:
@@ -70,10 +73,13 @@ class Warnings:
             )
         if warmed_up:
             self._judge_latent(train if validation is None else validation, step)
-        if epoch - best_epoch >= max(PLATEAU_EPOCHS, epochs // 4):
+        if epoch == best_epoch:
+            self.said.discard("plateau")
+        elif best_epoch and epoch - best_epoch >= plateau_epochs(epochs):
+            since = epoch - best_epoch
             self.warn(
                 "plateau",
-                f"Nothing got better since epoch {best_epoch}.",
+                f"It is no longer improving: best at epoch {best_epoch}, no better in {since} epochs since.",
                 advice="The best checkpoint is kept; stop here if the previews sound right.",
                 step=step,
             )
@@ -94,6 +100,11 @@ class Warnings:
                 advice=f"Train with a smaller latent, such as latent_dim {smaller_latent(active)}.",
                 step=step,
             )
+
+
+def plateau_epochs(epochs: int) -> int:
+    """Epochs without a new best that are a plateau in a run of `epochs`: a fifth of them, from 5 to 40."""
+    return min(40, max(5, round(epochs * PLATEAU_SHARE)))
 
 
 def smaller_latent(active: int) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 
 from shared.audio.representation import make_representation
-from shared.config import FeatureConfig, TrainConfig
+from shared.config import TrainConfig
 from shared.planning import BatchRule, chunk_starts, seeded_number, split_files
 from shared.vae.scaling import FeatureScaling
 from tests.unit.train.tools import TINY_SPECTROGRAM, tiny_config
@@ -77,12 +80,12 @@ def test_seeded_numbers_do_not_change_between_versions():
     assert seeded_number("epoch", 0, 3) == 7_277_022_276_155_069_402
 
 
-def _data(config: TrainConfig, lengths: list[tuple[int, ...]]) -> TrainingData:
-    """Features whose value tells the row: frame f of a clip's speed stands in the row's every cell."""
+def _data(config: TrainConfig, lengths: list[tuple[int, ...]], *, unit: float = 1.0) -> TrainingData:
+    """Features whose value tells the row: frame f of a clip's variant stands in the row's every cell, in `unit`s."""
     clips = tuple(ClipFrames(sha256=f"clip-{number}", frames=length) for number, length in enumerate(lengths))
-    features = FeatureConfig(spectrogram=TINY_SPECTROGRAM, speeds=config.speeds)
+    features = config.features()
     manifest = FeatureManifest(config=features, channels=1, clips=clips, shards=())
-    rows = torch.arange(1 + manifest.rows, dtype=torch.float32)[:, None].expand(-1, TINY_SPECTROGRAM.n_mels)
+    rows = unit * torch.arange(1 + manifest.rows, dtype=torch.float32)[:, None].expand(-1, TINY_SPECTROGRAM.n_mels)
     return TrainingData(
         FeatureSet(manifest=manifest, frames=rows.contiguous()),
         config,
@@ -149,6 +152,89 @@ def test_gain_makes_quieter_and_never_louder():
     assert excerpts.gain_db is not None
     assert float(excerpts.gain_db.max()) <= 0.0
     assert -6.0 <= float(excerpts.gain_db.min()) < -3.0
+
+
+LENGTHS = (100, 110, 120, 130, 140)
+"""Frames of a clip at three speeds and two pitches: here, a length tells the variant."""
+
+
+def drawn_shares(**changes: Any) -> dict[str, float]:
+    """Shares of an epoch's 4,000 examples: of each length, made quieter, starting before the sound, noisy."""
+    config = tiny_config(expansion=1000, pitches=(-2.0, 2.0), chunk_s=0.8, **changes)
+    data = _data(config, [LENGTHS] * 4)
+    excerpts = data.epoch(data.grid([f"clip-{number}" for number in range(4)]), 0)
+    gain, noise = excerpts.gain_db, excerpts.noise_rms
+    shares = {str(length): float((excerpts.length == length).float().mean()) for length in LENGTHS}
+    return {
+        **shares,
+        "quieter": 0.0 if gain is None else float((gain < 0).float().mean()),
+        "early": float((excerpts.start < 0).float().mean()),
+        "noisy": 0.0 if noise is None else float((noise > 0).float().mean()),
+    }
+
+
+SHARE_TOLERANCE = 0.03
+"""Four standard deviations of a share of 4,000 examples."""
+
+
+def test_each_change_has_its_probability():
+    shares = drawn_shares(
+        speed_probability=0.4,
+        pitch_probability=0.5,
+        gain_probability=0.25,
+        shift_s=10.0,
+        shift_probability=0.75,
+        noise_probability=0.1,
+    )
+    expected = {"100": 0.3, "110": 0.2, "120": 0.2, "130": 0.15, "140": 0.15, "quieter": 0.25, "noisy": 0.1}
+    assert {name: shares[name] for name in expected} == pytest.approx(expected, abs=SHARE_TOLERANCE)
+    assert shares["early"] == pytest.approx(0.75, abs=3 * SHARE_TOLERANCE), "but for crops that still start inside"
+
+
+def test_what_has_no_probability_does_not_happen():
+    names = ("speed_probability", "pitch_probability", "gain_probability", "shift_probability", "noise_probability")
+    shares = drawn_shares(**dict.fromkeys(names, 0.0))
+    assert shares == {**dict.fromkeys(shares, 0.0), "100": 1.0}
+
+
+@pytest.mark.parametrize("probability", [0.5, 1.0])
+def test_noise_depends_on_epoch_and_position_alone_and_leaves_the_others_as_they_are(probability: float):
+    loud = tiny_config(noise_probability=probability, noise_db=-10.0, gain_db=0.0)
+    lengths: list[tuple[int, ...]] = [(96, 100, 80), (200, 220, 160)]
+    data = _data(loud, lengths, unit=0.01)
+    plain = _data(loud.model_copy(update={"noise_probability": 0.0}), lengths, unit=0.01)
+    grid = data.grid(["clip-0", "clip-1"])
+    examples = data.epoch(grid, 3)
+    assert examples.noise_rms is not None
+    count = len(examples.base)
+
+    late = data.unscaled_batch(examples, 2, count)
+
+    data.unscaled_batch(data.epoch(grid, 0), 0, count)
+    torch.randn(5)
+    assert torch.equal(late, _data(loud, lengths, unit=0.01).unscaled_batch(examples, 2, count))
+    assert not torch.equal(late, data.unscaled_batch(replace(examples, epoch=4), 2, count))
+    changed = (late != plain.unscaled_batch(plain.epoch(grid, 3), 2, count)).flatten(1).any(dim=1)
+    assert torch.equal(changed, examples.noise_rms[2:] > 0)
+
+
+def test_validation_is_never_augmented():
+    config = tiny_config(noise_probability=1.0, pitches=(2.0,), pitch_probability=1.0, speed_probability=1.0)
+    fixed = _data(config, [LENGTHS[:4]])
+    excerpts = fixed.fixed(fixed.grid(["clip-0"]))
+    assert (excerpts.gain_db, excerpts.noise_rms) == (None, None)
+    assert set(excerpts.length.tolist()) == {100}
+
+
+def test_five_thousand_files_are_ready_in_seconds():
+    config = tiny_config(speeds=(1.0,))
+    data = _data(config, [(200,)] * 5000)
+    names = [f"clip-{number}" for number in range(5000)]
+    began_at = time.process_time()
+    grid = data.grid(names)
+    data.fit_scaling(names)
+    data.epoch(grid, 0)
+    assert time.process_time() - began_at < 5.0
 
 
 def test_batches_are_scaled():

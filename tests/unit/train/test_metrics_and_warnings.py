@@ -158,6 +158,24 @@ def test_each_condition_is_said_once(values: dict[str, Any], code: str):
     assert around.of(Warned)[0].advice
 
 
+@pytest.mark.parametrize(("epochs", "patience"), [(10, 5), (60, 12), (100, 20), (500, 40)])
+def test_a_plateau_is_said_in_time_and_again_after_a_new_best(epochs: int, patience: int):
+    around = Surroundings()
+    warnings = Warnings(around, set())
+    for epoch in range(1, 200):
+        judge(warnings, epoch=epoch, epochs=epochs, best_epoch=100 if epoch >= 100 else 1)
+    messages = [warning.message for warning in around.of(Warned)]
+    assert messages == [
+        f"It is no longer improving: best at epoch {best}, no better in {patience} epochs since." for best in (1, 100)
+    ]
+
+
+def test_a_run_without_any_finite_error_has_no_best_to_fall_behind():
+    around = Surroundings()
+    judge(Warnings(around, set()), epoch=90, epochs=100, best_epoch=0)
+    assert around.events == []
+
+
 def test_an_ordinary_epoch_and_a_latent_still_warming_up_are_no_news():
     around = Surroundings()
     judge(Warnings(around, set()))

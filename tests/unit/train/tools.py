@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from shared.config import Representation, SpectrogramConfig, TrainConfig
 from shared.events import EventBody, StepMetrics
-from shared.jobs import AttemptSpec, DatasetSnapshot, TrainSpec
+from shared.jobs import AttemptSpec, DatasetSnapshot, StartPoint, TrainSpec
 from shared.storage import FolderStorage, Storage
 from tests.sounds import store_dataset, write_sounds
 from worker.attempt import AttemptResult, Control, Reporter, Wish
@@ -105,24 +105,32 @@ def one_thread_and_no_delay(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
 
 
 class Bench:
-    """Runs attempts of jobs over one dataset in a folder, on the CPU, under a fixed plan."""
+    """Runs attempts of jobs over one dataset in a folder, on the CPU, under a fixed `plan`; None chooses one."""
 
     def __init__(self, folder: Path, *, files: int = 6, plan: ExecutionPlan | None = None) -> None:
         self.folder = folder
         self.storage = FolderStorage(folder / "store")
         self.dataset = make_dataset(self.storage, folder / "sounds", files)
-        self.plan = ExecutionPlan() if plan is None else plan
+        self.plan: ExecutionPlan | None = ExecutionPlan() if plan is None else plan
 
-    def attempt(self, config: TrainConfig, *, job_id: int = 1, attempt: int = 1, **values: Any) -> AttemptSpec:
+    def attempt(
+        self,
+        config: TrainConfig,
+        *,
+        job_id: int = 1,
+        attempt: int = 1,
+        start: StartPoint | None = None,
+        **values: Any,
+    ) -> AttemptSpec:
         """The specification of an attempt."""
-        spec = TrainSpec(dataset=self.dataset, train=config)
+        spec = TrainSpec(dataset=self.dataset, train=config, start=start)
         return AttemptSpec(job_id=job_id, attempt=attempt, spec=spec, **values)
 
     def train(self, attempt: AttemptSpec, surroundings: Surroundings) -> AttemptResult:
         """Run it."""
         import torch
 
-        if attempt.attempt == 1:
+        if attempt.attempt == 1 and self.plan is not None:
             keep_job_plan(self.storage, attempt.job_id, torch.device("cpu"), self.plan)
         return run_training(
             attempt,

@@ -11,6 +11,7 @@ import torch
 from shared.config import BETA_KL_WEIGHT, Objective, Representation, TrainConfig
 from shared.vae.loss import (
     SMALLEST_ERROR,
+    coarser_errors,
     compute_kl_divergence,
     frequency_error,
     get_kl_weight,
@@ -171,13 +172,51 @@ def test_mel_if_counts_both_channels(weight: float):
     assert total("documented") == pytest.approx(plain + weight * frequency, rel=RELATIVE)
 
 
+def pooled(cells: torch.Tensor, size: int) -> torch.Tensor:
+    """Channel 0 of [B, C, M, T] as means of size x size cells, M and T being whole multiples."""
+    batch, _, mels, frames = cells.shape
+    return cells[:, 0].reshape(batch, mels // size, size, frames // size, size).mean(dim=(2, 4))
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("representation", ["mel", "mel_if"])
-def test_losses_are_float32_and_differentiable_also_on_silence(name: Objective, representation: Representation):
+def test_coarser_resolutions_of_the_magnitudes_count_as_much_as_asked(name: Objective, representation: Representation):
+    channels = 1 if representation == "mel" else 2
+    recon, target = torch.rand(2, 3, channels, 16, 24, generator=torch.Generator().manual_seed(0))
+    _, _, mu, logvar = draw()
+    errors = [mean_square(pooled(recon, size), pooled(target, size)) for size in (2, 4, 8)]
+    if name == "sigma":
+        terms = [0.5 * math.log(error + SMALLEST_ERROR) for error in errors]
+    else:
+        terms = [0.5 * error if name == "elbo" else error for error in errors]
+    # Magnitudes are half of the calibrated objectives' cells where there are two channels.
+    share = 0.5 if representation == "mel_if" and name in ("sigma", "elbo") else 1.0
+
+    without = objective(name, representation)(recon, target, mu, logvar, 1.0)
+    weighted = objective(name, representation, spectral_weight=0.7)(recon, target, mu, logvar, 1.0)
+
+    added = weighted[0].item() - without[0].item()
+    assert added == pytest.approx(0.7 * share * sum(terms) / 3, rel=100 * RELATIVE)
+    assert weighted[1:] == without[1:]
+
+
+def test_a_coarse_cell_at_an_uneven_edge_is_the_mean_of_what_it_covers():
+    recon = torch.zeros(1, 1, 3, 1)
+    recon[0, 0, 2] = 2.0
+    assert [error.item() for error in coarser_errors(recon, torch.zeros(1, 1, 3, 1))] == [2.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("representation", ["mel", "mel_if"])
+@pytest.mark.parametrize("spectral_weight", [0.0, 1.0])
+def test_losses_are_float32_and_differentiable_also_on_silence(
+    name: Objective, representation: Representation, spectral_weight: float
+):
     channels = 1 if representation == "mel" else 2
     recon = torch.zeros(2, channels, 4, 5, dtype=torch.bfloat16, requires_grad=True)
     mu = torch.zeros(2, 3, dtype=torch.bfloat16, requires_grad=True)
-    results = objective(name, representation)(recon, torch.zeros(2, channels, 4, 5), mu, torch.zeros(2, 3), 1.0)
+    chosen = objective(name, representation, spectral_weight=spectral_weight)
+    results = chosen(recon, torch.zeros(2, channels, 4, 5), mu, torch.zeros(2, 3), 1.0)
     assert all(result.dtype == torch.float32 and result.ndim == 0 for result in results)
     results[0].backward()
     assert recon.grad is not None
@@ -193,5 +232,5 @@ def test_no_value_is_read_back_from_the_device(name: Objective, representation: 
     channels = 1 if representation == "mel" else 2
     cells = torch.zeros(2, channels, 4, 5, device="meta")
     latent = torch.zeros(2, 3, device="meta")
-    results = objective(name, representation)(cells, cells, latent, latent, 1.0)
+    results = objective(name, representation, spectral_weight=1.0)(cells, cells, latent, latent, 1.0)
     assert all(result.is_meta for result in results)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shared.config import ModelConfig, Representation, resolve_train_config
+from shared.config import ModelConfig, Representation
+from shared.presets import resolve_train_config
 from shared.vae.model import STAGES, ConvDecoder, ConvEncoder, ConvVAE
 
 REPRESENTATIONS: tuple[Representation, ...] = ("mel", "mel_if")

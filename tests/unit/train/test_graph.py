@@ -1,0 +1,103 @@
+"""Steps from fixed memory: on the CPU they are computed as they come, from the memory that CUDA would replay."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from tests.unit.train.tools import tiny_config
+from worker.train.graph import RecordedStep, restore
+from worker.train.learner import Learner
+from worker.train.plan import ExecutionPlan, losses_agree
+
+CPU = torch.device("cpu")
+RATE, WEIGHT = 2.0**-10, 0.25
+"""Exact in float32, in which fixed memory holds them."""
+
+
+def run(plan: ExecutionPlan, sizes: list[int], learner: Learner | None = None) -> tuple[Learner, list[list[float]]]:
+    """Steps with batches of `sizes`, and what they gave."""
+    torch.manual_seed(0)
+    learner = learner or Learner(tiny_config(), plan, CPU)
+    batches = [torch.randn(size, 1, 32, 32) for size in sizes]
+    rows = [learner.step(batch, learning_rate=RATE / 2**n, kl_weight=WEIGHT) for n, batch in enumerate(batches)]
+    return learner, [row.tolist() for row in rows]
+
+
+def test_a_step_from_fixed_memory_is_the_same_step():
+    eager, plain_rows = run(ExecutionPlan(), [4, 4, 3, 4])
+    fixed, fixed_rows = run(ExecutionPlan(graph=True), [4, 4, 3, 4])
+    assert fixed_rows == plain_rows
+    pairs = zip(eager.model.state_dict().values(), fixed.model.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_optimizer_is_kept_in_one_form_and_moves_between_both_ways():
+    eager, _ = run(ExecutionPlan(), [4, 4])
+    fixed, _ = run(ExecutionPlan(graph=True), [4, 4])
+    kept, wanted = fixed.optimizer_state(), eager.optimizer_state()
+    assert kept["param_groups"] == wanted["param_groups"]
+    assert isinstance(kept["param_groups"][0]["lr"], float)
+    other = Learner(tiny_config(), ExecutionPlan(), CPU)
+    other.model.load_state_dict(fixed.model.state_dict())
+    other.load_optimizer_state(copy.deepcopy(kept))
+    assert run(ExecutionPlan(), [4, 4, 3], other)[1] == run(ExecutionPlan(), [4, 4, 3], fixed)[1]
+
+
+def test_the_caller_may_change_its_batch_and_keeps_its_row():
+    rows: list[torch.Tensor] = []
+
+    def compute(batch: torch.Tensor, rate: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return torch.stack([batch.sum(), rate, weight])
+
+    step = RecordedStep(compute, list, CPU)
+    batch = torch.ones(2)
+    for number in range(3):
+        rows.append(step(batch, float(number), 0.5))
+        batch.zero_()
+    assert [row.tolist() for row in rows] == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 2.0, 0.5]]
+
+
+def test_warming_up_leaves_no_trace():
+    weight, moment = torch.ones(2), torch.full((2,), 7.0)
+    kept = [weight.clone()]
+    weight.add_(1)
+    restore([weight, moment], [weight], kept)
+    assert weight.tolist() == [1.0, 1.0]
+    assert moment.tolist() == [0.0, 0.0], "what did not exist before starts at 0, as the optimizer's moments do"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_replayed_graph_is_the_same_step_also_after_a_resume():
+    device = torch.device("cuda:0")
+    config, sizes = tiny_config(), [4, 4, 3, 4, 4]
+    batches = [torch.randn(size, 1, 32, 32, generator=torch.Generator().manual_seed(size)) for size in sizes]
+
+    def learn(learner: Learner, first: int) -> list[list[float]]:
+        steps = [learner.step(each.to(device), learning_rate=RATE, kl_weight=WEIGHT) for each in batches[first:]]
+        return [row.tolist() for row in steps]
+
+    torch.manual_seed(0)
+    whole = Learner(config, ExecutionPlan(graph=True), device)
+    begin = torch.cuda.get_rng_state(device)
+    rows = learn(whole, 0)
+    assert whole.recorded is not None
+    assert whole.recorded.failure == ""
+
+    torch.manual_seed(0)
+    eager = Learner(config, ExecutionPlan(), device)
+    torch.cuda.set_rng_state(begin, device)
+    assert losses_agree(tuple(row[0] for row in learn(eager, 0)), tuple(row[0] for row in rows))
+
+    torch.manual_seed(0)
+    part = Learner(config, ExecutionPlan(graph=True), device)
+    torch.cuda.set_rng_state(begin, device)
+    first = [part.step(each.to(device), learning_rate=RATE, kl_weight=WEIGHT).tolist() for each in batches[:2]]
+    model, optimizer, generator = part.model.state_dict(), part.optimizer_state(), torch.cuda.get_rng_state(device)
+    resumed = Learner(config, ExecutionPlan(graph=True), device)
+    resumed.model.load_state_dict(model)
+    resumed.load_optimizer_state(optimizer)
+    torch.cuda.set_rng_state(generator, device)
+    assert first + learn(resumed, 2) == rows
