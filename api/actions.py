@@ -159,7 +159,10 @@ def _why_not(job: Job, trains: bool, view: ResumeSummaryView) -> str:
     if not trains:
         return f"Job {job.id} is completed; there is nothing left to do." if state is JobState.COMPLETED else ""
     if view.checkpoint and view.epochs < view.epoch:
-        raise ConfigError(f"epochs: the job is in epoch {view.epoch} already; give that many or more.", field="epochs")
+        done = f"epochs: job {job.id} is in epoch {view.epoch} already; give that many or more."
+        if state is JobState.COMPLETED:
+            done = f"epochs: job {job.id} has done {view.epoch} epochs already; give more than that to extend it."
+        raise ConfigError(done, field="epochs")
     if state is JobState.COMPLETED and not any(
         change.field == "epochs" and view.epochs > view.epoch for change in view.changes
     ):

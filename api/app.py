@@ -20,6 +20,7 @@ from api.record.datasets import DatasetRecord
 from api.routes import BLUEPRINTS
 from api.services import EXTENSION, Services
 from api.sockets import RoomEmitter, make_sockets
+from api.start_points import StartPoints
 from api.submission import Submission
 from api.views import ErrorView
 
@@ -41,7 +42,11 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
         core=core,
         datasets=datasets,
         uploads=uploads,
-        submission=Submission(datasets=datasets, workers=core.workers.list),
+        submission=Submission(
+            datasets=datasets,
+            starts=StartPoints(jobs=core.jobs, storage=core.storage),
+            workers=core.workers.list,
+        ),
     )
     register_page(app, dist)
     sockets = make_sockets(core.jobs)

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from redis.exceptions import RedisError
 
 from api.record.datasets import DatasetRecord
+from api.start_points import Start, StartPoints
 from api.views import CheckView, DatasetView, PresetListView, PresetView, WorkerView
-from shared.config import PresetName, Representation, TrainConfig, resolve_train_config
+from shared.config import PresetName, Representation, TrainConfig
 from shared.devices import parse_device
 from shared.errors import ConfigError
-from shared.jobs import DatasetSnapshot, JobSpec, PreprocessRequest, PreprocessSpec, TrainRequest, TrainSpec
+from shared.jobs import (
+    JobSpec,
+    PreprocessRequest,
+    PreprocessSpec,
+    StartRequest,
+    TrainRequest,
+    TrainSpec,
+)
+from shared.lineage import incompatibility
 from shared.planning import plan_training
+from shared.presets import resolve_train_config
 
 RECOMMENDED_FOR: Final[dict[PresetName, str]] = {
     "auto": "any number of files",
@@ -26,6 +36,8 @@ RECOMMENDED_FOR: Final[dict[PresetName, str]] = {
 _SMALL_CORPUS: Final = 5
 _NOT_CHANGES: Final = frozenset({"representation", "preset"})
 """Fields of TrainConfig that a request has a place of its own for."""
+_FOLLOWED: Final = frozenset({"objective", "latent_dim", "chunk_s", "spectrogram", "mask_threshold"})
+"""Fields of TrainConfig that a training takes over from the model that it starts from, unless it is asked otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,23 +50,30 @@ class Submittable:
 
 
 class Submission:
-    """Resolves requests against the datasets; `workers` tells who is online."""
+    """Resolves requests against the datasets and the models that are there; `workers` tells who is online."""
 
-    def __init__(self, *, datasets: DatasetRecord, workers: Callable[[], list[WorkerView]]) -> None:
+    def __init__(
+        self, *, datasets: DatasetRecord, starts: StartPoints, workers: Callable[[], list[WorkerView]]
+    ) -> None:
         self._datasets = datasets
+        self._starts = starts
         self._workers = workers
 
     def prepare(self, request: PreprocessRequest | TrainRequest) -> Submittable:
-        """The job that `request` asks for; raises NotFoundError for its dataset and ConfigError for the rest."""
-        dataset = self._filled(request.dataset)
-        spec = _spec(request, self._datasets.snapshot(dataset.id))
-        what = request.representation if request.kind == "train" else "features"
+        """The job that `request` asks for, with the weights that it starts from kept for it.
+
+        Raises NotFoundError for its dataset and for what it starts from, ConfigError for the rest.
+        """
+        spec = self._spec(request)
+        if isinstance(spec, TrainSpec) and spec.start is not None:
+            self._starts.keep(spec.start)
+        what = spec.train.representation if isinstance(spec, TrainSpec) else "features"
         name = _one_line(request.name) or f"{spec.dataset.name} {what}"[-200:]
         return Submittable(name=name, spec=spec, device=request.device)
 
     def check(self, request: PreprocessRequest | TrainRequest) -> CheckView:
         """What `request` comes to; raises as `prepare` does, and writes nothing but the dataset's version."""
-        spec = self.prepare(request).spec
+        spec = self._spec(request)
         clips = spec.dataset.clips
         warnings = _corpus_warnings(spec) + self._device_warnings(request.device)
         if isinstance(spec, PreprocessSpec):
@@ -73,23 +92,48 @@ class Submission:
             chunks=planned.chunks,
             steps_per_epoch=planned.steps_per_epoch,
             total_steps=planned.total_steps,
+            start=spec.start,
             warnings=warnings,
         )
 
-    def presets(self, *, dataset: str, representation: Representation) -> PresetListView:
+    def presets(
+        self, *, dataset: str, representation: Representation, start: StartRequest | None = None
+    ) -> PresetListView:
         """Every preset's values for a dataset, or for a small one where none is named."""
         file_count = self._datasets.view(dataset).clips if dataset else 0
+        changes: dict[str, Any] = {}
+        if start is not None:
+            model = self._starts.find(start).train
+            representation, changes = model.representation, _following(model, {})
         return PresetListView(
             file_count=file_count,
             presets=[
                 PresetView(
                     preset=preset,
                     recommended_for=recommended_for,
-                    train=resolve_train_config(file_count=file_count, representation=representation, preset=preset),
+                    train=resolve_train_config(
+                        file_count=file_count, representation=representation, preset=preset, changes=changes
+                    ),
                 )
                 for preset, recommended_for in RECOMMENDED_FOR.items()
             ],
         )
+
+    def _spec(self, request: PreprocessRequest | TrainRequest) -> JobSpec:
+        dataset = self._datasets.snapshot(self._filled(request.dataset).id)
+        if isinstance(request, PreprocessRequest):
+            return PreprocessSpec(dataset=dataset, features=request.features)
+        for name in sorted(_NOT_CHANGES & request.changes.keys()):
+            raise ConfigError(f"changes.{name}: give {name} beside changes, not among them.", field=f"changes.{name}")
+        start = None if request.start is None else self._starts.find(request.start)
+        train = _train_config(request, len(dataset.clips), start)
+        if start is not None and (difference := incompatibility(start.train, train)):
+            raise ConfigError(
+                f"This training does not fit job {start.point.job_id}. {difference}"
+                " Leave that setting out to keep the model's, or start from new weights.",
+                field="start",
+            )
+        return TrainSpec(dataset=dataset, train=train, start=start.point if start else None)
 
     def _filled(self, key: str) -> DatasetView:
         dataset = self._datasets.view(key)
@@ -109,25 +153,28 @@ class Submission:
         return [f"No worker that is online has the device {wanted!r}: the job will wait until one has."]
 
 
-def _spec(request: PreprocessRequest | TrainRequest, dataset: DatasetSnapshot) -> JobSpec:
-    if isinstance(request, PreprocessRequest):
-        return PreprocessSpec(dataset=dataset, features=request.features)
-    for field in sorted(_NOT_CHANGES & request.changes.keys()):
-        raise ConfigError(f"changes.{field}: give {field} beside changes, not among them.", field=f"changes.{field}")
-    return TrainSpec(dataset=dataset, train=_train_config(request, len(dataset.clips)))
-
-
-def _train_config(request: TrainRequest, file_count: int) -> TrainConfig:
+def _train_config(request: TrainRequest, file_count: int, start: Start | None) -> TrainConfig:
+    representation, changes = request.representation, request.changes
+    if start is not None:
+        changes = _following(start.train, changes)
+        if "representation" not in request.model_fields_set:
+            representation = start.train.representation
     try:
         return resolve_train_config(
-            file_count=file_count,
-            representation=request.representation,
-            preset=request.preset,
-            changes=request.changes,
+            file_count=file_count, representation=representation, preset=request.preset, changes=changes
         )
     except ConfigError as error:
         field = f"changes.{error.field}" if error.field else "changes"
         raise ConfigError(f"{field}: {str(error).removeprefix(f'{error.field}: ')}", field=field) from error
+
+
+def _following(model: TrainConfig, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`changes` on top of what a training takes over from `model`; a spectrogram is taken over part by part."""
+    taken = model.model_dump(include=set(_FOLLOWED))
+    spectrogram: Any = changes.get("spectrogram", {})
+    if isinstance(spectrogram, dict):
+        spectrogram = {**taken["spectrogram"], **cast(dict[str, Any], spectrogram)}
+    return {**taken, **changes, "spectrogram": spectrogram}
 
 
 def _corpus_warnings(spec: JobSpec) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from shared.config import FeatureConfig, Frozen, PresetName, Representation, TrainConfig
 from shared.events import DeviceStatus, Event, Number, PreviewClip
-from shared.jobs import JobKind, JobState
+from shared.jobs import JobKind, JobState, StartPoint
 
 
 class ErrorView(Frozen):
@@ -66,6 +66,8 @@ class JobView(Frozen):
     dataset: DatasetRef
     representation: Representation
     preset: PresetName | None = None
+    start: StartPoint | None = None
+    """The checkpoint that it started from; null for new weights."""
     attempt: int
     device: str = ""
     """Device that it asks for, until one has it; then that one."""
@@ -268,5 +270,7 @@ class CheckView(Frozen):
     chunks: int
     steps_per_epoch: int
     total_steps: int
+    start: StartPoint | None = None
+    """The checkpoint that it would start from; null for new weights."""
     warnings: list[str]
     """What a person should know before submitting, such as that no fitting worker is online."""

@@ -24,10 +24,11 @@ from api.views import (
     JobView,
     PreviewListView,
 )
-from shared.config import TrainConfig, preset_values, resolve_train_config
+from shared.config import TrainConfig
 from shared.errors import NotFoundError
 from shared.events import StateChanged
 from shared.jobs import ACTIVE, ENDED, JobKind, JobSpec, JobState, PreprocessSpec, TrainSpec, check_transition
+from shared.presets import preset_values, resolve_train_config
 
 _STATE_ORDER = {JobState.QUEUED: 1, JobState.HELD: 1, JobState.PAUSED: 2}
 
@@ -223,6 +224,7 @@ def _common(job: Job, spec: JobSpec) -> dict[str, object]:
         ),
         "representation": spec.train.representation if spec.kind == "train" else spec.features.representation,
         "preset": train.preset if train else None,
+        "start": spec.start if isinstance(spec, TrainSpec) else None,
         "attempt": job.attempt or 0,
         "device": job.device or job.wanted_device,
         "worker": job.worker or "",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from pydantic import ConfigDict
+
 from api.views import ProgressView, WarningView
 from shared.config import Frozen
 from shared.events import (
@@ -24,7 +26,9 @@ _RATE_STEPS: Final = 32
 
 
 class JobSummary(Frozen):
-    """Kept as JSON in the job's row."""
+    """Kept as JSON in the job's row; a field that an older version left there and nobody reads is passed over."""
+
+    model_config = ConfigDict(extra="ignore")
 
     progress: ProgressView = ProgressView()
     loss: Number = None
@@ -35,7 +39,6 @@ class JobSummary(Frozen):
     latent_dim: int | None = None
     steps_per_s: Number = None
     eta_s: Number = None
-    elapsed_s: float = 0.0
     ended_elapsed_s: float = 0.0
     """Seconds that ended attempts ran."""
     device_memory_bytes: int | None = None
@@ -65,9 +68,7 @@ def fold(summary: JobSummary, body: EventBody, at: float) -> JobSummary:  # noqa
             )
         case AttemptEnded():
             total = summary.ended_elapsed_s + body.elapsed_s
-            return summary.model_copy(
-                update={"ended_elapsed_s": total, "elapsed_s": total, "eta_s": None, "attempt_started_at": None}
-            )
+            return summary.model_copy(update={"ended_elapsed_s": total, "eta_s": None, "attempt_started_at": None})
         case Progress():
             changes = {"phase": body.phase, "done": body.done, "total": body.total, "message": body.message}
             return _with_progress(summary, changes)
@@ -132,7 +133,6 @@ def _fold_epoch(summary: JobSummary, body: EpochMetrics) -> JobSummary:
             "active_units": body.active_units,
             "latent_dim": body.latent_dim,
             "eta_s": body.eta_s,
-            "elapsed_s": body.elapsed_s,
             "device_memory_bytes": body.device_memory_bytes,
         }
     )

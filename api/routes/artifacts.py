@@ -7,6 +7,7 @@ from pathlib import Path
 from flask import Response, send_file
 
 from api.answers import answer
+from api.checkpoint_files import weights_key
 from api.page import IMMUTABLE
 from api.routes.blueprint import Resource
 from api.routes.parameters import API, ID, JobPath
@@ -16,9 +17,6 @@ from shared.errors import NotFoundError, StorageError
 from shared.storage.base import check_key
 
 artifacts = Resource("artifacts", f"{API}/jobs/<{ID}:job_id>")
-
-_WEIGHTS = "model.safetensors"
-"""The file of a checkpoint that the model alone is in."""
 
 
 class CheckpointPath(JobPath):
@@ -47,7 +45,7 @@ def list_checkpoints(path: JobPath) -> Response:
 def get_weights(path: CheckpointPath) -> Response:
     """The weights of a checkpoint as a safetensors file."""
     storage = services().core.storage
-    key = _key(f"jobs/{path.job_id}/checkpoints/{path.name}/{_WEIGHTS}")
+    key = _key(weights_key(path.job_id, path.name))
     if not storage.exists(key):
         raise NotFoundError(f"Job {path.job_id} has no checkpoint {path.name!r} (any more).")
     return _unchanging(

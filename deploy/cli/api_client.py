@@ -107,11 +107,11 @@ class ApiClient:
 
     def check(self, request: PreprocessRequest | TrainRequest) -> CheckView:
         """What `request` would come to."""
-        return self._request(CheckView, "POST", "jobs/check", json=request.model_dump(mode="json"))
+        return self._request(CheckView, "POST", "jobs/check", json=_said(request))
 
     def submit(self, request: PreprocessRequest | TrainRequest) -> JobDetailView:
         """A new job."""
-        return self._request(JobDetailView, "POST", "jobs", json=request.model_dump(mode="json"))
+        return self._request(JobDetailView, "POST", "jobs", json=_said(request))
 
     def act(self, job_id: int, action: str) -> JobDetailView:
         """Do `action` (cancel, pause, save or preview) to a job."""
@@ -159,3 +159,8 @@ class ApiClient:
             field=problem.field.removeprefix("changes."),
             status=response.status_code,
         )
+
+
+def _said(request: PreprocessRequest | TrainRequest) -> dict[str, Any]:
+    """What the person said, without defaults: the server knows what a training follows that they do not decide."""
+    return {"kind": request.kind, **request.model_dump(mode="json", exclude_unset=True)}

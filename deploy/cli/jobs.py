@@ -8,7 +8,7 @@ from api.views import JobDetailView, ResumeSummaryView
 from deploy.cli.exit_codes import ExitCode
 from deploy.cli.session import Session, client_command
 from deploy.cli.submit import told
-from deploy.cli.text import count, duration, moment, number, progress
+from deploy.cli.text import count, duration, moment, number, progress, started_from
 from deploy.cli.watch import status_line, watch_job
 from shared.errors import TransitionError
 from shared.jobs import RESUMABLE, JobState, ResumeRequest
@@ -130,7 +130,7 @@ def resume(
     yes: bool,
     watching: bool,
 ) -> int:
-    """Go on with a job that was paused, cancelled, failed or completed.
+    """Go on with a job that was paused, cancelled or failed, or extend a completed one with more --epochs.
 
     Shows where it goes on from and asks first; with --json it does not ask.
     """
@@ -165,6 +165,7 @@ def _render_job(session: Session, job: JobDetailView) -> None:
             ("Dataset", f"{job.dataset.name}, version {job.dataset.version}, {count(job.dataset.clips, 'clip')}"),
             ("Representation", job.representation),
             ("Preset", job.preset or ""),
+            ("Started from", "" if job.start is None else started_from(job.start)),
             ("Device", f"{job.device}{' of ' if job.worker else ''}{job.worker}"),
             ("Attempt", str(job.attempt) if job.attempt else ""),
             ("Validation error", "" if job.val_reconstruction is None else number(job.val_reconstruction)),
@@ -184,7 +185,9 @@ def _render_job(session: Session, job: JobDetailView) -> None:
         session.say(f"Differs from the preset: {changed}")
     if job.detail:
         session.say(f"\n{job.detail.rstrip()}")
-    if job.state in RESUMABLE:
+    if job.state is JobState.COMPLETED and job.train:
+        session.say(f"\nspectrain jobs resume {job.id} --epochs {job.train.epochs * 3 // 2 + 1} extends it.")
+    elif job.state in RESUMABLE and job.state is not JobState.COMPLETED:
         session.say(f"\nspectrain jobs resume {job.id} goes on with it.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Literal, TypeVar
 
 import click
@@ -11,10 +12,10 @@ from pydantic import ValidationError
 from api.views import JobDetailView
 from deploy.cli.exit_codes import ExitCode
 from deploy.cli.session import Session, client_command
-from deploy.cli.text import count
+from deploy.cli.text import count, started_from
 from deploy.cli.watch import watch_job
 from shared.config import Representation, config_error
-from shared.jobs import PreprocessRequest, TrainRequest
+from shared.jobs import PreprocessRequest, StartRequest, TrainRequest
 
 PRESETS = ("auto", "conservative", "balanced", "aggressive")
 REPRESENTATIONS = ("mel", "mel_if")
@@ -24,8 +25,7 @@ Request = TypeVar("Request", TrainRequest, PreprocessRequest)
 _representation = click.option(
     "--representation",
     type=click.Choice(REPRESENTATIONS),
-    default="mel",
-    show_default=True,
+    show_default="mel, or that of the model that is started from",
     help="What the model sees of a sound: mel is smaller and faster, mel_if also knows the frequencies in each band.",
 )
 _preset = click.option(
@@ -60,7 +60,7 @@ def preprocess_command(
     session: Session,
     *,
     dataset: str,
-    representation: Representation,
+    representation: Representation | None,
     preset: Preset,
     settings: tuple[str, ...],
     name: str,
@@ -86,6 +86,12 @@ def preprocess_command(
 @_representation
 @_preset
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the dataset.")
+@click.option(
+    "--from",
+    "start",
+    metavar="JOB[:CHECKPOINT]",
+    help="Start from the best checkpoint of another job, or from the one that is named; its model's shape is kept.",
+)
 @_set
 @_name
 @_device
@@ -95,9 +101,10 @@ def train_command(
     session: Session,
     *,
     dataset: str,
-    representation: Representation,
+    representation: Representation | None,
     preset: Preset,
     epochs: int | None,
+    start: str | None,
     settings: tuple[str, ...],
     name: str,
     device: str,
@@ -111,7 +118,13 @@ def train_command(
     if epochs is not None:
         changes["epochs"] = epochs
     request = _train_request(
-        dataset=dataset, representation=representation, preset=preset, changes=changes, name=name, device=device
+        dataset=dataset,
+        representation=representation,
+        preset=preset,
+        changes=changes,
+        start=None if start is None else parse_start(start),
+        name=name,
+        device=device,
     )
     return _submit(session, request, watch=watch)
 
@@ -143,8 +156,17 @@ def _value(text: str) -> Any:
         return {"True": True, "False": False, "None": None}.get(text, text)
 
 
+def parse_start(text: str) -> StartRequest:
+    """JOB or JOB:CHECKPOINT; raises click.BadParameter for anything else."""
+    match = re.fullmatch(r"(\d{1,9})(?::([\w-]{1,64}))?", text.strip(), re.ASCII)
+    if match is None or int(match[1]) < 1:
+        raise click.BadParameter(f"{text!r} is not of the form JOB or JOB:CHECKPOINT, such as 3.", param_hint="--from")
+    return StartRequest(job=int(match[1]), checkpoint=match[2] or "")
+
+
 def _train_request(**values: Any) -> TrainRequest:
-    return _request(TrainRequest, values)
+    # What was not said is not sent: a training that starts from another one follows that one's model.
+    return _request(TrainRequest, {name: value for name, value in values.items() if value is not None})
 
 
 def _request(kind: type[Request], values: dict[str, Any]) -> Request:
@@ -158,7 +180,8 @@ def _submit(session: Session, request: TrainRequest | PreprocessRequest, *, watc
     job = session.client.submit(request)
     if watch:
         return watch_job(session, job, after=0)
-    session.show(job, lambda: session.say(told(job)))
+    start = "" if job.start is None else f" It starts from {started_from(job.start)}."
+    session.show(job, lambda: session.say(f"{told(job)}{start}"))
     return ExitCode.DONE
 
 

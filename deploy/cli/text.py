@@ -17,6 +17,7 @@ from shared.events import (
     StateChanged,
     Warned,
 )
+from shared.jobs import StartPoint
 
 
 def duration(seconds: float | None) -> str:
@@ -63,6 +64,12 @@ def progress(job: JobView) -> str:
 def count(amount: int, word: str) -> str:
     """1, "file" -> "1 file"; 2, "file" -> "2 files"."""
     return f"{amount:,} {word}{'' if amount == 1 else 's'}"
+
+
+def started_from(start: StartPoint) -> str:
+    """The checkpoint that a training started from: "job 3 (kit mel), checkpoint 1-250, epoch 12, step 250"."""
+    where = f"checkpoint {start.checkpoint}, epoch {start.epoch}, step {start.step:,}"
+    return f"job {start.job_id} ({start.job_name}), {where}"
 
 
 def event_lines(event: Event) -> Iterator[str]:

@@ -52,7 +52,7 @@ function describe(name, raw, prefix = "") {
       type: schema.enum ? "choice" : schema.type,
       help: raw.description ?? schema.description ?? "",
       nullable: schema.nullable ?? false,
-      minimum: schema.minimum ?? schema.exclusiveMinimum ?? null,
+      minimum: schema.minimum ?? schema.exclusiveMinimum ?? schema.minItems ?? null,
       maximum: schema.maximum ?? schema.exclusiveMaximum ?? null,
       choices: schema.enum ?? [],
     },
@@ -69,6 +69,7 @@ await writeFile(
   readonly type: "choice" | "integer" | "number" | "boolean" | "array" | "string";
   readonly help: string;
   readonly nullable: boolean;
+  /** Least value; of a list, its least length. */
   readonly minimum: number | null;
   readonly maximum: number | null;
   readonly choices: readonly string[];

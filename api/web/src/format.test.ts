@@ -32,6 +32,9 @@ describe("formats", () => {
     [setting(false), "off"],
     [fieldLabel("kl_warmup_fraction"), "KL warm-up fraction"],
     [fieldLabel("spectrogram.n_fft"), "FFT size"],
+    [fieldLabel("noise_db"), "Noise (dB)"],
+    [fieldLabel("pitches"), "Pitches (semitones)"],
+    [fieldLabel("pitch_probability"), "Pitch probability"],
   ])("%s", (actual, expected) => {
     expect(actual).toBe(expected);
   });

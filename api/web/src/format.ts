@@ -108,6 +108,7 @@ export function moment(at: number): string {
 export function fieldLabel(name: string): string {
   const special: Readonly<Record<string, string>> = {
     kl: "KL", n: "", fft: "FFT size", mels: "mel bands", f: "frequency", db: "(dB)", s: "(s)", warmup: "warm-up", hop: "hop",
+    pitches: "pitches (semitones)",
     min: "minimum", max: "maximum", dim: "dimensions", grad: "gradient",
   };
   const words = (name.split(".").at(-1) ?? name).split("_").map((word) => special[word] ?? word).filter(Boolean).join(" ");

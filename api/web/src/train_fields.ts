@@ -6,6 +6,7 @@ export interface TrainField {
   readonly type: "choice" | "integer" | "number" | "boolean" | "array" | "string";
   readonly help: string;
   readonly nullable: boolean;
+  /** Least value; of a list, its least length. */
   readonly minimum: number | null;
   readonly maximum: number | null;
   readonly choices: readonly string[];
@@ -26,12 +27,20 @@ export const TRAIN_FIELDS: readonly TrainField[] = [
   {"name":"kl_warmup_fraction","type":"number","help":"Share of the epochs over which the KL weight rises from zero.","nullable":false,"minimum":0,"maximum":1,"choices":[]},
   {"name":"free_bits","type":"number","help":"KL below this many nats per dimension is not pushed down further.","nullable":false,"minimum":0,"maximum":10,"choices":[]},
   {"name":"latent_dim","type":"integer","help":"Dimensions of the latent space.","nullable":false,"minimum":1,"maximum":4096,"choices":[]},
+  {"name":"first_weights","type":"choice","help":"What the model starts as: the principal components of its examples, or nothing in particular.","nullable":false,"minimum":null,"maximum":null,"choices":["principal","random"]},
   {"name":"chunk_s","type":"number","help":"Length of a training example in seconds.","nullable":false,"minimum":0.05,"maximum":30,"choices":[]},
   {"name":"validation_fraction","type":"number","help":"Share of the files held out to judge the model; never augmented.","nullable":false,"minimum":0,"maximum":0.9,"choices":[]},
   {"name":"random_crops","type":"boolean","help":"Take examples from anywhere in a file instead of from a fixed grid of chunks.","nullable":false,"minimum":null,"maximum":null,"choices":[]},
   {"name":"gain_db","type":"number","help":"Examples are made up to this much quieter, in decibels; 0 leaves the level alone.","nullable":false,"minimum":0,"maximum":40,"choices":[]},
+  {"name":"gain_probability","type":"number","help":"Share of the examples whose level is changed.","nullable":false,"minimum":0,"maximum":1,"choices":[]},
   {"name":"shift_s","type":"number","help":"Examples start up to this many seconds before the sound does; used with random crops.","nullable":false,"minimum":0,"maximum":10,"choices":[]},
-  {"name":"speeds","type":"array","help":"Playback speeds that examples are drawn from; 1.0 comes first.","nullable":false,"minimum":null,"maximum":null,"choices":[]},
+  {"name":"shift_probability","type":"number","help":"Share of the examples that may start before the sound does.","nullable":false,"minimum":0,"maximum":1,"choices":[]},
+  {"name":"speeds","type":"array","help":"Playback speeds that examples are drawn from; 1.0 comes first.","nullable":false,"minimum":1,"maximum":null,"choices":[]},
+  {"name":"speed_probability","type":"number","help":"Share of the examples that are played at one of the other speeds.","nullable":false,"minimum":0,"maximum":1,"choices":[]},
+  {"name":"pitches","type":"array","help":"Shifts of pitch, in semitones, that examples are drawn from; their length stays.","nullable":false,"minimum":null,"maximum":null,"choices":[]},
+  {"name":"pitch_probability","type":"number","help":"Share of the examples at their own speed whose pitch is shifted.","nullable":false,"minimum":0,"maximum":1,"choices":[]},
+  {"name":"noise_db","type":"number","help":"Loudest white noise that is mixed into examples, in decibels below full scale.","nullable":false,"minimum":-100,"maximum":0,"choices":[]},
+  {"name":"noise_probability","type":"number","help":"Share of the examples that get noise.","nullable":false,"minimum":0,"maximum":1,"choices":[]},
   {"name":"spectrogram.sample_rate","type":"integer","help":"Samples per second that every sound is resampled to, in Hz.","nullable":false,"minimum":8000,"maximum":192000,"choices":[]},
   {"name":"spectrogram.n_fft","type":"integer","help":"Window length of the Fourier transform in samples.","nullable":false,"minimum":64,"maximum":16384,"choices":[]},
   {"name":"spectrogram.hop_length","type":"integer","help":"Samples between two frames.","nullable":false,"minimum":16,"maximum":8192,"choices":[]},
@@ -40,6 +49,7 @@ export const TRAIN_FIELDS: readonly TrainField[] = [
   {"name":"spectrogram.f_max","type":"number","help":"Upper edge of the highest band in Hz; unset means half the sample rate.","nullable":true,"minimum":0,"maximum":96000,"choices":[]},
   {"name":"mask_threshold","type":"number","help":"`mel_if` alone: below this share of the peak magnitude the frequency channel is silent.","nullable":false,"minimum":0,"maximum":1,"choices":[]},
   {"name":"frequency_weight","type":"number","help":"`mel_if` alone: weight of the frequency channel's error.","nullable":false,"minimum":0,"maximum":100,"choices":[]},
+  {"name":"spectral_weight","type":"number","help":"Weight of the magnitudes' errors at coarser resolutions (2, 4 and 8 cells) beside those of single cells.","nullable":false,"minimum":0,"maximum":100,"choices":[]},
   {"name":"preview_every","type":"integer","help":"Epochs between two previews; 0 makes none by itself.","nullable":false,"minimum":0,"maximum":100000,"choices":[]},
   {"name":"preview_clips","type":"integer","help":"Clips whose reconstruction is followed, and random latents that are decoded, in each preview.","nullable":false,"minimum":1,"maximum":16,"choices":[]},
   {"name":"checkpoint_every_s","type":"number","help":"Seconds between two checkpoints; a new best one is always saved at its epoch's end.","nullable":false,"minimum":1,"maximum":86400,"choices":[]},

@@ -186,6 +186,11 @@ export interface components {
             features: components["schemas"]["FeatureConfig"] | null;
             /** File Count */
             file_count: number;
+            /**
+             * @description The checkpoint that it would start from; null for new weights.
+             * @default null
+             */
+            start: components["schemas"]["StartPoint"] | null;
             /** Steps Per Epoch */
             steps_per_epoch: number;
             /** Total Steps */
@@ -520,6 +525,12 @@ export interface components {
              */
             mask_threshold: number;
             /**
+             * Pitches
+             * @description Shifts of pitch in semitones, at the sound's own length, that features are kept for beside the speeds.
+             * @default []
+             */
+            pitches: number[];
+            /**
              * Representation
              * @description What the model sees of a sound.
              * @default mel
@@ -714,6 +725,11 @@ export interface components {
              */
             representation: "mel" | "mel_if";
             /**
+             * @description The checkpoint that it started from; null for new weights.
+             * @default null
+             */
+            start: components["schemas"]["StartPoint"] | null;
+            /**
              * Started At
              * @default null
              */
@@ -880,6 +896,11 @@ export interface components {
              */
             representation: "mel" | "mel_if";
             /**
+             * @description The checkpoint that it started from; null for new weights.
+             * @default null
+             */
+            start: components["schemas"]["StartPoint"] | null;
+            /**
              * Started At
              * @default null
              */
@@ -955,6 +976,7 @@ export interface components {
              *       "speeds": [
              *         1
              *       ],
+             *       "pitches": [],
              *       "mask_threshold": 0.01
              *     }
              */
@@ -1293,6 +1315,62 @@ export interface components {
             sample_rate: number;
         };
         /**
+         * StartPoint
+         * @description Where a training's first weights come from: a checkpoint of another job, kept for as long as this job is.
+         *
+         *     The weights lie in the store under `start_weights_key(sha256)`, so that nothing the other job does reaches them.
+         */
+        StartPoint: {
+            /**
+             * Checkpoint
+             * @description Name of its checkpoint.
+             */
+            checkpoint: string;
+            /**
+             * Epoch
+             * @description Epoch of the checkpoint, counted from 1.
+             */
+            epoch: number;
+            /**
+             * Job Id
+             * @description The job whose model it was.
+             */
+            job_id: number;
+            /**
+             * Job Name
+             * @description What that job was called then.
+             */
+            job_name: string;
+            /**
+             * Sha256
+             * @description Hash of the weights' file.
+             */
+            sha256: string;
+            /**
+             * Step
+             * @description Steps that the other job had done.
+             */
+            step: number;
+        };
+        /**
+         * StartRequest
+         * @description Start from what another job learned, with a fresh optimizer, on any dataset and with any settings that keep
+         *     the model's shape and its features.
+         */
+        StartRequest: {
+            /**
+             * Checkpoint
+             * @description Name of its checkpoint; empty for its best one.
+             * @default
+             */
+            checkpoint: string;
+            /**
+             * Job
+             * @description The job to start from.
+             */
+            job: number;
+        };
+        /**
          * StateChanged
          * @description The job entered a state. Written by the api alone.
          */
@@ -1408,6 +1486,13 @@ export interface components {
              */
             expansion: number;
             /**
+             * First Weights
+             * @description What the model starts as: the principal components of its examples, or nothing in particular.
+             * @default random
+             * @enum {string}
+             */
+            first_weights: "principal" | "random";
+            /**
              * Free Bits
              * @description KL below this many nats per dimension is not pushed down further.
              * @default 0.5
@@ -1425,6 +1510,12 @@ export interface components {
              * @default 6
              */
             gain_db: number;
+            /**
+             * Gain Probability
+             * @description Share of the examples whose level is changed.
+             * @default 1
+             */
+            gain_probability: number;
             /**
              * Grad Clip
              * @description Largest norm of all gradients together.
@@ -1462,12 +1553,36 @@ export interface components {
              */
             mask_threshold: number;
             /**
+             * Noise Db
+             * @description Loudest white noise that is mixed into examples, in decibels below full scale.
+             * @default -40
+             */
+            noise_db: number;
+            /**
+             * Noise Probability
+             * @description Share of the examples that get noise.
+             * @default 0
+             */
+            noise_probability: number;
+            /**
              * Objective
              * @description Which loss is minimised.
              * @default sigma
              * @enum {string}
              */
             objective: "sigma" | "elbo" | "beta" | "documented";
+            /**
+             * Pitch Probability
+             * @description Share of the examples at their own speed whose pitch is shifted.
+             * @default 0.5
+             */
+            pitch_probability: number;
+            /**
+             * Pitches
+             * @description Shifts of pitch, in semitones, that examples are drawn from; their length stays.
+             * @default []
+             */
+            pitches: number[];
             /**
              * Preset
              * @description Where the values came from; they are all listed here, so that this is only a name.
@@ -1507,11 +1622,23 @@ export interface components {
              */
             seed: number;
             /**
+             * Shift Probability
+             * @description Share of the examples that may start before the sound does.
+             * @default 1
+             */
+            shift_probability: number;
+            /**
              * Shift S
              * @description Examples start up to this many seconds before the sound does; used with random crops.
              * @default 0.05
              */
             shift_s: number;
+            /**
+             * Spectral Weight
+             * @description Weight of the magnitudes' errors at coarser resolutions (2, 4 and 8 cells) beside those of single cells.
+             * @default 0
+             */
+            spectral_weight: number;
             /**
              * @description How samples become frames.
              * @default {
@@ -1524,6 +1651,12 @@ export interface components {
              *     }
              */
             spectrogram: components["schemas"]["SpectrogramConfig"];
+            /**
+             * Speed Probability
+             * @description Share of the examples that are played at one of the other speeds.
+             * @default 0.8
+             */
+            speed_probability: number;
             /**
              * Speeds
              * @description Playback speeds that examples are drawn from; 1.0 comes first.
@@ -1594,6 +1727,12 @@ export interface components {
              * @enum {string}
              */
             representation: "mel" | "mel_if";
+            /**
+             * @description Start from another job's checkpoint; unset means from new weights. What its weights depend on follows that
+             *     model where it is not said: representation, objective, latent_dim, chunk_s, spectrogram, mask_threshold.
+             * @default null
+             */
+            start: components["schemas"]["StartRequest"] | null;
         };
         /** UploadView */
         UploadView: {

@@ -24,8 +24,8 @@ from api.views import (
 from deploy.cli.datasets import audio_files, batches
 from deploy.cli.exit_codes import ExitCode
 from deploy.cli.submit import parse_settings
-from shared.config import FeatureConfig
-from shared.jobs import JobState
+from shared.config import FeatureConfig, TrainConfig
+from shared.jobs import JobState, StartPoint
 from tests.unit.deploy.conftest import CommandLine, FakeServer, make_dataset, make_job
 
 REFUSED = httpx.ConnectError("refused")
@@ -179,6 +179,57 @@ def test_a_training_is_sent_with_its_changes(server: FakeServer, spectrain: Comm
             "device": "cuda:0",
         }
     ]
+
+
+START = StartPoint(job_id=3, job_name="first", checkpoint="1-250", epoch=12, step=1250, sha256="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("said", "sent"), [("3", {"job": 3, "checkpoint": ""}), ("3:1-250-1", {"job": 3, "checkpoint": "1-250-1"})]
+)
+def test_a_training_that_starts_from_another_job_leaves_the_model_to_it(
+    server: FakeServer, spectrain: CommandLine, said: str, sent: dict[str, object]
+) -> None:
+    server.answers["POST jobs"] = make_job(start=START)
+
+    assert spectrain("train", "kit", "--from", said) == ExitCode.DONE
+
+    (body,) = server.bodies("POST", "jobs")
+    assert body["start"] == sent
+    assert "representation" not in body, "what is not said follows the model"
+    assert "starts from job 3 (first), checkpoint 1-250, epoch 12, step 1,250" in spectrain.out
+
+
+@pytest.mark.parametrize("said", ["", "0", "x", "3:", "3:../x", "3:1-2:3", "-3"])
+def test_a_start_of_another_form_is_wrong_usage(server: FakeServer, spectrain: CommandLine, said: str) -> None:
+    assert spectrain("train", "kit", "--from", said) == ExitCode.WRONG_INPUT
+    assert "JOB:CHECKPOINT" in spectrain.err
+    assert server.requests == []
+
+
+def test_a_start_that_does_not_fit_names_the_difference(server: FakeServer, spectrain: CommandLine) -> None:
+    refusal = "The weights were trained with latent_dim 64, and this training says 32."
+    server.answers["POST jobs"] = (422, {"error": refusal, "field": "start"})
+
+    assert spectrain("train", "kit", "--from", "3", "--set", "latent_dim=32") == ExitCode.WRONG_INPUT
+    assert spectrain.err == f"Error: start: {refusal}\n"
+
+
+def test_show_tells_what_a_job_started_from_and_how_to_extend_it(server: FakeServer, spectrain: CommandLine) -> None:
+    server.answers["GET jobs/5"] = make_job(JobState.COMPLETED, start=START, train=TrainConfig(epochs=20))
+
+    assert spectrain("jobs", "show", "5") == ExitCode.DONE
+
+    assert "job 3 (first), checkpoint 1-250" in spectrain.out
+    assert "spectrain jobs resume 5 --epochs 31 extends it." in spectrain.out
+
+
+def test_extending_with_too_few_epochs_is_refused_in_plain_words(server: FakeServer, spectrain: CommandLine) -> None:
+    refusal = "epochs: the job is in epoch 20 already; give that many or more."
+    server.answers["GET jobs/5/resume"] = (422, {"error": refusal, "field": "epochs"})
+
+    assert spectrain("jobs", "resume", "5", "--epochs", "3") == ExitCode.WRONG_INPUT
+    assert spectrain.err == f"Error: {refusal}\n"
 
 
 def test_a_device_that_is_none_is_wrong_input(server: FakeServer, spectrain: CommandLine) -> None:

@@ -13,8 +13,7 @@ from api.record.attempts import assign, record_events, take_back
 from api.record.database import Database
 from api.record.jobs import JobRecord, find
 from api.record.tables import Dataset, Outbox
-from shared.config import resolve_train_config
-from shared.errors import NotFoundError, TransitionError
+from shared.errors import ConfigError, NotFoundError, TransitionError
 from shared.events import (
     AttemptEnded,
     AttemptStarted,
@@ -26,6 +25,7 @@ from shared.events import (
     Warned,
 )
 from shared.jobs import ACTIVE, AttemptSpec, Clip, DatasetSnapshot, JobState, Outcome, ResumeRequest, TrainSpec
+from shared.presets import resolve_train_config
 
 STARTED = AttemptStarted(worker="here/cpu", device="cpu")
 
@@ -107,10 +107,10 @@ def bench(tmp_path: Path):
     bench.database.close()
 
 
-def checkpoint(step: int, *, kept: list[str], attempt: int = 1) -> CheckpointSaved:
+def checkpoint(step: int, *, kept: list[str], attempt: int = 1, epoch: int = 1) -> CheckpointSaved:
     return CheckpointSaved(
         name=f"{attempt}-{step}",
-        epoch=1,
+        epoch=epoch,
         step=step,
         reason="cancel",
         best=False,
@@ -159,6 +159,21 @@ def test_what_lists_show_comes_from_events(bench: Bench) -> None:
     assert job.last_event == 5
 
 
+def test_a_job_that_an_older_version_wrote_is_read(bench: Bench) -> None:
+    with bench.database.session() as session:
+        job = find(session, bench.job_id)
+        job.summary = {**job.summary, "elapsed_s": 12.0, "ended_elapsed_s": 9.0}
+        spec = {name: value for name, value in job.spec.items() if name != "start"}
+        newer = ("pitches", "noise_db", "gain_probability", "spectral_weight")
+        job.spec = spec | {"train": {name: value for name, value in spec["train"].items() if name not in newer}}
+    job = bench.record.get(bench.job_id)
+    assert job.elapsed_s == 9.0
+    assert job.start is None
+    assert job.train is not None
+    assert job.train.pitches == ()
+    assert bench.assign() == 1, "and it goes on"
+
+
 def test_events_are_recorded_once_however_often_they_come(bench: Bench) -> None:
     attempt = bench.assign()
     event = Event(job_id=bench.job_id, number=1, attempt=attempt, at=1.0, body=STARTED)
@@ -203,9 +218,13 @@ def test_a_resume_goes_on_and_may_extend(bench: Bench) -> None:
 
 def test_a_completed_job_is_resumed_only_to_be_extended(bench: Bench) -> None:
     attempt = bench.assign()
-    bench.happen(STARTED, checkpoint(70, kept=["1-70"]), ended("completed"), attempt=attempt)
-    with pytest.raises(TransitionError, match="give more epochs"):
-        bench.actions.resume(bench.job_id, ResumeRequest())
+    bench.happen(STARTED, checkpoint(70, kept=["1-70"], epoch=10), ended("completed"), attempt=attempt)
+    for same in (ResumeRequest(), ResumeRequest(epochs=10)):
+        with pytest.raises(TransitionError, match="give more epochs than its 10"):
+            bench.actions.resume(bench.job_id, same)
+    with pytest.raises(ConfigError, match="has done 10 epochs already; give more than that to extend it"):
+        bench.actions.resume(bench.job_id, ResumeRequest(epochs=9))
+    assert bench.state is JobState.COMPLETED
     assert bench.actions.resume(bench.job_id, ResumeRequest(epochs=11)).state is JobState.QUEUED
 
 

@@ -35,7 +35,7 @@ export function JobActions({ job, all = false, labelledBy }: { job: Job; all?: b
           }}
         >
           <Icon name={icon} />
-          {label}
+          {key === "resume" && job.state === "completed" ? "Extend …" : label}
         </button>
       ))}
     </div>

@@ -10,7 +10,9 @@ import { request } from "./request";
 const JOB_LIMIT = 500;
 
 export type JobRequest =
-  | (Pick<Wire<"TrainRequest">, "dataset" | "name" | "representation" | "preset" | "changes" | "device"> & { kind: "train" })
+  | (Pick<Wire<"TrainRequest">, "dataset" | "name" | "preset" | "changes" | "device"> &
+      // What a training starts from decides its representation.
+      ({ representation: Representation } | { start: Wire<"StartRequest"> }) & { kind: "train" })
   | (Pick<Wire<"PreprocessRequest">, "dataset" | "name" | "features" | "device"> & { kind: "preprocess" });
 
 export type ResumeChanges = { epochs?: number; checkpoint?: string };
@@ -87,9 +89,13 @@ export async function uploadFiles(
 export async function listPresets(
   dataset: string,
   representation: Representation,
+  start: Wire<"StartRequest"> | null,
   signal: AbortSignal,
 ): Promise<{ fileCount: number; presets: readonly { preset: string; recommendedFor: string; train: TrainConfig }[] }> {
-  const wire = await request<Wire<"PresetListView">>("/presets", { query: { dataset, representation }, signal });
+  const wire = await request<Wire<"PresetListView">>("/presets", {
+    query: { dataset, representation, ...(start && { start: start.job, checkpoint: start.checkpoint }) },
+    signal,
+  });
   return {
     fileCount: wire.file_count,
     presets: wire.presets.map((one) => ({ preset: one.preset, recommendedFor: one.recommended_for, train: one.train })),

@@ -10,6 +10,15 @@ export interface JobWarning {
   readonly at: number;
 }
 
+/** The checkpoint of another job that a training started from. */
+export interface StartPoint {
+  readonly jobId: number;
+  readonly jobName: string;
+  readonly checkpoint: string;
+  readonly epoch: number;
+  readonly step: number;
+}
+
 export interface JobProgress {
   readonly phase: string;
   readonly message: string;
@@ -33,6 +42,7 @@ export interface Job {
   readonly dataset: { readonly id: number; readonly name: string; readonly version: number; readonly clips: number };
   readonly representation: Representation;
   readonly preset: PresetName | null;
+  readonly start: StartPoint | null;
   readonly attempt: number;
   readonly device: string;
   readonly worker: string;
@@ -79,6 +89,7 @@ export function toJob(wire: Wire<"JobView">): Job {
     dataset: wire.dataset,
     representation: wire.representation,
     preset: wire.preset,
+    start: wire.start && toStartPoint(wire.start),
     attempt: wire.attempt,
     device: wire.device,
     worker: wire.worker,
@@ -109,6 +120,10 @@ export function toJob(wire: Wire<"JobView">): Job {
       preview: trains && canCommand(wire.state),
     },
   };
+}
+
+export function toStartPoint(wire: Wire<"StartPoint">): StartPoint {
+  return { jobId: wire.job_id, jobName: wire.job_name, checkpoint: wire.checkpoint, epoch: wire.epoch, step: wire.step };
 }
 
 export function toJobDetail(wire: Wire<"JobDetailView">): JobDetail {

@@ -1,7 +1,7 @@
 // The New job form as it is being filled in; kept over reloads.
 import type { Signal } from "@preact/signals";
 import type { JobRequest } from "../http/api";
-import type { PresetName, Representation, TrainConfig } from "../model/wire_types";
+import type { PresetName, Representation, TrainConfig, Wire } from "../model/wire_types";
 import { TRAIN_FIELDS, type TrainField } from "../train_fields";
 import { remembered } from "./preferences";
 
@@ -12,12 +12,14 @@ export interface Draft {
   readonly representation: Representation;
   readonly preset: PresetName;
   readonly device: string;
+  /** The checkpoint that a training starts from; null for new weights. */
+  readonly start: Wire<"StartRequest"> | null;
   /** What was typed, by dotted field name; a field that is not here has the preset's value. */
   readonly typed: Readonly<Record<string, string>>;
 }
 
 export const EMPTY_DRAFT: Draft = {
-  kind: "train", dataset: "", name: "", representation: "mel", preset: "auto", device: "auto", typed: {},
+  kind: "train", dataset: "", name: "", representation: "mel", preset: "auto", device: "auto", start: null, typed: {},
 };
 
 export const draft: Signal<Draft> = remembered("draft", EMPTY_DRAFT, isDraft);
@@ -30,8 +32,30 @@ function isDraft(value: unknown): value is Draft {
     (known.representation === "mel" || known.representation === "mel_if") &&
     ["auto", "conservative", "balanced", "aggressive"].includes(known.preset as string) &&
     [known.dataset, known.name, known.device].every((one) => typeof one === "string") &&
+    isStart(known.start) &&
     typeof known.typed === "object" && known.typed !== null
   );
+}
+
+function isStart(value: unknown): boolean {
+  if (value === null) return true;
+  const known = value as Partial<Record<keyof Wire<"StartRequest">, unknown>> | undefined;
+  return Number.isInteger(known?.job) && typeof known?.checkpoint === "string";
+}
+
+/** True for a value that weights are bound to: a training that starts from them has it from their model. */
+export function isBoundToWeights(field: string): boolean {
+  return field.startsWith("spectrogram.") || field === "latent_dim" || field === "chunk_s" || field === "mask_threshold";
+}
+
+/** The draft's start where it counts. */
+export function startOf(form: Draft): Draft["start"] {
+  return form.kind === "train" ? form.start : null;
+}
+
+/** What was typed, less what the model decides that the training starts from. */
+export function withoutBound(typed: Draft["typed"]): Draft["typed"] {
+  return Object.fromEntries(Object.entries(typed).filter(([field]) => !isBoundToWeights(field)));
 }
 
 export function changeDraft(change: Partial<Draft>): void {
@@ -79,7 +103,7 @@ function parseField(field: TrainField, text: string): unknown {
   if (field.type === "choice" || field.type === "string") return trimmed;
   if (field.type === "array") {
     const numbers = trimmed.split(/[\s,;]+/).filter(Boolean).map(Number);
-    return numbers.length > 0 && numbers.every(Number.isFinite) ? numbers : undefined;
+    return numbers.length >= (field.minimum ?? 0) && numbers.every(Number.isFinite) ? numbers : undefined;
   }
   const value = trimmed === "" ? Number.NaN : Number(trimmed);
   if (!Number.isFinite(value) || (field.type === "integer" && !Number.isInteger(value))) return undefined;
@@ -103,10 +127,10 @@ function assign(target: Record<string, unknown>, name: string, value: unknown): 
 
 /** The request that a draft stands for; `preset` gives the values of what was not typed. */
 export function toRequest(form: Draft, changes: Record<string, unknown>, preset: TrainConfig | null): JobRequest {
-  const { dataset, name, device, representation } = form;
-  if (form.kind === "train") return { kind: "train", dataset, name, device, representation, preset: form.preset, changes };
+  const { dataset, name, device, representation, start } = form;
+  if (form.kind === "train") return { kind: "train", dataset, name, device, preset: form.preset, changes, ...(start ? { start } : { representation }) };
   const config = { ...preset, ...changes } as TrainConfig;
   const spectrogram = { ...preset?.spectrogram, ...(changes["spectrogram"] as object | undefined) } as TrainConfig["spectrogram"];
-  const { speeds, mask_threshold } = config;
-  return { kind: "preprocess", dataset, name, device, features: { representation, spectrogram, speeds, mask_threshold } };
+  const { speeds, pitches, mask_threshold } = config;
+  return { kind: "preprocess", dataset, name, device, features: { representation, spectrogram, speeds, pitches, mask_threshold } };
 }

@@ -36,6 +36,12 @@ export function CheckpointsTab({ job, session }: { job: JobDetail; session: JobS
   );
 }
 
+/** The New job form with this checkpoint as the start, on the same dataset until another one is chosen. */
+function trainFrom(job: JobDetail, checkpoint: Checkpoint): string {
+  const query = { start: String(job.id), checkpoint: checkpoint.name, dataset: String(job.dataset.id), representation: job.representation };
+  return `/new?${new URLSearchParams(query).toString()}`;
+}
+
 function CheckpointRow({ job, checkpoint }: { job: JobDetail; checkpoint: Checkpoint }) {
   const titleId = `checkpoint-${checkpoint.name}`;
   return (
@@ -50,10 +56,11 @@ function CheckpointRow({ job, checkpoint }: { job: JobDetail; checkpoint: Checkp
       <td data-label="Saved">{moment(checkpoint.at)} <span class="muted small">{REASONS[checkpoint.reason] ?? checkpoint.reason}</span></td>
       <td data-label="">
         <div class="row checkpoint-actions">
+          <a class="button button-small" href={trainFrom(job, checkpoint)} aria-describedby={titleId}><Icon name="branch" />Train from this</a>
           <a class="button button-small" href={weightsUrl(job.id, checkpoint.name)} download aria-describedby={titleId}><Icon name="save" />Download</a>
           {job.can.resume && (
             <button type="button" class="button button-small" aria-describedby={titleId} onClick={() => { resuming.value = { job, checkpoint: checkpoint.name }; }}>
-              <Icon name="again" />Resume from here
+              <Icon name="again" />{job.state === "completed" ? "Extend from here" : "Resume from here"}
             </button>
           )}
         </div>

@@ -31,7 +31,7 @@ export function ConfigTab({ job }: { job: JobDetail }) {
             {rows.map(({ name, value, help }) => (
               <tr key={name} data-changed={isDifferent(name)}>
                 <td><b>{fieldLabel(name)}</b> {isDifferent(name) && <span class="badge tone-work">Changed</span>}<p class="small muted">{help.replaceAll("`", "")}</p></td>
-                <td class="number">{setting(value) || "automatic"}</td>
+                <td class="number">{setting(value) || (Array.isArray(value) ? "none" : "automatic")}</td>
               </tr>
             ))}
           </tbody>

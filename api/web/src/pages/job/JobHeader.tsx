@@ -1,3 +1,5 @@
+import { Fragment } from "preact";
+import { Icon } from "../../components/Icon";
 import { JobActions } from "../../components/JobActions";
 import { ProgressBar } from "../../components/ProgressBar";
 import { ProgressText } from "../../components/ProgressText";
@@ -5,6 +7,7 @@ import { StateBadge } from "../../components/StateBadge";
 import { bytes, count, duration, measure, moment, plural } from "../../format";
 import type { JobDetail } from "../../model/job";
 import { isActive } from "../../model/states";
+import { jobs } from "../../store/queue";
 import { kindText } from "../queue/JobRow";
 import { QualityBar } from "./QualityBar";
 
@@ -19,6 +22,7 @@ export function JobHeader({ job }: { job: JobDetail }) {
         </p>
         <div class="push"><JobActions job={job} all labelledBy="job-kind" /></div>
       </div>
+      <Lineage job={job} />
       {job.state === "failed" ? <Failure job={job} /> : job.reason && <p class="job-header-reason">{job.reason}</p>}
       <div>
         <ProgressBar job={job} />
@@ -28,6 +32,32 @@ export function JobHeader({ job }: { job: JobDetail }) {
       {job.kind === "train" && job.progress.epoch > 0 && <QualityBar job={job} />}
       <Warnings job={job} />
     </section>
+  );
+}
+
+/** What it started from, and what started from it. */
+function Lineage({ job }: { job: JobDetail }) {
+  const { start } = job;
+  const offspring = [...jobs.value.values()].filter((other) => other.start?.jobId === job.id).sort((a, b) => a.id - b.id);
+  return (
+    <>
+      {start && (
+        <p class="small lineage">
+          <Icon name="branch" />
+          <span>
+            Started from <a href={`/jobs/${start.jobId}?tab=checkpoints`}>job {start.jobId} ({start.jobName})</a>, checkpoint {start.checkpoint}, epoch {count(start.epoch)}
+          </span>
+        </p>
+      )}
+      {offspring.length > 0 && (
+        <p class="small lineage">
+          <Icon name="branch" />
+          <span>
+            Start of {offspring.map((other, index) => <Fragment key={other.id}>{index > 0 && ", "}<a href={`/jobs/${other.id}`}>job {other.id} ({other.name})</a></Fragment>)}
+          </span>
+        </p>
+      )}
+    </>
   );
 }
 
@@ -61,12 +91,15 @@ function Facts({ job }: { job: JobDetail }) {
   return <dl class="facts">{facts.map(([label, value]) => <div key={label}><dt>{label}</dt><dd>{value}</dd></div>)}</dl>;
 }
 
+/** Warnings of which none is a fault: they only help to decide. */
+const ADVICE: ReadonlySet<string> = new Set(["plateau", "latent_too_large"]);
+
 function Warnings({ job }: { job: JobDetail }) {
   if (job.warnings.length === 0) return null;
   return (
     <ul class="stack warnings" aria-label="Warnings">
       {job.warnings.map((warning) => (
-        <li key={warning.code} class="note note-warn" data-warning={warning.code}>
+        <li key={warning.code} class={`note ${ADVICE.has(warning.code) ? "note-tip" : "note-warn"}`} data-warning={warning.code}>
           <p><b>{warning.message}</b>{warning.step !== null && <span class="small"> (step {count(warning.step)})</span>}</p>
           {warning.advice && <p class="advice">{warning.advice}</p>}
         </li>

@@ -1,7 +1,7 @@
 import { Field } from "../../components/Field";
 import { plural } from "../../format";
 import type { PresetName } from "../../model/wire_types";
-import { changeDraft, draft, valueOf } from "../../store/draft";
+import { changeDraft, draft, startOf, valueOf } from "../../store/draft";
 import { onlineWorkers, orderedDatasets } from "../../store/queue";
 import { TRAIN_FIELDS } from "../../train_fields";
 import { Choices } from "./Choices";
@@ -48,7 +48,7 @@ export function Basics({ presets, errors }: { presets: Presets | null; errors: R
           </select>
         )}
       </Field>
-      <Choices legend="Representation" name="representation" value={form.representation} choices={REPRESENTATIONS} onChange={(representation) => changeDraft({ representation })} />
+      {!startOf(form) && <Choices legend="Representation" name="representation" value={form.representation} choices={REPRESENTATIONS} onChange={(representation) => changeDraft({ representation })} />}
       <Choices
         legend="Preset"
         name="preset"

@@ -34,7 +34,7 @@ export function ConfigField({ field, preset, error }: { field: TrainField; prese
               autoComplete="off"
               spellcheck={false}
               inputMode={field.type === "integer" ? "numeric" : field.type === "number" ? "decimal" : undefined}
-              placeholder={field.nullable ? "automatic" : undefined}
+              placeholder={emptyWord(field)}
               value={value}
               onInput={(event) => change(event.currentTarget.value)}
             />
@@ -43,11 +43,16 @@ export function ConfigField({ field, preset, error }: { field: TrainField; prese
       </Field>
       {isChanged && (
         <button type="button" class="reset small" onClick={() => typeInto(field.name, presetText, presetText)}>
-          Reset to {presetText === "" ? "automatic" : setting(preset)}
+          Reset to {presetText === "" ? emptyWord(field) : setting(preset)}
         </button>
       )}
     </div>
   );
+}
+
+/** What an empty input stands for. */
+function emptyWord(field: TrainField): string | undefined {
+  return field.nullable ? "automatic" : field.type === "array" ? "none" : undefined;
 }
 
 /** A value as it stands in its input. */

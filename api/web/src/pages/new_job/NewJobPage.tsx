@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Empty, Loading } from "../../components/Notices";
 import { Page } from "../../components/Page";
 import { submitJob } from "../../http/api";
-import { changeDraft, draft, EMPTY_DRAFT, parseTyped, toRequest } from "../../store/draft";
+import { changeDraft, draft, EMPTY_DRAFT, parseTyped, startOf, toRequest, withoutBound } from "../../store/draft";
 import { datasets, loading, putJob } from "../../store/queue";
 import { tell } from "../../store/toasts";
 import { Advanced } from "./Advanced";
@@ -11,6 +11,7 @@ import { Basics } from "./Basics";
 import { Estimate } from "./Estimate";
 import { fieldId, generalError } from "./field_groups";
 import { errorsOf, useFormCheck, usePresets } from "./form_check";
+import { StartLine } from "./StartLine";
 
 export function NewJobPage() {
   useAddress();
@@ -29,24 +30,27 @@ export function NewJobPage() {
   return <Page title="New job"><JobForm /></Page>;
 }
 
-/** Takes over what a link asks for, such as "Train on this", then leaves the address clean. */
+/** Takes over what a link asks for, such as "Train on this" or "Train from this", then leaves the address clean. */
 function useAddress(): void {
   const { query, route } = useLocation();
-  const { dataset, kind } = query;
+  const { dataset, kind, start, checkpoint = "", representation } = query;
   useEffect(() => {
-    if (!dataset && !kind) return;
+    if (!dataset && !kind && !start) return;
+    const job = Number(start);
     changeDraft({
       ...(dataset && dataset !== draft.value.dataset && { dataset, name: "" }),
       ...((kind === "train" || kind === "preprocess") && { kind }),
+      ...((representation === "mel" || representation === "mel_if") && { representation }),
+      ...(Number.isInteger(job) && job > 0 && { kind: "train", start: { job, checkpoint }, typed: withoutBound(draft.value.typed) }),
     });
     route("/new", true);
-  }, [dataset, kind]);
+  }, [dataset, kind, start, checkpoint, representation]);
 }
 
 function JobForm() {
   const { route } = useLocation();
   const form = draft.value;
-  const presets = usePresets(form.dataset, form.representation);
+  const presets = usePresets(form.dataset, form.representation, startOf(form));
   const preset = presets?.presets.find((one) => one.preset === form.preset)?.train ?? null;
   const { changes, errors: typedErrors } = parseTyped(form.typed);
   const request = form.dataset ? toRequest(form, changes, preset) : null;
@@ -99,6 +103,7 @@ function JobForm() {
       }}
     >
       <div class="stack job-form-main">
+        <StartLine known={check.view?.start ?? null} error={errors["start"]} />
         <Basics presets={presets} errors={errors} />
         <Advanced preset={preset} errors={errors} />
       </div>

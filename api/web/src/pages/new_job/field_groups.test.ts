@@ -9,12 +9,25 @@ describe("fieldGroups", () => {
   it("shows every field of the configuration once, except those that stand above", () => {
     const shown = names({ ...EMPTY_DRAFT, representation: "mel_if" });
     expect(new Set(shown).size).toBe(shown.length);
+    expect(fieldGroups({ ...EMPTY_DRAFT, representation: "mel_if" }).map(({ title }) => title)).not.toContain("More");
     expect([...shown, "representation", "preset", "epochs"].sort()).toEqual(TRAIN_FIELDS.map(({ name }) => name).sort());
   });
 
   it("leaves out what the representation or the kind does not use", () => {
     expect(names(EMPTY_DRAFT)).not.toContain("frequency_weight");
-    expect(names({ ...EMPTY_DRAFT, kind: "preprocess" })).not.toContain("learning_rate");
+    const features = names({ ...EMPTY_DRAFT, kind: "preprocess" });
+    expect(features).not.toContain("learning_rate");
+    expect(features).toEqual(expect.arrayContaining(["speeds", "pitches"]));
+  });
+});
+
+describe("a training that starts from a model", () => {
+  it("leaves to the model what its weights are bound to", () => {
+    const shown = names({ ...EMPTY_DRAFT, start: { job: 3, checkpoint: "" } });
+    expect(shown).not.toEqual(expect.arrayContaining(["latent_dim"]));
+    expect(shown.filter((name) => name.startsWith("spectrogram."))).toEqual([]);
+    expect(shown).toEqual(expect.arrayContaining(["learning_rate", "pitches", "objective"]));
+    expect(names({ ...EMPTY_DRAFT, kind: "preprocess", start: { job: 3, checkpoint: "" } })).toContain("spectrogram.n_mels");
   });
 });
 

@@ -1,5 +1,5 @@
 // How the fields of TrainConfig are laid out under Advanced.
-import type { Draft } from "../../store/draft";
+import { type Draft, isBoundToWeights, startOf } from "../../store/draft";
 import { TRAIN_FIELDS, type TrainField } from "../../train_fields";
 
 interface FieldGroup {
@@ -9,13 +9,17 @@ interface FieldGroup {
 
 /** Chosen above, with words of their own. */
 const BASICS: ReadonlySet<string> = new Set(["representation", "preset", "epochs"]);
+/** What a preprocess job asks for beside the spectrogram. */
+const FEATURES: ReadonlySet<string> = new Set(["speeds", "pitches", "mask_threshold"]);
 const MEL_IF_ONLY: ReadonlySet<string> = new Set(["mask_threshold", "frequency_weight"]);
 
 const LAYOUT: readonly (readonly [string, readonly string[]])[] = [
-  ["Learning", ["objective", "learning_rate", "batch_size", "expansion", "weight_decay", "dropout", "grad_clip", "seed"]],
-  ["Latent space", ["latent_dim", "kl_weight", "kl_warmup_fraction", "free_bits"]],
-  ["Examples", ["chunk_s", "validation_fraction", "random_crops", "gain_db", "shift_s", "speeds"]],
-  ["Spectrogram", ["spectrogram.sample_rate", "spectrogram.n_fft", "spectrogram.hop_length", "spectrogram.n_mels", "spectrogram.f_min", "spectrogram.f_max", "mask_threshold", "frequency_weight"]],
+  ["Learning", ["learning_rate", "batch_size", "expansion", "weight_decay", "dropout", "grad_clip", "seed"]],
+  ["Latent space", ["latent_dim", "first_weights", "kl_weight", "kl_warmup_fraction", "free_bits"]],
+  ["Examples", ["chunk_s", "validation_fraction", "random_crops"]],
+  ["Augmentation", ["gain_db", "gain_probability", "shift_s", "shift_probability", "speeds", "speed_probability", "pitches", "pitch_probability", "noise_db", "noise_probability"]],
+  ["Spectrogram", ["spectrogram.sample_rate", "spectrogram.n_fft", "spectrogram.hop_length", "spectrogram.n_mels", "spectrogram.f_min", "spectrogram.f_max", "mask_threshold"]],
+  ["Loss", ["objective", "spectral_weight", "frequency_weight"]],
   ["Previews and checkpoints", ["preview_every", "preview_clips", "checkpoint_every_s"]],
 ];
 
@@ -23,7 +27,8 @@ const LAYOUT: readonly (readonly [string, readonly string[]])[] = [
 export function fieldGroups(form: Draft): readonly FieldGroup[] {
   const isShown = ({ name }: TrainField): boolean => {
     if (BASICS.has(name) || (MEL_IF_ONLY.has(name) && form.representation !== "mel_if")) return false;
-    return form.kind === "train" || name.startsWith("spectrogram.") || name === "speeds" || name === "mask_threshold";
+    if (startOf(form) && isBoundToWeights(name)) return false;
+    return form.kind === "train" || name.startsWith("spectrogram.") || FEATURES.has(name);
   };
   const shown = TRAIN_FIELDS.filter(isShown);
   const placed = new Set(LAYOUT.flatMap(([, names]) => names));
@@ -34,7 +39,7 @@ export function fieldGroups(form: Draft): readonly FieldGroup[] {
   return [...groups, { title: "More", fields: shown.filter(({ name }) => !placed.has(name)) }].filter(({ fields }) => fields.length > 0);
 }
 
-const SHOWN: ReadonlySet<string> = new Set(["dataset", "name", "device", ...TRAIN_FIELDS.map(({ name }) => name)]);
+const SHOWN: ReadonlySet<string> = new Set(["dataset", "name", "device", "start", ...TRAIN_FIELDS.map(({ name }) => name)]);
 
 /** Errors that belong to no input of the form, as one text: they are shown beside the button. */
 export function generalError(errors: Readonly<Record<string, string>>): string | undefined {

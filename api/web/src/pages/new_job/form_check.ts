@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { checkJob, type JobRequest, listPresets } from "../../http/api";
 import { ApiError } from "../../http/request";
 import type { Representation, TrainConfig, Wire } from "../../model/wire_types";
+import type { Draft } from "../../store/draft";
 import { formField } from "./field_groups";
 
 const CHECK_AFTER_MS = 300;
@@ -54,8 +55,8 @@ export interface Presets {
   readonly presets: readonly { readonly preset: string; readonly recommendedFor: string; readonly train: TrainConfig }[];
 }
 
-/** The presets' values for a dataset; null until they are there. */
-export function usePresets(dataset: string, representation: Representation): Presets | null {
+/** The presets' values for a dataset, and for the model that is started from; null until they are there. */
+export function usePresets(dataset: string, representation: Representation, start: Draft["start"]): Presets | null {
   const [presets, setPresets] = useState<Presets | null>(null);
   useEffect(() => {
     if (!dataset) {
@@ -63,10 +64,10 @@ export function usePresets(dataset: string, representation: Representation): Pre
       return;
     }
     const abort = new AbortController();
-    listPresets(dataset, representation, abort.signal).then(setPresets, () => {
+    listPresets(dataset, representation, start, abort.signal).then(setPresets, () => {
       if (!abort.signal.aborted) setPresets(null);
     });
     return () => abort.abort();
-  }, [dataset, representation]);
+  }, [dataset, representation, start?.job, start?.checkpoint]);
   return presets;
 }

@@ -3,6 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import type { JobSession } from "../../../store/job_session";
 import { logAxis, smoothing, theme } from "../../../store/preferences";
+import { BestSoFar } from "./BestSoFar";
 import { Chart } from "./Chart";
 import { CHARTS } from "./chart_specs";
 import type { Range } from "./draw_chart";
@@ -12,6 +13,7 @@ export function ChartsTab({ session }: { session: JobSession }) {
   const look = { smoothing: smoothing.value, isLog: logAxis.value, theme: useShownTheme(), zoom };
   return (
     <div class="stack">
+      <BestSoFar session={session} />
       <div class="row chart-tools">
         <label class="row small">
           Smoothing

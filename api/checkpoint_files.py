@@ -1,0 +1,52 @@
+"""Checkpoints in the artifact store, as far as the api reads them: what the manifest says, where the weights are.
+
+jobs/<id>/checkpoints/<name>/manifest.json       written last: without it a checkpoint does not count
+jobs/<id>/checkpoints/<name>/model.safetensors   the model alone
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.config import TrainConfig
+from shared.storage import Storage
+
+WEIGHTS_FILE: Final = "model.safetensors"
+_MANIFEST_FILE: Final = "manifest.json"
+
+
+class CheckpointFile(BaseModel):
+    """One file of a checkpoint."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+
+
+class CheckpointManifest(BaseModel):
+    """The part of a manifest that the api needs; the trainer writes more."""
+
+    model_config = ConfigDict(frozen=True)
+
+    epoch: int
+    """Epoch that the step belongs to, counted from 1."""
+    step: int
+    """Steps done."""
+    config: TrainConfig
+    """What it was trained with."""
+    files: dict[str, CheckpointFile]
+    """By file name."""
+
+
+def weights_key(job_id: int, checkpoint: str) -> str:
+    """Where the store has the weights of a checkpoint."""
+    return f"jobs/{job_id}/checkpoints/{checkpoint}/{WEIGHTS_FILE}"
+
+
+def read_manifest(storage: Storage, job_id: int, checkpoint: str) -> CheckpointManifest:
+    """The manifest of a checkpoint; raises NotFoundError, or pydantic.ValidationError for one that is damaged."""
+    return CheckpointManifest.model_validate_json(
+        storage.read(f"jobs/{job_id}/checkpoints/{checkpoint}/{_MANIFEST_FILE}")
+    )
