@@ -153,6 +153,8 @@ class TrainConfig(Frozen):
     """Largest batch; a small corpus gets min(batch_size, chunks // 4), at least 1."""
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
     """Learning rate of AdamW at the start; cosine annealing takes it to zero."""
+    warmup_fraction: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    """Share of the run over which the learning rate rises to that value, so that good first weights survive."""
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.01
     """Decoupled weight decay of AdamW."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0

@@ -6,15 +6,16 @@ cells of a 2 x 2 square into channels (space to depth), and the transposed ones 
 the features passes through to the innermost map unchanged; the linear layers in the middle then hold the principal
 components (K. Pearson, 1901). BatchNorm gives each passed channel its own scale back, and an offset keeps it above
 the ReLU's kink. All channels that are left over keep their random weights, and reach the passed ones only through
-weights that start at zero: training goes on from the best linear model and adds what is not linear.
+weights that start at zero: training goes on from the best linear model and adds what is not linear. The innermost
+map keeps room for that too: it passes no whole patch but its projection onto the directions that the components need,
+which are few, since spectrograms are smooth.
 
     features --space to depth--> cells of each patch --components / deviations--> mu, with variance 1
     reconstruction <--depth to space-- cells <--components x deviations + mean--------------'
 
 The posterior's variance starts at its optimum for a linear model, error / (variance of the component) (M. Tipping
-and C. Bishop, "Probabilistic principal component analysis", 1999). Where a stage has fewer channels than cells to
-pass (the last one of `mel_if`), it passes their projection onto the directions that the components need most. An
-output activation is met by fitting the decoder to its inverse.
+and C. Bishop, "Probabilistic principal component analysis", 1999). An output activation is met by
+fitting the decoder to its inverse.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from torch.nn import functional
 
 from shared.vae.model import ConvVAE
 
+PASSING_SHARE: Final = 0.5
+"""Share of the innermost channels that pass cells; the others are free for what is not linear."""
 _MARGIN: Final = 0.5
 """What passed values keep above the ReLU's kink beyond the least one seen, in units of the scaled features."""
 _SMALLEST_SHARE: Final = 1e-3
@@ -125,11 +128,16 @@ class _Writer:
         return torch.stack([grid[:, channel, :, row, :, column] for channel, row, column in self.order], dim=1)
 
     def choose_code(self) -> Tensor:
-        """[codes, patch cells]: what the innermost map keeps of a patch; all of it where it is wide enough."""
-        wide, needed = self.convolutions[-1].out_channels, len(self.order)
+        """[codes, patch cells], orthonormal: what the innermost map keeps of a patch; all of it where it has the room.
+
+        Else it is what the components and the mean need most, each of them counting alike.
+        """
+        wide, needed = int(self.convolutions[-1].out_channels * PASSING_SHARE), len(self.order)
         if wide >= needed:
             return torch.eye(needed)
-        by_patch = self.analysis.permute(0, 2, 3, 1).flatten(0, 2)
+        mean = self.components.mean / self.components.mean.norm().clamp_min(_MARGIN)
+        needs = self.as_patches(torch.cat([self.components.directions, mean[None]]))
+        by_patch = needs.permute(0, 2, 3, 1).flatten(0, 2)
         _, directions = torch.linalg.eigh(by_patch.T @ by_patch)
         return directions[:, -wide:].T.contiguous()
 

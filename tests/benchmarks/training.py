@@ -21,6 +21,7 @@ from worker.train.memory import keep_freed_memory
 from worker.train.metrics import EpochSums, StepFacts, StepRecorder
 from worker.train.plan import ExecutionPlan
 from worker.train.rng import seed_generators
+from worker.train.start import begin_with_principal_components
 from worker.train.timing import time_candidates
 
 
@@ -77,6 +78,11 @@ class Training:
             skipped=0,
             on_skipped=ignore_skipped,
         )
+        began_at = time.monotonic()
+        if self.config.first_weights == "principal":
+            begin_with_principal_components(self.learner, self.data, self.grid, self.config)
+        self.started_s = time.monotonic() - began_at
+        """Seconds that the first weights took."""
         self.done = 0
         self._examples: tuple[int, Excerpts] | None = None
 
@@ -107,12 +113,13 @@ class Training:
         return time.monotonic() - began_at
 
     def run_for(self, limit_s: float) -> float:
-        """Do all steps that are left, or as many as take `limit_s` seconds; returns the seconds that they took.
+        """Do all steps that are left, or as many as take `limit_s` seconds, the first weights' included; returns the
+        seconds that they took.
 
         Learning rate and KL weight follow the share of the time, where that runs out before the steps do, so that
         they come to the same end.
         """
-        began_at = time.monotonic()
+        began_at = time.monotonic() - self.started_s
         torch.set_num_threads(self.plan.threads)
         while self.done < self.total_steps and (gone := time.monotonic() - began_at) < limit_s:
             self.recorder.add(*self.step(gone / limit_s))

@@ -30,10 +30,13 @@ ROW: Final = ("loss", "reconstruction", "kl", "grad_norm", "skipped", "skipped_i
 def learning_rate(config: TrainConfig, step: int, total_steps: int) -> float:
     """Cosine annealing in closed form, `step` from 0: learning_rate * (1 + cos(pi * step / total_steps)) / 2.
 
-    Source: I. Loshchilov and F. Hutter, "SGDR", 2017, without restarts. As it depends on nothing but the step, a
-    resume meets it exactly, and a run with more epochs follows the longer cosine from where it is.
+    Source: I. Loshchilov and F. Hutter, "SGDR", 2017, without restarts. The first warmup_fraction * total_steps steps
+    rise to it in a straight line. As it depends on nothing but the step, a resume meets it exactly, and a run with more
+    epochs follows the longer cosine from where it is.
     """
-    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(step, total_steps) / total_steps))
+    annealed = 0.5 * (1.0 + math.cos(math.pi * min(step, total_steps) / total_steps))
+    rising = config.warmup_fraction * total_steps
+    return config.learning_rate * annealed * (min(1.0, (step + 1) / rising) if rising > 1 else 1.0)
 
 
 def kl_weight(config: TrainConfig, epoch: int) -> float:

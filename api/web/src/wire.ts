@@ -1672,6 +1672,12 @@ export interface components {
              */
             validation_fraction: number;
             /**
+             * Warmup Fraction
+             * @description Share of the run over which the learning rate rises to that value, so that good first weights survive.
+             * @default 0
+             */
+            warmup_fraction: number;
+            /**
              * Weight Decay
              * @description Decoupled weight decay of AdamW.
              * @default 0.01

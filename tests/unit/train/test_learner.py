@@ -68,6 +68,15 @@ def test_the_learning_rate_falls_from_its_value_to_zero_along_a_cosine():
     assert learning_rate(config, 100, 100) == 0.0
 
 
+def test_the_learning_rate_rises_first_where_it_is_told_to():
+    config = tiny_config(learning_rate=1e-3, warmup_fraction=0.1)
+    flat = tiny_config(learning_rate=1e-3)
+    assert learning_rate(config, 0, 100) == pytest.approx(1e-4)
+    assert learning_rate(config, 4, 100) == pytest.approx(learning_rate(flat, 4, 100) / 2)
+    assert all(learning_rate(config, step, 100) == learning_rate(flat, step, 100) for step in range(9, 101))
+    assert learning_rate(config, 0, 5) == learning_rate(flat, 0, 5)
+
+
 def test_the_kl_weight_rises_over_its_share_of_the_epochs():
     config = tiny_config(epochs=10, kl_warmup_fraction=0.4, kl_weight=0.5)
     assert [kl_weight(config, epoch) for epoch in range(6)] == [0.0, 0.125, 0.25, 0.375, 0.5, 0.5]

