@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -24,6 +25,9 @@ PresetName = Literal["auto", "conservative", "balanced", "aggressive"]
 
 FirstWeights = Literal["principal", "random"]
 """`principal`: the linear optimum for the examples; see `shared.vae.principal`."""
+
+HALVINGS: Final[Mapping[Representation, int]] = {"mel": 4, "mel_if": 5}
+"""How often the encoder halves both sides of its input."""
 
 BETA_KL_WEIGHT: Final = 0.01
 """Largest KL weight of the `beta` objective, and its default."""
@@ -232,6 +236,12 @@ class TrainConfig(Frozen):
     def frames(self) -> int:
         """Frames of one example."""
         return self.spectrogram.frames(self.chunk_samples)
+
+    @property
+    def least_batch(self) -> int:
+        """Examples that a batch needs: 2 where the innermost map is a single cell, which BatchNorm could not judge."""
+        reach = 2 ** HALVINGS[self.representation]
+        return 2 if self.spectrogram.n_mels <= reach and self.frames <= reach else 1
 
     def features(self) -> FeatureConfig:
         """The features that this training reads."""

@@ -46,8 +46,8 @@ def split_files(names: Sequence[str], fraction: float, seed: int) -> Split:
 class BatchRule:
     """How many examples a step takes.
 
-    min(batch_size, chunks // 4), at least 1. A last batch of one example, which BatchNorm could not normalise by,
-    joins the batch before it.
+    min(batch_size, chunks // 4), at least 1; where a single example could not be normalised at all, at least 2. A last
+    batch of one example, which BatchNorm could not normalise by, joins the batch before it.
     """
 
     size: int
@@ -56,9 +56,14 @@ class BatchRule:
     """Examples of an epoch."""
 
     @classmethod
-    def of(cls, *, batch_size: int, chunks: int, expansion: int) -> BatchRule:
+    def of(cls, *, batch_size: int, chunks: int, expansion: int, least: int = 1) -> BatchRule:
         """The rule for `chunks` training chunks, each seen `expansion` times in an epoch."""
-        return cls(size=max(1, min(batch_size, chunks // 4)), examples=chunks * expansion)
+        return cls(size=max(least, min(batch_size, chunks // 4)), examples=chunks * expansion)
+
+    @classmethod
+    def for_training(cls, train: TrainConfig, chunks: int) -> BatchRule:
+        """The rule for a training with `chunks` training chunks."""
+        return cls.of(batch_size=train.batch_size, chunks=chunks, expansion=train.expansion, least=train.least_batch)
 
     @property
     def steps(self) -> int:
@@ -112,7 +117,7 @@ def plan_training(clips: Sequence[Clip], train: TrainConfig) -> Plan:
         for clip in clips
         if clip.sha256 in training
     )
-    rule = BatchRule.of(batch_size=train.batch_size, chunks=chunks, expansion=train.expansion)
+    rule = BatchRule.for_training(train, chunks)
     return Plan(
         held_out=len(split.validation),
         chunks=chunks,

@@ -45,7 +45,7 @@ class Training:
         self.grid = self.data.grid(train)
         self.scaling = self.data.fit_scaling(train)
         self.data.use_scaling(self.scaling)
-        self.batches = BatchRule.of(batch_size=config.batch_size, chunks=len(self.grid), expansion=config.expansion)
+        self.batches = BatchRule.for_training(config, len(self.grid))
         self.total_steps = config.epochs * self.batches.steps
         self.plan = plan or self._choose_plan()
         self._start()

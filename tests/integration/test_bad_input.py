@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,11 +125,10 @@ def upload(bench: Bench, probe: AudioProbe, paths: Sequence[Path]) -> DatasetSna
     return bench.dataset
 
 
-def train(bench: Bench, around: Surroundings, representation: Representation) -> AttemptResult:
+def train(bench: Bench, around: Surroundings, representation: Representation, **changes: Any) -> AttemptResult:
     """A whole training, after which nothing that it made may be anything but a number."""
-    config = tiny_config(
-        representation, epochs=1, expansion=1, preview_every=1, chunk_s=0.4, speeds=(1.0, 1.2), pitches=(3.0,)
-    )
+    values = {"epochs": 1, "expansion": 1, "preview_every": 1, "chunk_s": 0.4, "speeds": (1.0, 1.2), "pitches": (3.0,)}
+    config = tiny_config(representation, **{**values, "first_weights": "principal", **changes})
     result = bench.train(bench.attempt(config), around)
     features = load_feature_set(bench.storage, config.features().cache_key(bench.dataset.version_hash))
     assert features is None or torch.isfinite(features.frames).all()
@@ -153,6 +153,20 @@ def test_whatever_is_a_sound_trains_to_a_checkpoint(
     assert around.of(CheckpointSaved)[-1].reason == "final"
     assert around.of(EpochMetrics)
     assert around.of(PreviewMade)
+
+
+@pytest.mark.parametrize(("expansion", "outcome"), [(1, "failed"), (2, "completed")])
+def test_a_model_of_a_single_innermost_cell_never_gets_a_batch_of_one(
+    tmp_path: Path, probe: AudioProbe, expansion: int, outcome: str
+):
+    """BatchNorm has nothing to go by where one example has one value in each channel."""
+    bench, around = Bench(tmp_path, files=0), Surroundings()
+    upload(bench, probe, write(tmp_path / "in", (tenth_of_a_second,)))
+
+    result = train(bench, around, "mel_if", chunk_s=0.2, expansion=expansion)
+
+    assert result.outcome == outcome, result
+    assert outcome == "completed" or "raise expansion" in result.reason
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -73,7 +73,8 @@ def test_auto_repeats_small_corpora_more_often(file_count: int, expansion: int):
     assert config.preset == "auto"
     assert config.expansion == expansion
     assert (config.dropout, config.random_crops, config.gain_db) == (0.0, True, 6.0)
-    assert config.speeds == (1.0, 0.75, 0.87, 1.15, 1.33)
+    assert config.speeds == (1.0, 0.71, 0.79, 0.89, 1.12, 1.26, 1.41)
+    assert config.first_weights == "principal"
 
 
 def test_the_defaults_of_a_training():

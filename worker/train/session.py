@@ -201,7 +201,12 @@ def prepare_session(
     if not split.validation:
         reporter.publish(LogLine(message="Nothing is held out: the newest checkpoint counts as the best."))
     train_grid = data.grid(split.train)
-    batches = BatchRule.of(batch_size=config.batch_size, chunks=len(train_grid), expansion=config.expansion)
+    batches = BatchRule.for_training(config, len(train_grid))
+    if batches.examples < config.least_batch:
+        raise TrainingError(
+            "There is a single example in an epoch, too small a one to train on alone: add files, raise expansion, or"
+            " make chunk_s longer."
+        )
     if loaded is not None:
         scaling = FeatureScaling.from_json(loaded.description.scaling)
     elif start is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shared.config import ModelConfig, Representation
+from shared.config import HALVINGS, ModelConfig, Representation
 from shared.presets import resolve_train_config
 from shared.vae.model import STAGES, ConvDecoder, ConvEncoder, ConvVAE
 
@@ -192,3 +192,7 @@ def test_bfloat16_with_channels_last_gives_float32_outputs_that_agree(representa
     for exact, rounded in zip(plain, quick, strict=True):
         assert rounded.dtype == torch.float32
         torch.testing.assert_close(rounded, exact, atol=AUTOCAST_TOLERANCE, rtol=0)
+
+
+def test_the_configuration_knows_how_often_the_encoder_halves():
+    assert {name: len(stages) - 1 for name, stages in STAGES.items()} == HALVINGS
