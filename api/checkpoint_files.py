@@ -6,9 +6,9 @@ jobs/<id>/checkpoints/<name>/model.safetensors   the model alone
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.config import TrainConfig
 from shared.storage import Storage
@@ -22,7 +22,7 @@ class CheckpointFile(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    sha256: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class CheckpointManifest(BaseModel):
@@ -30,9 +30,9 @@ class CheckpointManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    epoch: int
+    epoch: Annotated[int, Field(ge=0)]
     """Epoch that the step belongs to, counted from 1."""
-    step: int
+    step: Annotated[int, Field(ge=0)]
     """Steps done."""
     config: TrainConfig
     """What it was trained with."""

@@ -156,7 +156,7 @@ class TrainConfig(Frozen):
     batch_size: Annotated[int, Field(ge=1, le=1_024)] = 32
     """Largest batch; a small corpus gets min(batch_size, chunks // 4), at least 1."""
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
-    """Learning rate of AdamW at the start; cosine annealing takes it to zero."""
+    """Largest learning rate of AdamW; cosine annealing takes it to zero."""
     warmup_fraction: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     """Share of the run over which the learning rate rises to that value, so that good first weights survive."""
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.01

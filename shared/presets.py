@@ -80,7 +80,7 @@ def preset_values(preset: PresetName, file_count: int) -> dict[str, Any]:
         "weight_decay": 0.01,
         "expansion": 5 if file_count >= 200 else 10 if file_count >= 50 else 20,
         "epochs": 100,
-        "learning_rate": 1e-3,
+        "learning_rate": 5e-4,
         "warmup_fraction": 0.05,
         "kl_warmup_fraction": 0.1,
         "grad_clip": 1.0,

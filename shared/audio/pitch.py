@@ -9,14 +9,15 @@ begins with phases of its own: neighbours are cross-faded, at equal power since 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from python_stretch.Signalsmith import Stretch
 
 from shared.audio.decode import Samples, to_full_scale
 from shared.audio.streaming import Window, windows
+from shared.errors import ConfigError
 
 PART_S: Final = 10.0
 """Length of a part: a tenth of a second of work."""
@@ -33,7 +34,7 @@ def shift_pitch(waveform: Samples, sample_rate: int, semitones: float) -> Sample
 
 def shifted_blocks(blocks: Iterable[Samples], sample_rate: int, semitones: float) -> Iterator[Samples]:
     """The sound in `blocks` `semitones` higher, as many samples in other blocks, whatever the blocks were."""
-    stretch = Stretch(SEED)
+    stretch = _make_stretch()
     stretch.preset(1, sample_rate)
     stretch.setTransposeSemitones(semitones)
     fade = round(FADE_S * sample_rate)
@@ -50,7 +51,19 @@ def shifted_blocks(blocks: Iterable[Samples], sample_rate: int, semitones: float
         ending = shifted[end : end + fade]
 
 
-def _shift(stretch: Stretch, window: Window, margin: int) -> tuple[Samples, int]:
+def _make_stretch() -> Any:
+    try:
+        module = importlib.import_module("python_stretch.Signalsmith")
+    except ImportError as error:
+        raise ConfigError(
+            "pitches: this machine has no python-stretch to shift pitches with (there is no build for Linux on arm64):"
+            " leave pitches empty and use speeds, or run the job on another machine.",
+            field="pitches",
+        ) from error
+    return module.Stretch(SEED)
+
+
+def _shift(stretch: Any, window: Window, margin: int) -> tuple[Samples, int]:
     """The window's samples shifted, with silence around the sound's ends, and where its own begin."""
     padded = np.pad(window.samples, (margin - window.skip, margin if window.last else 0))
     stretch.reset()

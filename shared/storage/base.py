@@ -4,7 +4,7 @@ Keys are relative paths of letters, digits and `._-` separated by `/`: ids and h
 that somebody typed. What is written under a key is complete and durable or not there at all.
 
     clips/<sha256>                                      the bytes of an uploaded file
-    features/<key>/{features.safetensors,manifest.json} what a preprocess job made
+    features/<key>/{<sha256>.safetensors,manifest.json} what a preprocess job made
     jobs/<id>/checkpoints/<attempt>-<step>/...          weights, state, manifest
     jobs/<id>/previews/<attempt>-<step>/*.wav           16-bit audio
     weights/<sha256>.safetensors                        what trainings start from, kept for them

@@ -14,8 +14,8 @@ which are few, since spectrograms are smooth.
     reconstruction <--depth to space-- cells <--components x deviations + mean--------------'
 
 The posterior's variance starts at its optimum for a linear model, error / (variance of the component) (M. Tipping
-and C. Bishop, "Probabilistic principal component analysis", 1999). An output activation is met by
-fitting the decoder to its inverse.
+and C. Bishop, "Probabilistic principal component analysis", 1999). An output activation is met by fitting the decoder
+to its inverse. Latents beyond the examples' dimensions start as the prior.
 """
 
 from __future__ import annotations
@@ -173,6 +173,9 @@ class _Writer:
         weight = torch.zeros(kept, wide, *coded.shape[2:])
         weight[:, : coded.shape[1]] = coded
         encoder.to_mu.weight[:kept] = weight.flatten(1)
+        # A latent without a component says nothing: its posterior is the prior.
+        encoder.to_mu.weight[kept:] = 0
+        encoder.to_mu.bias[kept:] = 0
         standing = (coded * constants[:, None, None]).sum(dim=(1, 2, 3))
         centre = (components.directions / components.deviations[:, None]) @ components.mean
         encoder.to_mu.bias[:kept] = -standing - centre
@@ -180,7 +183,8 @@ class _Writer:
         logvar = torch.log((components.error / components.deviations.square()).clamp(1e-8, 1.0))
         if bound is not None:
             logvar = bound * torch.atanh((logvar / bound).clamp(-_SHARPEST_LOGVAR, _SHARPEST_LOGVAR))
-        encoder.to_logvar.weight[:kept] *= 0.0
+        encoder.to_logvar.weight.zero_()
+        encoder.to_logvar.bias.zero_()
         encoder.to_logvar.bias[:kept] = logvar
         return encoder.to_mu(innermost.flatten(1))
 
@@ -194,6 +198,7 @@ class _Writer:
         codes = len(self.code)
         weight = decoder.from_latent.weight.unflatten(0, decoder.inner_shape)
         weight[:codes, ..., :kept] = coded.permute(1, 2, 3, 0)
+        weight[:codes, ..., kept:] = 0  # it is learned through the channels that do not pass cells
         bias = decoder.from_latent.bias.unflatten(0, decoder.inner_shape)
         bias[:codes] = level
         inputs = decoder.from_latent(mu).unflatten(1, decoder.inner_shape)

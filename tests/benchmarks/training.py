@@ -69,7 +69,7 @@ class Training:
     def _start(self) -> None:
         torch.set_num_threads(self.plan.threads)
         seed_generators(self.config.seed)
-        self.learner = Learner(self.config, self.plan, self.device)
+        self.learner = Learner(self.config, self.plan, self.device, batch_size=self.batches.bounds(0)[1])
         self.recorder = StepRecorder(
             Nobody(),
             self.device,

@@ -6,7 +6,7 @@ learner.py     model, objective, optimizer: one step (graph.py: recorded and rep
 evaluation.py  how good the model is on fixed chunks
 metrics.py     what is reported; warnings.py: what a person should know
 preview.py     sounds from the current model
-start.py       the first weights, where another job's are taken over
+start.py       the first weights: another job's, or principal components
 checkpoint.py  save and load; host_copy.py: out of the way of the next step; checkpoint_writer.py: in the background
 session.py     sets all of this up, or puts it back as it was
 loop.py        the training, top to bottom

@@ -114,7 +114,7 @@ class CheckpointWriter:
                 raise StorageFullError("Less free space is left than two and a half checkpoints take.")
             manifest = self._store.save(snapshot, on_part=self._control.beat)
         except StorageError as error:
-            self.failure = error
+            self.failure = _without_frames(error)
             self._warnings.warn(
                 "disk" if isinstance(error, StorageFullError) else "checkpoint",
                 f"Step {snapshot.step} could not be saved: {error}",
@@ -150,3 +150,14 @@ class CheckpointWriter:
         except StorageError as error:
             self._warnings.warn("checkpoint", f"Old checkpoints could not be removed: {error}", step=snapshot.step)
             return self._store.names()
+
+
+def _without_frames(error: StorageError) -> StorageError:
+    """`error`, but neither it nor its causes hold the frames that they passed: those hold the snapshot's memory."""
+    chain: list[BaseException | None] = [error]
+    while chain:
+        each = chain.pop()
+        if each is not None and each.__traceback__ is not None:
+            chain += [each.__cause__, each.__context__]
+            each.with_traceback(None)
+    return error

@@ -4,9 +4,9 @@
 
 A graph repeats the same kernels on the same memory, so whatever differs from step to step stands in tensors that do
 not move. Dropout and the latent's noise come from torch's default generator, whose position each replay takes and
-moves on as the eager step does: its state in a checkpoint is all that a resume needs. One graph is recorded, for the
-size of the first batch; a batch of another size (an epoch's last) is computed without one. Where there is no CUDA, or
-where recording fails, every step is computed without one from the same memory.
+moves on as the eager step does: its state in a checkpoint is all that a resume needs. One graph is recorded, when the
+first batch of the usual size comes; a batch of another size (an epoch's last) is computed without one. Where there is
+no CUDA, or where recording fails, every step is computed without one from the same memory.
 """
 
 from __future__ import annotations
@@ -27,11 +27,17 @@ WARM_UP_STEPS: Final = 3
 class RecordedStep:
     """Computes steps from fixed memory, on CUDA by replaying a graph."""
 
-    def __init__(self, compute: Compute, changed: Callable[[], list[Tensor]], device: torch.device) -> None:
-        """`changed` gives the tensors that a step changes: warming up must leave no trace in them."""
+    def __init__(
+        self, compute: Compute, changed: Callable[[], list[Tensor]], device: torch.device, batch_size: int
+    ) -> None:
+        """Records for batches of `batch_size` examples.
+
+        `changed` gives the tensors that a step changes: warming up must leave no trace in them.
+        """
         self._compute = compute
         self._changed = changed
         self._device = device
+        self._batch_size = batch_size
         self._rate = torch.zeros((), device=device)
         self._weight = torch.zeros((), device=device)
         self._batch: Tensor | None = None
@@ -44,12 +50,12 @@ class RecordedStep:
         """One step; its row is the caller's."""
         self._rate.fill_(learning_rate)
         self._weight.fill_(kl_weight)
+        if len(batch) != self._batch_size:
+            return self._compute(batch, self._rate, self._weight)
         if self._batch is None:
             self._batch = batch.clone()
             if self._device.type == "cuda":
                 self._record(self._batch)
-        if batch.shape != self._batch.shape:
-            return self._compute(batch, self._rate, self._weight)
         self._batch.copy_(batch)
         if self._graph is None:
             return self._compute(self._batch, self._rate, self._weight)
@@ -70,18 +76,20 @@ class RecordedStep:
             self.failure = str(error).partition("\n")[0]
 
     def _warm_up(self, batch: Tensor, stream: torch.cuda.Stream) -> None:
-        """A few steps on a stream of their own, as recording wants it; then everything is as it was."""
+        """A few steps on a stream of their own, as recording wants it; then, or if one fails, all is as it was."""
         before = self._changed()
         kept = [tensor.detach().clone() for tensor in before]
         generator = torch.cuda.get_rng_state(self._device)
         beside = torch.cuda.Stream(self._device)
         beside.wait_stream(stream)
-        with torch.cuda.stream(beside):
-            for _ in range(WARM_UP_STEPS):
-                self._compute(batch, self._rate, self._weight)
-        stream.wait_stream(beside)
-        torch.cuda.set_rng_state(generator, self._device)
-        restore(self._changed(), before, kept)
+        try:
+            with torch.cuda.stream(beside):
+                for _ in range(WARM_UP_STEPS):
+                    self._compute(batch, self._rate, self._weight)
+        finally:
+            stream.wait_stream(beside)
+            torch.cuda.set_rng_state(generator, self._device)
+            restore(self._changed(), before, kept)
 
 
 def restore(now: list[Tensor], before: list[Tensor], kept: list[Tensor]) -> None:

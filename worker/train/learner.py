@@ -47,9 +47,12 @@ def kl_weight(config: TrainConfig, epoch: int) -> float:
 class Learner:
     """What a training changes; `plan` says how it is computed. The caller seeds torch before."""
 
-    def __init__(self, config: TrainConfig, plan: ExecutionPlan, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainConfig, plan: ExecutionPlan, device: torch.device, *, batch_size: int | None = None
+    ) -> None:
+        """`batch_size` is that of the usual batch, for which a step is recorded; None is the configuration's."""
         self.device = device
-        self.memory_format = torch.channels_last if plan.channels_last else torch.contiguous_format
+        self.memory_format = plan.memory_format
         self.model = ConvVAE(config.model()).to(device)
         self.model.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue] - torch's overloads lack it
         self.objective = make_objective(config)
@@ -73,10 +76,16 @@ class Learner:
         """Those since the last good one."""
         self.before_update: Callable[[], None] = lambda: None
         """Called in each step when weights and moments are about to change, and not sooner."""
-        self.recorded = RecordedStep(self._compute, self._changed, device) if plan.graph else None
+        usual = config.batch_size if batch_size is None else batch_size
+        self.recorded = RecordedStep(self._compute, self._changed, device, usual) if plan.graph else None
         """Computes the steps where the plan says so."""
         for group in self.optimizer.param_groups:
             group["capturable"] = self.recorded is not None and device.type == "cuda"
+
+    @property
+    def recording_failure(self) -> str:
+        """Why steps are not recorded although the plan says so; empty where they are, or will be."""
+        return self.recorded.failure if self.recorded else ""
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context in which the model runs."""
@@ -101,6 +110,11 @@ class Learner:
             for own, saved in zip(self.optimizer.state_dict()["param_groups"], state["param_groups"], strict=True)
         ]
         self.optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+        for parameter, values in self.optimizer.state.items():
+            for name, value in values.items():
+                # The fused update walks through raw memory: moments must lie there as their parameter does.
+                if value.shape == parameter.shape:
+                    values[name] = torch.empty_like(parameter).copy_(value)
 
     def _compute(self, batch: Tensor, learning_rate: float | Tensor, kl_weight: float | Tensor) -> Tensor:
         """The step itself: nothing is read back from the device, so that it can be recorded."""

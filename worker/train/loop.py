@@ -14,7 +14,7 @@ from pathlib import Path
 
 from shared.config import TrainConfig
 from shared.errors import LeaseLostError, SpectrainError
-from shared.events import CheckpointReason, Progress
+from shared.events import CheckpointReason, LogLine, Progress
 from shared.jobs import AttemptSpec, TrainSpec
 from shared.storage import Storage
 from worker.attempt import AttemptResult, Control, Reporter, Wish
@@ -100,6 +100,7 @@ class _Training:
             reporter=reporter,
             warnings=session.warnings,
         )
+        self.told_of_recording = False
         self.saved_at = time.monotonic()
         self.first_step = session.position.step
         self.first_step_at = time.monotonic()
@@ -134,6 +135,7 @@ class _Training:
                     seconds=time.monotonic() - step_began_at,
                 )
                 self.recorder.add(row, facts)
+                self.tell_of_recording()
 
                 # Control
                 self.control.beat()
@@ -155,6 +157,13 @@ class _Training:
                 return self.stop(self.control.wish())
             self.finish_epoch(*judged)
         return self.finish()
+
+    def tell_of_recording(self) -> None:
+        """Say once why steps are not recorded where the plan says so: they take longer than it promised."""
+        failure = self.session.learner.recording_failure
+        if failure and not self.told_of_recording:
+            self.told_of_recording = True
+            self.reporter.publish(LogLine(message=f"Steps are not recorded as a CUDA graph: {failure}"))
 
     def judge_epoch(self, weight: float) -> tuple[Evaluation, Evaluation | None] | None:
         """Training and held-out chunks in evaluation mode; None when somebody wishes to stop meanwhile."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
 from typing import Final
@@ -13,8 +14,15 @@ _LARGEST: Final = (1 << 30, 32 << 20)
 _NEVER: Final = 2**31 - 1
 
 
+def give_back_freed_memory() -> None:
+    """Hand what was freed so far to the system, once: after a set-up that took more than the steps will."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 def keep_freed_memory() -> None:
-    """Let the C library keep what the process frees, for as long as the process lives; does nothing without glibc.
+    """Let the C library keep what the process frees from now on; does nothing without glibc.
 
     Each step takes and frees the same large tensors. By itself glibc hands them back to the system, which clears every
     page of them when the next step takes them again: some 20,000 page faults, a tenth of a step.

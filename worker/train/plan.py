@@ -52,6 +52,11 @@ class ExecutionPlan(Frozen):
     load: float = 0.0
     """Share of the processor, 0 … 1, that other programs took meanwhile."""
 
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """That layout, as torch names it."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
     def describe(self) -> str:
         """For the job's log."""
         layout = ", channels_last" if self.channels_last else ""

@@ -35,7 +35,7 @@ from worker.train.data import ChunkGrid, TrainingData
 from worker.train.determinism import compute_deterministically
 from worker.train.host_copy import HostCopies
 from worker.train.learner import Learner
-from worker.train.memory import keep_freed_memory
+from worker.train.memory import give_back_freed_memory, keep_freed_memory
 from worker.train.metrics import EpochSums
 from worker.train.plan import BUSY, ExecutionPlan, PlanCache, keep_job_plan, plan_key, read_job_plan
 from worker.train.rng import generator_states, restore_generators, seed_generators
@@ -248,7 +248,7 @@ def prepare_session(
         validation_grid=data.grid(split.validation) if split.validation else None,
         batches=batches,
         scaling=scaling,
-        learner=Learner(config, plan, place),
+        learner=Learner(config, plan, place, batch_size=batches.bounds(0)[1]),
         store=store,
         copies=HostCopies(place),
         warnings=Warnings(reporter, set()),
@@ -264,6 +264,7 @@ def prepare_session(
         control.beat()
         components = begin_with_principal_components(session.learner, data, train_grid, config)
         reporter.publish(LogLine(message=components_message(components)))
+    give_back_freed_memory()
     return session
 
 

@@ -53,14 +53,14 @@ class Trial:
         self._config = config
         self._steps = STEPS_OF_A_TURN[device.type]
         self._turns = 0
+        self._batch = make_batch(plan.memory_format)
         torch.manual_seed(config.seed)
-        self._learner = Learner(config, plan, device)
-        self._batch = make_batch(self._learner.memory_format)
+        self._learner = Learner(config, plan, device, batch_size=len(self._batch))
 
     @property
     def failure(self) -> str:
         """Why the plan cannot be followed; empty where it can."""
-        return self._learner.recorded.failure if self._learner.recorded else ""
+        return self._learner.recording_failure
 
     def probe(self) -> float:
         """Seconds of a step with a tiny batch; has to come before the turns of all candidates or of none."""
@@ -118,9 +118,10 @@ def time_candidates(
         best = contest.best()
         if device.type == "cpu":
             # Where the cores are busy, or much slower together, half of the threads can be faster.
-            if not contest.enter(with_fewer_threads({best: contest.trials[best].plan}), probe=True):
+            fewer = with_fewer_threads({best: contest.trials[best].plan})
+            if not contest.enter(fewer, probe=True):
                 return None
-            contest.run({name: trial for name, trial in contest.trials.items() if name.startswith(best)})
+            contest.run({name: trial for name, trial in contest.trials.items() if name == best or name in fewer})
             best = contest.best()
     finally:
         torch.set_num_threads(threads)

@@ -1542,7 +1542,7 @@ export interface components {
             latent_dim: number;
             /**
              * Learning Rate
-             * @description Learning rate of AdamW at the start; cosine annealing takes it to zero.
+             * @description Largest learning rate of AdamW; cosine annealing takes it to zero.
              * @default 0.001
              */
             learning_rate: number;

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
 from shared.audio import pitch
 from shared.audio.decode import Samples
 from shared.audio.pitch import shift_pitch, shifted_blocks
+from shared.errors import ConfigError
 
 RATE = 16_000
 
@@ -71,3 +74,9 @@ def test_parts_join_without_gap_or_click(monkeypatch: pytest.MonkeyPatch):
     assert level.min() > LEAST_LEVEL
     assert level.max() < 1.5
     assert np.abs(np.diff(shifted)).max() < 1.5 * 2 * np.pi * 440 * 2 ** (3 / 12) / RATE
+
+
+def test_a_machine_without_the_stretcher_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "python_stretch.Signalsmith", None)
+    with pytest.raises(ConfigError, match="leave pitches empty and use speeds"):
+        shift_pitch(np.zeros(48_000, dtype=np.float32), 48_000, 2.0)

@@ -20,7 +20,7 @@ RATE, WEIGHT = 2.0**-10, 0.25
 def run(plan: ExecutionPlan, sizes: list[int], learner: Learner | None = None) -> tuple[Learner, list[list[float]]]:
     """Steps with batches of `sizes`, and what they gave."""
     torch.manual_seed(0)
-    learner = learner or Learner(tiny_config(), plan, CPU)
+    learner = learner or Learner(tiny_config(), plan, CPU, batch_size=4)
     batches = [torch.randn(size, 1, 32, 32) for size in sizes]
     rows = [learner.step(batch, learning_rate=RATE / 2**n, kl_weight=WEIGHT) for n, batch in enumerate(batches)]
     return learner, [row.tolist() for row in rows]
@@ -52,12 +52,32 @@ def test_the_caller_may_change_its_batch_and_keeps_its_row():
     def compute(batch: torch.Tensor, rate: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return torch.stack([batch.sum(), rate, weight])
 
-    step = RecordedStep(compute, list, CPU)
+    step = RecordedStep(compute, list, CPU, 2)
     batch = torch.ones(2)
     for number in range(3):
         rows.append(step(batch, float(number), 0.5))
         batch.zero_()
     assert [row.tolist() for row in rows] == [[2.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 2.0, 0.5]]
+
+
+def test_fixed_memory_is_for_the_usual_size_whichever_comes_first():
+    places: list[int] = []
+
+    def compute(batch: torch.Tensor, _rate: torch.Tensor, _weight: torch.Tensor) -> torch.Tensor:
+        places.append(batch.data_ptr())
+        return batch.sum()
+
+    step = RecordedStep(compute, list, CPU, 4)
+    batches = [torch.ones(size) for size in (3, 4, 4, 3)]
+    for batch in batches:
+        step(batch, RATE, WEIGHT)
+    assert [place == batch.data_ptr() for place, batch in zip(places, batches, strict=True)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert places[1] == places[2]
 
 
 def test_warming_up_leaves_no_trace():
@@ -80,7 +100,7 @@ def test_a_replayed_graph_is_the_same_step_also_after_a_resume():
         return [row.tolist() for row in steps]
 
     torch.manual_seed(0)
-    whole = Learner(config, ExecutionPlan(graph=True), device)
+    whole = Learner(config, ExecutionPlan(graph=True), device, batch_size=4)
     begin = torch.cuda.get_rng_state(device)
     rows = learn(whole, 0)
     assert whole.recorded is not None
@@ -92,12 +112,36 @@ def test_a_replayed_graph_is_the_same_step_also_after_a_resume():
     assert losses_agree(tuple(row[0] for row in learn(eager, 0)), tuple(row[0] for row in rows))
 
     torch.manual_seed(0)
-    part = Learner(config, ExecutionPlan(graph=True), device)
+    part = Learner(config, ExecutionPlan(graph=True), device, batch_size=4)
     torch.cuda.set_rng_state(begin, device)
     first = [part.step(each.to(device), learning_rate=RATE, kl_weight=WEIGHT).tolist() for each in batches[:2]]
     model, optimizer, generator = part.model.state_dict(), part.optimizer_state(), torch.cuda.get_rng_state(device)
-    resumed = Learner(config, ExecutionPlan(graph=True), device)
+    resumed = Learner(config, ExecutionPlan(graph=True), device, batch_size=4)
     resumed.model.load_state_dict(model)
     resumed.load_optimizer_state(optimizer)
     torch.cuda.set_rng_state(generator, device)
     assert first + learn(resumed, 2) == rows
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_warm_up_that_fails_leaves_no_trace():
+    device = torch.device("cuda:0")
+    state, calls = torch.zeros((), device=device), 0
+
+    def compute(_batch: torch.Tensor, _rate: torch.Tensor, _weight: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        state.add_(torch.rand((), device=device))
+        if calls == 2:
+            raise RuntimeError("no memory\nand more")
+        return state.clone()
+
+    stream = torch.cuda.current_stream(device)
+    torch.manual_seed(0)
+    wanted = float(torch.rand((), device=device))
+    torch.manual_seed(0)
+    step = RecordedStep(compute, lambda: [state], device, 4)
+
+    assert float(step(torch.ones(4, device=device), RATE, WEIGHT)) == wanted
+    assert step.failure == "no memory"
+    assert torch.cuda.current_stream(device) == stream

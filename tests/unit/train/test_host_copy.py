@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from typing_extensions import override
 
+from shared.errors import StorageFullError
 from shared.storage import FolderStorage
-from tests.unit.train.test_checkpoint import snapshot
-from tests.unit.train.tools import Surroundings, tiny_config
-from worker.train import host_copy
-from worker.train.checkpoint import CheckpointStore
+from tests.unit.train.test_checkpoint import FullStorage, snapshot
+from tests.unit.train.tools import Bench, Surroundings, tiny_config
+from worker.train import host_copy, session
+from worker.train.checkpoint import MODEL_FILE, CheckpointStore
 from worker.train.checkpoint_writer import CheckpointWriter
 from worker.train.host_copy import LARGE, Claim, HostCopies
 from worker.train.learner import Learner
@@ -106,6 +109,46 @@ def test_an_update_waits_for_the_copy_of_what_it_changes():
     assert not all(torch.equal(before[name], value) for name, value in learner.model.named_parameters())
 
 
+def test_a_training_does_not_change_what_is_still_to_be_copied(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    plain, saving = Surroundings(stop_at=3), Surroundings(stop_at=6)
+    saving.saves_at = {3}
+    bench.train(bench.attempt(tiny_config(), job_id=1), plain)
+    go_on, move = threading.Event(), host_copy.move_bytes
+
+    def late(moves: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        go_on.wait()
+        move(moves)
+
+    class LateCopies(HostCopies):
+        """Copies nothing before somebody waits for it: the next update, or else only the next copy."""
+
+        asked = False
+
+        @override
+        def copy(self, moving: Any, steady: Any = None) -> tuple[Any, Any, Claim]:
+            copied = super().copy(moving, steady)
+            self.asked = True
+            return copied
+
+        @override
+        def wait(self) -> None:
+            if self.asked:
+                go_on.set()
+            super().wait()
+
+    monkeypatch.setattr(host_copy, "move_bytes", late)
+    monkeypatch.setattr(host_copy, "LARGE", 0)
+    monkeypatch.setattr(session, "HostCopies", LateCopies)
+    bench.train(bench.attempt(tiny_config(), job_id=2), saving)
+
+    wanted, saved = (CheckpointStore(bench.storage, job_id).load("1-3") for job_id in (1, 2))
+    assert all(torch.equal(value, saved.model[name]) for name, value in wanted.model.items())
+    moments = [loaded.state["optimizer"]["state"] for loaded in (wanted, saved)]
+    assert moments[0].keys() == moments[1].keys()
+    for key, values in moments[0].items():
+        assert all(torch.equal(value, moments[1][key][name]) for name, value in values.items())
+
+
 def test_a_written_checkpoint_gives_its_memory_back(tmp_path: Path):
     around, copies = Surroundings(), HostCopies(torch.device("cpu"))
     store = CheckpointStore(FolderStorage(tmp_path), 1)
@@ -119,3 +162,16 @@ def test_a_written_checkpoint_gives_its_memory_back(tmp_path: Path):
             writer.wait()
     assert len(places) == 1
     assert [float(store.load(f"1-{step}").model["weight"][0]) for step in (2, 3, 4)] == [2.0, 3.0, 4.0]
+
+
+def test_a_checkpoint_that_could_not_be_written_gives_its_memory_back(tmp_path: Path):
+    around, storage = Surroundings(), FullStorage(tmp_path)
+    storage.full_for = MODEL_FILE
+    with CheckpointWriter(CheckpointStore(storage, 1), around, around, Warnings(around, set()), best=None) as writer:
+        claim = Claim()
+        held = weakref.ref(claim)
+        writer.submit(snapshot(1, claim=claim))
+        del claim
+        writer.wait()
+        assert isinstance(writer.failure, StorageFullError)
+        assert held() is None

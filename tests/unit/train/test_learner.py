@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -48,6 +49,28 @@ def test_steps_make_the_loss_smaller():
     learner, batch = _learner()
     losses = [float(learner.step(batch, learning_rate=2e-3, kl_weight=0.0)[0]) for _ in range(30)]
     assert losses[-1] < losses[0] - 0.1
+
+
+def test_moments_follow_their_parameters_into_another_memory_layout():
+    torch.manual_seed(0)
+    config, rate = tiny_config(dropout=0.0), 1e-2  # dropout's mask would differ with the layout
+    plain = Learner(config, ExecutionPlan(), torch.device("cpu"))
+    batch = torch.randn(4, 1, 32, 32)
+    for _ in range(3):
+        plain.step(batch, learning_rate=rate, kl_weight=1.0)
+    other = Learner(config, ExecutionPlan(channels_last=True), torch.device("cpu"))
+    other.model.load_state_dict(plain.model.state_dict())
+    other.load_optimizer_state(copy.deepcopy(plain.optimizer_state()))
+
+    for learner in (plain, other):
+        torch.manual_seed(1)
+        learner.step(batch.to(memory_format=learner.memory_format), learning_rate=rate, kl_weight=1.0)
+
+    pairs = list(zip(plain.model.parameters(), other.model.parameters(), strict=True))
+    assert any(wanted.stride() != weight.stride() for wanted, weight in pairs)
+    for wanted, weight in pairs:
+        if wanted.ndim == 4:  # the biases before BatchNorm have no gradient but rounding
+            torch.testing.assert_close(weight, wanted, rtol=0.0, atol=rate / 100)
 
 
 def test_weight_decay_and_gradient_clip_reach_the_update():

@@ -76,6 +76,8 @@ class FakeTrial:
 
     seconds_of: ClassVar[dict[str, float]] = {}
     failures: ClassVar[dict[str, str]] = {}
+    taken: ClassVar[list[tuple[str, int]]] = []
+    """Layout and threads of every turn."""
 
     def __init__(self, _config: object, _device: object, plan: ExecutionPlan, _make_batch: object) -> None:
         self.plan = plan
@@ -90,6 +92,7 @@ class FakeTrial:
 
     def turn(self) -> None:
         self.turns += 1
+        self.taken.append((self.layout.partition("/")[0], self.plan.threads))
         if self.layout in self.failures:
             raise RuntimeError(self.failures[self.layout])
         if self.turns:
@@ -105,6 +108,7 @@ def choose(
     """The plan that fake times lead to on two threads, and what was logged."""
     monkeypatch.setattr(FakeTrial, "seconds_of", seconds)
     monkeypatch.setattr(FakeTrial, "failures", failures or {})
+    monkeypatch.setattr(FakeTrial, "taken", [])
     monkeypatch.setattr(timing, "Trial", FakeTrial)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
@@ -129,6 +133,12 @@ def test_fewer_threads_are_tried_for_the_fastest_way(
     assert (plan.precision, plan.threads) == chosen
     assert len(plan.step_ms) == 4
     assert logged == []
+
+
+def test_only_the_fastest_way_takes_more_turns_with_fewer_threads(monkeypatch: pytest.MonkeyPatch):
+    choose(monkeypatch, {"float32/2": 2.0, "bfloat16/2": 2.0})
+    fewer = FakeTrial.taken.index(("plain", 1))
+    assert set(FakeTrial.taken[fewer:]) == {("plain", 1), ("plain", 2)}
 
 
 @pytest.mark.parametrize("slow", ["bfloat16/2 probe", "bfloat16/2"])

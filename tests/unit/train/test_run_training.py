@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,8 +15,11 @@ from shared.config import Representation
 from shared.events import CheckpointSaved, EpochMetrics, LogLine, PreviewMade, StepMetrics, Warned
 from tests.unit.train.tools import Bench, Surroundings, tiny_config
 from worker.preprocess.feature_set import features_prefix
+from worker.train import learner as learner_module
 from worker.train.checkpoint import CheckpointStore
+from worker.train.graph import RecordedStep
 from worker.train.learner import Learner
+from worker.train.plan import ExecutionPlan
 
 QUIETEST = 1e-3
 """A preview whose peak is below this would be silence."""
@@ -168,6 +171,21 @@ def test_losses_that_stay_not_a_number_fail_the_training(bench: Bench, monkeypat
     assert result.outcome == "failed"
     assert "not a number" in result.reason
     assert "not_a_number" in [warning.code for warning in around.of(Warned)]
+
+
+def test_steps_that_cannot_be_recorded_are_told_of_once(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    class Unrecordable(RecordedStep):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.failure = "operation not permitted"
+
+    monkeypatch.setattr(learner_module, "RecordedStep", Unrecordable)
+    bench.plan, around = ExecutionPlan(graph=True), Surroundings(stop_at=3)
+
+    bench.train(bench.attempt(tiny_config()), around)
+
+    told = [line.message for line in around.of(LogLine) if "CUDA graph:" in line.message]
+    assert told == ["Steps are not recorded as a CUDA graph: operation not permitted"]
 
 
 def test_damaged_features_are_made_again(bench: Bench):

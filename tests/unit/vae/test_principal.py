@@ -112,15 +112,25 @@ def test_what_does_not_pass_cells_can_be_learned():
             assert quiet == 0, f"{quiet} rows of {name} get no gradient"
 
 
-def test_fewer_dimensions_than_latents_leave_the_rest_as_it_was():
+def test_latents_without_a_component_say_nothing_and_can_be_learned():
     model = make_model(latent_dim=16)
-    before = model.encoder.to_mu.weight.clone()
+    examples = make_examples(rank=3, noise=0.0)
 
-    components = begin_with_components(model, make_examples(rank=3, noise=0.0))
+    components = begin_with_components(model, examples)
 
     assert len(components.deviations) == 3
-    assert torch.equal(model.encoder.to_mu.weight[3:], before[3:])
-    assert not torch.equal(model.encoder.to_mu.weight[:3], before[:3])
+    with torch.no_grad():
+        reconstruction, mu, logvar = model(examples)
+    assert (reconstruction - examples).square().mean() < 1e-4
+    assert torch.equal(mu[:, 3:], torch.zeros(len(examples), 13))
+    assert torch.equal(logvar[:, 3:], torch.zeros(len(examples), 13))
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    for _ in range(4):
+        optimizer.zero_grad()
+        (model(examples[:32])[0] - examples[32:64]).square().mean().backward()
+        optimizer.step()
+    assert (model.encoder.to_mu.weight.grad[3:].abs().amax(dim=1) > 0).all()
 
 
 @pytest.mark.parametrize("count", [1, 5])

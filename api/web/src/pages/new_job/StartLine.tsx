@@ -35,7 +35,7 @@ export function StartLine({ known, error }: { known: Wire<"StartPoint"> | null; 
       </button>
       {error
         ? <p class="field-error" id={`${id}-error`} role="alert">{error}</p>
-        : <p class="field-help" id={`${id}-help`}>Representation, latent space, chunk length and spectrogram are that model’s. Any dataset will do.</p>}
+        : <p class="field-help" id={`${id}-help`}>Representation, latent space, chunk length and spectrogram are that model’s; sigma and elbo go together, beta and documented stay alone. Any dataset will do.</p>}
     </section>
   );
 }
