@@ -24,7 +24,7 @@ from torch.nn import functional
 from shared.audio.torchaudio_compat import import_torchaudio
 from shared.config import SpectrogramConfig
 
-UPDATES: Final = 3
+UPDATES: Final = 2
 """Bring most of what many would, on mel values of real sounds."""
 
 _SMALLEST: Final = 1e-12
