@@ -107,8 +107,9 @@ class _Writer:
         self.side = 2 ** len(self.convolutions)
         """Cells along a side of the patch that an innermost cell stands for."""
         self.order = _patch_order(self.channels, len(self.convolutions))
-        scaled = components.directions / components.deviations[:, None]
-        self.analysis = self.as_patches(scaled)
+        self.standardising = components.directions / components.deviations[:, None]
+        """[K, cells]: standardised coefficients of cells"""
+        self.analysis = self.as_patches(self.standardising)
         """[K, patch cells, rows, columns]: standardised coefficients of patches"""
         self.code = self.choose_code()
 
@@ -177,7 +178,7 @@ class _Writer:
         encoder.to_mu.weight[kept:] = 0
         encoder.to_mu.bias[kept:] = 0
         standing = (coded * constants[:, None, None]).sum(dim=(1, 2, 3))
-        centre = (components.directions / components.deviations[:, None]) @ components.mean
+        centre = self.standardising @ components.mean
         encoder.to_mu.bias[:kept] = -standing - centre
         bound = self.model.config.logvar_bound
         logvar = torch.log((components.error / components.deviations.square()).clamp(1e-8, 1.0))

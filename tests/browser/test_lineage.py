@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Visitor
+from tests.browser.looks import assert_accessible, assert_pages_fit_a_phone
 from tests.sounds import write_sounds
 from tests.system import System
 
@@ -42,17 +42,12 @@ def system(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator
         yield system
 
 
-def assert_accessible(page: Page) -> None:
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-
-
 def test_a_training_starts_from_a_checkpoint_of_another(system: System, visitor: Visitor) -> None:
     page = visitor.page
     page.goto(f"{system.url}/jobs/1?tab=checkpoints")
     expect(page.get_by_role("link", name="Train from this").first).to_be_visible(timeout=TRAINING_MS)
     visitor.picture("lineage-1-checkpoints")
-    assert_accessible(page)
+    assert_accessible(visitor)
     best = page.locator("[data-checkpoint]").filter(has_text="Best").first
     name = best.get_attribute("data-checkpoint")
     best.get_by_role("link", name="Train from this").click()
@@ -67,7 +62,7 @@ def test_a_training_starts_from_a_checkpoint_of_another(system: System, visitor:
     expect(page.locator("#field-pitches")).to_have_value("")
     expect(page.locator("#field-latent_dim")).to_have_count(0)
     visitor.picture("lineage-2-new-job")
-    assert_accessible(page)
+    assert_accessible(visitor)
 
     # What the weights cannot take is said beside the start, and nothing is sent.
     page.locator("#field-objective").select_option("beta")
@@ -75,7 +70,7 @@ def test_a_training_starts_from_a_checkpoint_of_another(system: System, visitor:
     page.get_by_role("button", name="Start training").click()
     expect(page.get_by_role("button", name="Start from new weights")).to_be_focused()
     visitor.picture("lineage-3-refused")
-    assert_accessible(page)
+    assert_accessible(visitor)
     page.locator("#field-objective").select_option("sigma")
     expect(start.get_by_role("alert")).to_have_count(0, timeout=CHECKING_MS)
 
@@ -85,7 +80,7 @@ def test_a_training_starts_from_a_checkpoint_of_another(system: System, visitor:
     expect(page.locator("[data-state=completed]").first).to_be_visible(timeout=TRAINING_MS)
     expect(page.get_by_text(re.compile(r"Best at epoch \d"))).to_be_visible()
     visitor.picture("lineage-4-started")
-    assert_accessible(page)
+    assert_accessible(visitor)
     page.get_by_role("link", name="job 1 (kicks mel)").click()
     expect(page.get_by_text("Start of job 2 (voices mel)")).to_be_visible()
     # The address that the button is refused by is the only complaint: the browser notes every refused request.
@@ -115,7 +110,7 @@ def test_a_finished_run_is_extended(system: System, visitor: Visitor) -> None:
     expect(dialog.get_by_label("Epochs in all")).to_have_value("6")
     expect(dialog.get_by_text("It learns 2 more epochs.")).to_be_visible()
     visitor.picture("lineage-5-extend")
-    assert_accessible(page)
+    assert_accessible(visitor)
     dialog.get_by_label("Epochs in all").fill("3")
     expect(dialog.get_by_role("alert")).to_contain_text("has done 4 epochs already", timeout=CHECKING_MS)
     expect(dialog.get_by_role("button", name="Extend training")).to_be_disabled()
@@ -131,17 +126,4 @@ def test_a_finished_run_is_extended(system: System, visitor: Visitor) -> None:
 
 def test_it_fits_a_phone_in_both_themes(system: System, browser: Browser, visitor: Visitor) -> None:
     pages = {"checkpoints": "/jobs/1?tab=checkpoints", "new-job": "/new?start=1&dataset=2", "job": "/jobs/1"}
-    for theme in ("light", "dark"):
-        context = browser.new_context(viewport={"width": 375, "height": 740}, color_scheme=theme)
-        phone = Visitor(context.new_page(), visitor.pictures)
-        phone.listen()
-        for name, path in pages.items():
-            phone.page.goto(system.url + path)
-            expect(phone.page.get_by_role("heading", level=1)).to_be_visible()
-            phone.page.wait_for_load_state("networkidle")
-            phone.picture(f"lineage-phone-{theme}-{name}")
-            sideways = phone.page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
-            assert sideways <= 0, f"{name} scrolls sideways by {sideways} px"
-            assert_accessible(phone.page)
-        assert phone.complaints == []
-        context.close()
+    assert_pages_fit_a_phone(browser, visitor, system.url, pages, "lineage-phone")

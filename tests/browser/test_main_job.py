@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Visitor
+from tests.browser.looks import assert_accessible, assert_pages_fit_a_phone
 from tests.sounds import write_sounds
 from tests.system import System
 
@@ -35,11 +35,6 @@ def sounds(tmp_path: Path) -> list[Path]:
     paths = write_sounds(text.parent, SOUNDS)
     text.write_text("not a sound", encoding="utf-8")
     return [*paths, text]
-
-
-def assert_accessible(visitor: Visitor) -> None:
-    found = Axe().run(visitor.page)
-    assert found.violations_count == 0, found.generate_report()
 
 
 def test_from_a_folder_of_sounds_to_a_checkpoint(system: System, visitor: Visitor, sounds: list[Path]) -> None:
@@ -184,17 +179,4 @@ def test_a_model_with_frequencies_is_followed_to_its_end(system: System, visitor
 
 def test_the_page_fits_a_phone_in_both_themes(system: System, browser: Browser, visitor: Visitor) -> None:
     pages = {"queue": "/", "datasets": "/datasets", "new-job": "/new", "workers": "/workers", "job": "/jobs/1"}
-    for theme in ("light", "dark"):
-        context = browser.new_context(viewport={"width": 375, "height": 740}, color_scheme=theme)
-        phone = Visitor(context.new_page(), visitor.pictures)
-        phone.listen()
-        for name, path in pages.items():
-            phone.page.goto(system.url + path)
-            expect(phone.page.get_by_role("heading", level=1)).to_be_visible()
-            phone.page.wait_for_load_state("networkidle")
-            phone.picture(f"phone-{theme}-{name}")
-            sideways = phone.page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
-            assert sideways <= 0, f"{name} scrolls sideways by {sideways} px"
-            assert_accessible(phone)
-        assert phone.complaints == []
-        context.close()
+    assert_pages_fit_a_phone(browser, visitor, system.url, pages, "phone")
