@@ -21,7 +21,7 @@ from shared.errors import SpectrainError
 
 log = structlog.get_logger(__name__)
 
-ERROR_STATUSES: Final = (403, 404, 409, 413, 422, 500, 503, 507)
+ERROR_STATUSES: Final = (401, 403, 404, 409, 413, 422, 500, 503, 507)
 """What any route may answer with, each with an ErrorView."""
 
 _SENTENCES: Final = {

@@ -16,13 +16,14 @@ from api.datasets.probe import AudioProbe
 from api.datasets.uploads import Uploads
 from api.guard import Guard, add_security_headers
 from api.page import DIST, register_page
+from api.queue.start_points import StartPoints
+from api.queue.submission import Submission
 from api.record.datasets import DatasetRecord
 from api.routes import BLUEPRINTS
 from api.services import EXTENSION, Services
 from api.sockets import RoomEmitter, make_sockets
-from api.start_points import StartPoints
-from api.submission import Submission
 from api.views import ErrorView
+from api.workers.tokens import Tokens
 
 if TYPE_CHECKING:
     from api.core import Core
@@ -47,6 +48,7 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
             starts=StartPoints(jobs=core.jobs, storage=core.storage),
             workers=core.workers.list,
         ),
+        tokens=Tokens(core.database),
     )
     register_page(app, dist)
     sockets = make_sockets(core.jobs)

@@ -14,15 +14,15 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.actions import JobActions
 from api.outbox import OutboxSender
+from api.queue.actions import JobActions
+from api.queue.scheduler import Scheduler
 from api.record.database import Database
 from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord
 from api.recorder import Recorder
 from api.relay import Relay
-from api.scheduler import Scheduler
-from api.workers import Workers
+from api.workers.online import Workers
 from shared.control import Controls
 from shared.event_bus import EventBus
 from shared.redis_client import connect

@@ -15,7 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from api.record.jobs import JobRecord
-from api.workers import worker_view
+from api.workers.online import worker_view
 from shared.errors import NotFoundError
 from shared.event_bus import EVENT_CHANNEL, WORKER_CHANNEL, parse_message
 from shared.events import WorkerHeartbeat

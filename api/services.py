@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, cast
 from flask import current_app
 
 from api.datasets.uploads import Uploads
+from api.queue.submission import Submission
 from api.record.datasets import DatasetRecord
-from api.submission import Submission
+from api.workers.tokens import Tokens
 
 if TYPE_CHECKING:
     from api.core import Core
@@ -25,6 +26,7 @@ class Services:
     datasets: DatasetRecord
     uploads: Uploads
     submission: Submission
+    tokens: Tokens
 
 
 def services() -> Services:

@@ -5,9 +5,14 @@ Times are seconds since 1970 (UTC); durations are seconds; `null` means unknown 
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from shared.config import FeatureConfig, Frozen, PresetName, Representation, TrainConfig
 from shared.events import DeviceStatus, Event, Number, PreviewClip
-from shared.jobs import JobKind, JobState, StartPoint
+from shared.jobs import JobKind, JobRequest, JobState, Priority, StartPoint
+from shared.placement import Placement
 
 
 class ErrorView(Frozen):
@@ -72,8 +77,16 @@ class JobView(Frozen):
     device: str = ""
     """Device that it asks for, until one has it; then that one."""
     worker: str = ""
+    wanted_device: str = "auto"
+    """Device that it asked for."""
+    placement: Placement = Placement()
+    priority: Priority = "normal"
     position: float
-    """Place in the queue: lower starts earlier."""
+    """Place among the jobs of its priority: lower starts earlier."""
+    batch: int | None = None
+    """First job of the batch that it was submitted in."""
+    after: list[int] = []
+    """Jobs that must have completed before it starts."""
     progress: ProgressView
     loss: Number = None
     """Objective of the newest step."""
@@ -105,6 +118,8 @@ class JobDetailView(JobView):
     preset_differences: dict[str, object] = {}
     """Fields whose value differs from the preset's, with their value."""
     versions: dict[str, str] = {}
+    request: JobRequest | None = None
+    """What was asked for, to be asked for again; null for jobs of old versions."""
 
 
 class JobListView(Frozen):
@@ -242,10 +257,52 @@ class WorkerView(Frozen):
     started_at: float
     versions: dict[str, str]
     system: str
+    labels: list[str] = []
+    """Its own ones and those that a person gave it."""
+    drained: bool = False
+    """It finishes what it does and gets no more."""
+    threads: int | None = None
+    others_load: float | None = None
+    joined: bool = False
+    """It joined with a token, over the network."""
+    warning: str = ""
+    """What a person should know about it, such as that its version differs."""
 
 
 class WorkerListView(Frozen):
     workers: list[WorkerView]
+
+
+class TokenView(Frozen):
+    """A token, without its secret."""
+
+    id: int
+    name: str
+    role: str
+    created_at: float
+    expires_at: float | None = None
+    revoked_at: float | None = None
+    last_used_at: float | None = None
+
+
+class NewTokenView(TokenView):
+    """A token that was just made: the only time that its secret is told."""
+
+    secret: str
+
+
+class TokenListView(Frozen):
+    tokens: list[TokenView]
+    """Newest first."""
+
+
+class TokenRequest(Frozen):
+    """Ask for a token that lets workers join."""
+
+    name: Annotated[str, Field(max_length=200)] = ""
+    """What it is for, such as the name of the machine; empty for a name made of the time."""
+    days: Annotated[float, Field(gt=0, le=3650)] | None = None
+    """Days until it expires; null for never."""
 
 
 class PresetView(Frozen):

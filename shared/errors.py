@@ -3,6 +3,7 @@
     SpectrainError
     |-- ConfigError          a value that cannot work           (HTTP 422)
     |-- AudioError           a sound that cannot be used        (HTTP 422)
+    |-- AccessError          a token is missing or worthless  (HTTP 401)
     |-- NotFoundError        no such job, dataset, clip         (HTTP 404)
     |-- TransitionError      not possible in the job's state    (HTTP 409)
     |-- InUseError           somebody else holds it             (HTTP 409)
@@ -46,6 +47,12 @@ class AudioError(SpectrainError):
     def __init__(self, message: str, *, file_name: str = "") -> None:
         super().__init__(message)
         self.file_name = file_name
+
+
+class AccessError(SpectrainError):
+    """Who asks has not shown that he may."""
+
+    http_status = 401
 
 
 class NotFoundError(SpectrainError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from shared.config import Frozen
 from shared.jobs import JobState, Outcome
@@ -266,13 +266,17 @@ class DeviceStatus(Frozen):
     """Product name."""
     memory_total_bytes: int | None = None
     memory_used_bytes: int | None = None
+    memory_others_bytes: int | None = None
+    """Memory that programs other than the trainer use; null where the system does not tell."""
     utilisation: float | None = None
     """0 … 1; null where the system does not tell."""
     temperature_c: float | None = None
 
 
 class WorkerHeartbeat(Frozen):
-    """A worker says that it is there, every 2 s; not an event of a job."""
+    """A worker says that it is there, every 2 s; not an event of a job. One of a newer version may say more."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False)
 
     type: Literal["worker"] = "worker"
     name: str
@@ -284,5 +288,13 @@ class WorkerHeartbeat(Frozen):
     job_id: int | None = None
     versions: dict[str, str] = {}
     system: str = ""
+    labels: list[str] = []
+    """Labels that it was started with."""
+    threads: int | None = None
+    """Threads that its trainer computes with on the CPU."""
+    others_load: float | None = None
+    """Share of the machine's processors that programs other than Spectrain used in the last minute, 0 … 1."""
+    token_id: int | None = None
+    """The token that it joined with; null for one that was started beside the api."""
     started_at: float
     at: float

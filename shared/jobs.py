@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter
 
 from shared.config import FeatureConfig, Frozen, Representation, TrainConfig
 from shared.errors import TransitionError
+from shared.placement import DEVICE_PATTERN, Placement
 
 JobKind = Literal["preprocess", "train"]
 
@@ -165,6 +166,10 @@ class AttemptSpec(Frozen):
     """Name of the one checkpoint to resume from, when a person chose it."""
     elapsed_s: float = 0.0
     """Seconds that earlier attempts ran."""
+    time_left_s: float | None = None
+    """Seconds after which the attempt saves and pauses, because the job's time limit is reached; None for no limit."""
+    secret: str = ""
+    """Proves that an event or a lease is of this attempt; nobody but its worker gets it."""
 
 
 AttemptSpecAdapter: Final[TypeAdapter[AttemptSpec]] = TypeAdapter(AttemptSpec)
@@ -183,17 +188,34 @@ another try would meet again; `crashed` without a word, so that another try make
 attempt owns the job, so that nobody has to be told."""
 
 
-class PreprocessRequest(Frozen):
-    """Ask for the features of a dataset."""
+Priority = Literal["low", "normal", "high"]
+"""Jobs of a higher priority start before all of a lower one; among equals the queue's order counts."""
 
-    kind: Literal["preprocess"] = "preprocess"
+
+class QueueRequest(Frozen):
+    """What any job may ask of the queue."""
+
     dataset: str
     """Name or id of the dataset."""
     name: Annotated[str, Field(max_length=200)] = ""
-    """What the job is called; empty for a name made of the dataset's."""
-    features: FeatureConfig = FeatureConfig()
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    """What the job is called; empty for a name made of what it is about."""
+    device: Annotated[str, Field(pattern=DEVICE_PATTERN)] = "auto"
     """Which kind of device, or which one: auto, cpu, mps, cuda, cuda:0 …"""
+    placement: Placement = Placement()
+    """Which workers it may run on, and when."""
+    priority: Priority = "normal"
+    """Which jobs it goes before."""
+    held: bool = False
+    """Wait in the queue until a person releases it."""
+    after: Annotated[tuple[Annotated[int, Field(ge=1, le=2**31 - 1)], ...], Field(max_length=100)] = ()
+    """Jobs that must have completed before it starts."""
+
+
+class PreprocessRequest(QueueRequest):
+    """Ask for the features of a dataset."""
+
+    kind: Literal["preprocess"] = "preprocess"
+    features: FeatureConfig = FeatureConfig()
 
 
 class StartRequest(Frozen):
@@ -206,14 +228,10 @@ class StartRequest(Frozen):
     """Name of its checkpoint; empty for its best one."""
 
 
-class TrainRequest(Frozen):
+class TrainRequest(QueueRequest):
     """Ask for a training; what is not said comes from the preset."""
 
     kind: Literal["train"] = "train"
-    dataset: str
-    """Name or id of the dataset."""
-    name: Annotated[str, Field(max_length=200)] = ""
-    """What the job is called; empty for a name made of dataset and representation."""
     representation: Representation = "mel"
     """What the model sees of a sound."""
     preset: Literal["auto", "conservative", "balanced", "aggressive"] = "auto"
@@ -223,11 +241,10 @@ class TrainRequest(Frozen):
     start: StartRequest | None = None
     """Start from another job's checkpoint; unset means from new weights. What its weights depend on follows that
     model where it is not said: representation, objective, latent_dim, chunk_s, spectrogram, mask_threshold."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
-    """Which kind of device, or which one: auto, cpu, mps, cuda, cuda:0 …"""
 
 
 JobRequest = Annotated[PreprocessRequest | TrainRequest, Field(discriminator="kind")]
+JobRequestAdapter: Final[TypeAdapter[PreprocessRequest | TrainRequest]] = TypeAdapter(JobRequest)
 
 
 class ResumeRequest(Frozen):

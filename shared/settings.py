@@ -30,8 +30,11 @@ class Settings(BaseSettings):
     """Further names that the api is reached by, separated by commas; addresses and own names always work."""
     server: str = "http://127.0.0.1:8000"
     """Address of the api for the command line."""
+    token: str = ""
+    """Token of this worker, or of this command line, for the api."""
     storage: str = ""
-    """Artifact store: a folder's path or file:// URL; empty for `store` in the data folder."""
+    """Artifact store: a folder's path or file:// URL, s3://BUCKET/PREFIX, or the address of the api, http(s)://…,
+    which hands artifacts out to workers with a token; empty for `store` in the data folder."""
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL", "SPECTRAIN_REDIS_URL")
     )
@@ -48,6 +51,16 @@ class Settings(BaseSettings):
     """Time that a trainer has to save when it is told to stop."""
     max_upload_bytes: Annotated[int, Field(ge=1_000_000)] = 2 << 30
     """Largest upload request."""
+    labels: str = ""
+    """Labels of this worker, separated by commas."""
+    redis_away_s: Annotated[float, Field(ge=5.0)] = 600.0
+    """A training that could not reach Redis for so long saves and pauses."""
+    worker_silent_s: Annotated[float, Field(ge=10.0)] = 90.0
+    """A worker whose consumer took no ticket, not even its own canary, for so long starts itself anew."""
+    spool_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
+    """Disk that a worker may use for events that Redis does not take."""
+    stream_events: Annotated[int, Field(ge=100)] = 10_000
+    """Events of one job that Redis holds for the api at most; the rest waits on the worker's disk."""
     log_level: str = "info"
     """debug, info, warning or error."""
 

@@ -7,7 +7,8 @@ event that tells of it in the outbox, in the same transaction.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from sqlalchemy import case, func, or_, select
 from sqlalchemy.orm import Session
@@ -27,8 +28,11 @@ from api.views import (
 from shared.config import TrainConfig
 from shared.errors import NotFoundError
 from shared.events import StateChanged
-from shared.jobs import ACTIVE, ENDED, JobKind, JobSpec, JobState, PreprocessSpec, TrainSpec, check_transition
+from shared.jobs import ACTIVE, ENDED, JobKind, JobSpec, JobState, PreprocessSpec, Priority, TrainSpec, check_transition
 from shared.presets import preset_values, resolve_train_config
+
+PRIORITIES: Final[Mapping[Priority, int]] = {"low": -1, "normal": 0, "high": 1}
+PRIORITY_NAMES: Final[Mapping[int, Priority]] = {number: name for name, number in PRIORITIES.items()}
 
 _STATE_ORDER = {JobState.QUEUED: 1, JobState.HELD: 1, JobState.PAUSED: 2}
 
@@ -228,7 +232,11 @@ def _common(job: Job, spec: JobSpec) -> dict[str, object]:
         "attempt": job.attempt or 0,
         "device": job.device or job.wanted_device,
         "worker": job.worker or "",
+        "wanted_device": job.wanted_device,
+        "placement": job.placement or {},
+        "priority": PRIORITY_NAMES[job.priority or 0],
         "position": job.position,
+        "batch": job.batch,
         "progress": progress,
         "loss": summary.loss,
         "val_reconstruction": summary.val_reconstruction,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, Boolean, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -57,7 +57,11 @@ class Job(Base):
     """A piece of work, with its frozen specification and where it stands."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_state_position", "state", "position"),)
+    __table_args__ = (
+        Index("ix_jobs_state_order", "state", "priority", "position"),
+        Index("ix_jobs_state_needs", "state", "needs", "priority", "position"),
+        Index("ix_jobs_ended_at", "ended_at"),
+    )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
@@ -71,7 +75,18 @@ class Job(Base):
     """Dump of the JobSpec."""
     wanted_device: Mapped[str] = mapped_column(String(20))
     """auto, a kind of device, or one device."""
+    placement: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")
+    """Dump of the Placement."""
+    needs: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
+    """Hash of wanted device and placement: jobs that wait with equal needs wait for the same workers."""
+    priority: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """-1 low, 0 normal, 1 high."""
     position: Mapped[float] = mapped_column(Float)
+    """Place among the jobs of its priority: lower starts earlier."""
+    batch: Mapped[int | None] = mapped_column(Integer, default=None, index=True)
+    """Id of the first job of the batch that it was submitted in."""
+    request: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")
+    """Dump of the JobRequest, for a retry or a duplicate with the same arguments; empty for jobs of old versions."""
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     worker: Mapped[str] = mapped_column(String(200), default="")
     device: Mapped[str] = mapped_column(String(20), default="")
@@ -80,7 +95,9 @@ class Job(Base):
     ticket_at: Mapped[float | None] = mapped_column(Float, default=None)
     """When its ticket was last sent."""
     wish: Mapped[str] = mapped_column(String(10), default="none")
-    """What a person wants of the current attempt: none, cancel or pause."""
+    """What is wanted of the current attempt: none, cancel, pause, or hand_back (save and queue again)."""
+    secret: Mapped[str] = mapped_column(String(64), default="", server_default=text("''"))
+    """Secret of the current attempt."""
     checkpoint_choice: Mapped[str] = mapped_column(String(100), default="")
     """The checkpoint that the next attempt must go on from; empty for the newest valid one."""
     fruitless: Mapped[int] = mapped_column(Integer, default=0)
@@ -93,6 +110,15 @@ class Job(Base):
     queued_at: Mapped[float] = mapped_column(Float)
     started_at: Mapped[float | None] = mapped_column(Float, default=None)
     ended_at: Mapped[float | None] = mapped_column(Float, default=None)
+
+
+class JobDependency(Base):
+    """Job `job_id` starts only once job `after_id` has completed."""
+
+    __tablename__ = "job_dependencies"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    after_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, index=True)
 
 
 class JobEvent(Base):
@@ -145,3 +171,46 @@ class Outbox(Base):
     attempt: Mapped[int] = mapped_column(Integer)
     at: Mapped[float] = mapped_column(Float)
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class QueueSetting(Base):
+    """A setting of the whole queue, such as whether it is paused."""
+
+    __tablename__ = "queue_settings"
+
+    name: Mapped[str] = mapped_column(String(50), primary_key=True)
+    value: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class Worker(Base):
+    """A worker that was seen, with what a person decided about it."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    labels: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """Given by a person; the worker's own ones are in its heartbeat."""
+    drained: Mapped[bool] = mapped_column(Boolean, default=False)
+    """It finishes what it does and gets no more."""
+    token_id: Mapped[int | None] = mapped_column(ForeignKey("tokens.id"), default=None)
+    """What it joined with; None for one that was started beside the api."""
+    heartbeat: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    """Dump of the newest WorkerHeartbeat that was kept: once a minute and at each change of its state."""
+    first_seen_at: Mapped[float] = mapped_column(Float)
+    last_seen_at: Mapped[float] = mapped_column(Float)
+
+
+class Token(Base):
+    """A secret that lets a worker join; only its SHA-256 is kept."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    role: Mapped[str] = mapped_column(String(20))
+    """worker."""
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float] = mapped_column(Float)
+    expires_at: Mapped[float | None] = mapped_column(Float, default=None)
+    revoked_at: Mapped[float | None] = mapped_column(Float, default=None)
+    last_used_at: Mapped[float | None] = mapped_column(Float, default=None)

@@ -23,3 +23,10 @@ class DatasetPath(Frozen):
 
     dataset: str
     """Id or name of the dataset."""
+
+
+class TokenPath(Frozen):
+    """Addresses of a token."""
+
+    token_id: int
+    """Number of the token."""

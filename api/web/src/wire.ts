@@ -220,6 +220,22 @@ export interface components {
             /** Size Bytes */
             size_bytes: number;
         };
+        /**
+         * DailyHours
+         * @description Hours of each day; from 23:00 to 07:00 goes over midnight.
+         */
+        DailyHours: {
+            /**
+             * End
+             * @description Until this time; the same as `start` means the whole day.
+             */
+            end: string;
+            /**
+             * Start
+             * @description From this time on.
+             */
+            start: string;
+        };
         /** DatasetDetailView */
         DatasetDetailView: {
             /** Channels */
@@ -312,6 +328,12 @@ export interface components {
          * @description What a worker tells of its device.
          */
         DeviceStatus: {
+            /**
+             * Memory Others Bytes
+             * @description Memory that programs other than the trainer use; null where the system does not tell.
+             * @default null
+             */
+            memory_others_bytes: number | null;
             /**
              * Memory Total Bytes
              * @default null
@@ -608,8 +630,20 @@ export interface components {
              * @default null
              */
             active_units: number | null;
+            /**
+             * After
+             * @description Jobs that must have completed before it starts.
+             * @default []
+             */
+            after: number[];
             /** Attempt */
             attempt: number;
+            /**
+             * Batch
+             * @description First job of the batch that it was submitted in.
+             * @default null
+             */
+            batch: number | null;
             dataset: components["schemas"]["DatasetRef"];
             /**
              * Detail
@@ -688,8 +722,19 @@ export interface components {
              */
             overfitting_gap: number | null;
             /**
+             * @default {
+             *       "labels": [],
+             *       "worker": "",
+             *       "min_free_memory_bytes": 0,
+             *       "only_when_idle": false,
+             *       "hours": null,
+             *       "time_limit_s": null
+             *     }
+             */
+            placement: components["schemas"]["Placement"];
+            /**
              * Position
-             * @description Place in the queue: lower starts earlier.
+             * @description Place among the jobs of its priority: lower starts earlier.
              */
             position: number;
             /**
@@ -705,6 +750,12 @@ export interface components {
             preset_differences: {
                 [key: string]: unknown;
             };
+            /**
+             * Priority
+             * @default normal
+             * @enum {string}
+             */
+            priority: "low" | "normal" | "high";
             progress: components["schemas"]["ProgressView"];
             /**
              * Quality
@@ -724,6 +775,12 @@ export interface components {
              * @enum {string}
              */
             representation: "mel" | "mel_if";
+            /**
+             * Request
+             * @description What was asked for, to be asked for again; null for jobs of old versions.
+             * @default null
+             */
+            request: (components["schemas"]["PreprocessRequest"] | components["schemas"]["TrainRequest"]) | null;
             /**
              * @description The checkpoint that it started from; null for new weights.
              * @default null
@@ -754,6 +811,12 @@ export interface components {
             versions: {
                 [key: string]: string;
             };
+            /**
+             * Wanted Device
+             * @description Device that it asked for.
+             * @default auto
+             */
+            wanted_device: string;
             /**
              * Warnings
              * @default []
@@ -789,8 +852,20 @@ export interface components {
              * @default null
              */
             active_units: number | null;
+            /**
+             * After
+             * @description Jobs that must have completed before it starts.
+             * @default []
+             */
+            after: number[];
             /** Attempt */
             attempt: number;
+            /**
+             * Batch
+             * @description First job of the batch that it was submitted in.
+             * @default null
+             */
+            batch: number | null;
             dataset: components["schemas"]["DatasetRef"];
             /**
              * Detail
@@ -867,8 +942,19 @@ export interface components {
              */
             overfitting_gap: number | null;
             /**
+             * @default {
+             *       "labels": [],
+             *       "worker": "",
+             *       "min_free_memory_bytes": 0,
+             *       "only_when_idle": false,
+             *       "hours": null,
+             *       "time_limit_s": null
+             *     }
+             */
+            placement: components["schemas"]["Placement"];
+            /**
              * Position
-             * @description Place in the queue: lower starts earlier.
+             * @description Place among the jobs of its priority: lower starts earlier.
              */
             position: number;
             /**
@@ -876,6 +962,12 @@ export interface components {
              * @default null
              */
             preset: ("auto" | "conservative" | "balanced" | "aggressive") | null;
+            /**
+             * Priority
+             * @default normal
+             * @enum {string}
+             */
+            priority: "low" | "normal" | "high";
             progress: components["schemas"]["ProgressView"];
             /**
              * Quality
@@ -917,6 +1009,12 @@ export interface components {
              */
             val_reconstruction: number | null;
             /**
+             * Wanted Device
+             * @description Device that it asked for.
+             * @default auto
+             */
+            wanted_device: string;
+            /**
              * Warnings
              * @default []
              */
@@ -947,10 +1045,88 @@ export interface components {
             type: "log";
         };
         /**
+         * NewTokenView
+         * @description A token that was just made: the only time that its secret is told.
+         */
+        NewTokenView: {
+            /** Created At */
+            created_at: number;
+            /**
+             * Expires At
+             * @default null
+             */
+            expires_at: number | null;
+            /** Id */
+            id: number;
+            /**
+             * Last Used At
+             * @default null
+             */
+            last_used_at: number | null;
+            /** Name */
+            name: string;
+            /**
+             * Revoked At
+             * @default null
+             */
+            revoked_at: number | null;
+            /** Role */
+            role: string;
+            /** Secret */
+            secret: string;
+        };
+        /**
+         * Placement
+         * @description Which workers a job may run on, and when; nothing said means any, and at any time.
+         */
+        Placement: {
+            /**
+             * @description Run only in these hours: at their end the job saves and waits for the next day.
+             * @default null
+             */
+            hours: components["schemas"]["DailyHours"] | null;
+            /**
+             * Labels
+             * @description The worker must have all of these.
+             * @default []
+             */
+            labels: string[];
+            /**
+             * Min Free Memory Bytes
+             * @description Memory that must be free on the worker's device.
+             * @default 0
+             */
+            min_free_memory_bytes: number;
+            /**
+             * Only When Idle
+             * @description Start only where no other program keeps the machine busy, and make way when one does.
+             * @default false
+             */
+            only_when_idle: boolean;
+            /**
+             * Time Limit S
+             * @description The job saves and pauses once its attempts have run for so long together.
+             * @default null
+             */
+            time_limit_s: number | null;
+            /**
+             * Worker
+             * @description The one worker that may run it; empty for any.
+             * @default
+             */
+            worker: string;
+        };
+        /**
          * PreprocessRequest
          * @description Ask for the features of a dataset.
          */
         PreprocessRequest: {
+            /**
+             * After
+             * @description Jobs that must have completed before it starts.
+             * @default []
+             */
+            after: number[];
             /**
              * Dataset
              * @description Name or id of the dataset.
@@ -982,16 +1158,41 @@ export interface components {
              */
             features: components["schemas"]["FeatureConfig"];
             /**
+             * Held
+             * @description Wait in the queue until a person releases it.
+             * @default false
+             */
+            held: boolean;
+            /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */
             kind: "preprocess";
             /**
              * Name
-             * @description What the job is called; empty for a name made of the dataset's.
+             * @description What the job is called; empty for a name made of what it is about.
              * @default
              */
             name: string;
+            /**
+             * @description Which workers it may run on, and when.
+             * @default {
+             *       "labels": [],
+             *       "worker": "",
+             *       "min_free_memory_bytes": 0,
+             *       "only_when_idle": false,
+             *       "hours": null,
+             *       "time_limit_s": null
+             *     }
+             */
+            placement: components["schemas"]["Placement"];
+            /**
+             * Priority
+             * @description Which jobs it goes before.
+             * @default normal
+             * @enum {string}
+             */
+            priority: "low" | "normal" | "high";
         };
         /** PresetListView */
         PresetListView: {
@@ -1444,6 +1645,61 @@ export interface components {
              */
             type: "steps";
         };
+        /** TokenListView */
+        TokenListView: {
+            /**
+             * Tokens
+             * @description Newest first.
+             */
+            tokens: components["schemas"]["TokenView"][];
+        };
+        /**
+         * TokenRequest
+         * @description Ask for a token that lets workers join.
+         */
+        TokenRequest: {
+            /**
+             * Days
+             * @description Days until it expires; null for never.
+             * @default null
+             */
+            days: number | null;
+            /**
+             * Name
+             * @description What it is for, such as the name of the machine; empty for a name made of the time.
+             * @default
+             */
+            name: string;
+        };
+        /**
+         * TokenView
+         * @description A token, without its secret.
+         */
+        TokenView: {
+            /** Created At */
+            created_at: number;
+            /**
+             * Expires At
+             * @default null
+             */
+            expires_at: number | null;
+            /** Id */
+            id: number;
+            /**
+             * Last Used At
+             * @default null
+             */
+            last_used_at: number | null;
+            /** Name */
+            name: string;
+            /**
+             * Revoked At
+             * @default null
+             */
+            revoked_at: number | null;
+            /** Role */
+            role: string;
+        };
         /**
          * TrainConfig
          * @description Everything that decides a training, complete: what a job keeps and a checkpoint repeats.
@@ -1690,6 +1946,12 @@ export interface components {
          */
         TrainRequest: {
             /**
+             * After
+             * @description Jobs that must have completed before it starts.
+             * @default []
+             */
+            after: number[];
+            /**
              * Changes
              * @description Values of TrainConfig that differ from the preset, by field name.
              * @default {}
@@ -1709,16 +1971,34 @@ export interface components {
              */
             device: string;
             /**
+             * Held
+             * @description Wait in the queue until a person releases it.
+             * @default false
+             */
+            held: boolean;
+            /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */
             kind: "train";
             /**
              * Name
-             * @description What the job is called; empty for a name made of dataset and representation.
+             * @description What the job is called; empty for a name made of what it is about.
              * @default
              */
             name: string;
+            /**
+             * @description Which workers it may run on, and when.
+             * @default {
+             *       "labels": [],
+             *       "worker": "",
+             *       "min_free_memory_bytes": 0,
+             *       "only_when_idle": false,
+             *       "hours": null,
+             *       "time_limit_s": null
+             *     }
+             */
+            placement: components["schemas"]["Placement"];
             /**
              * Preset
              * @description Where the values come from.
@@ -1726,6 +2006,13 @@ export interface components {
              * @enum {string}
              */
             preset: "auto" | "conservative" | "balanced" | "aggressive";
+            /**
+             * Priority
+             * @description Which jobs it goes before.
+             * @default normal
+             * @enum {string}
+             */
+            priority: "low" | "normal" | "high";
             /**
              * Representation
              * @description What the model sees of a sound.
@@ -1808,14 +2095,37 @@ export interface components {
         /** WorkerView */
         WorkerView: {
             device: components["schemas"]["DeviceStatus"];
+            /**
+             * Drained
+             * @description It finishes what it does and gets no more.
+             * @default false
+             */
+            drained: boolean;
             /** Heartbeat Age S */
             heartbeat_age_s: number;
             /** Host */
             host: string;
             /** Job Id */
             job_id: number | null;
+            /**
+             * Joined
+             * @description It joined with a token, over the network.
+             * @default false
+             */
+            joined: boolean;
+            /**
+             * Labels
+             * @description Its own ones and those that a person gave it.
+             * @default []
+             */
+            labels: string[];
             /** Name */
             name: string;
+            /**
+             * Others Load
+             * @default null
+             */
+            others_load: number | null;
             /** Started At */
             started_at: number;
             /**
@@ -1825,10 +2135,21 @@ export interface components {
             state: string;
             /** System */
             system: string;
+            /**
+             * Threads
+             * @default null
+             */
+            threads: number | null;
             /** Versions */
             versions: {
                 [key: string]: string;
             };
+            /**
+             * Warning
+             * @description What a person should know about it, such as that its version differs.
+             * @default
+             */
+            warning: string;
         };
     };
     responses: never;

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from flask_openapi.openapi import OpenAPI
 from flask_socketio import SocketIO
 
-from api.actions import JobActions
 from api.app import create_app
+from api.queue.actions import JobActions
 from api.record.database import Database
 from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from api.actions import JobActions
+from api.queue.actions import JobActions
 from api.record.attempts import assign, record_events, take_back
 from api.record.database import Database
 from api.record.jobs import JobRecord, find

@@ -9,8 +9,8 @@ from typing import Any, Final, cast
 
 from redis.exceptions import RedisError
 
+from api.queue.start_points import Start, StartPoints
 from api.record.datasets import DatasetRecord
-from api.start_points import Start, StartPoints
 from api.views import CheckView, DatasetView, PresetListView, PresetView, WorkerView
 from shared.config import PresetName, Representation, TrainConfig
 from shared.devices import parse_device

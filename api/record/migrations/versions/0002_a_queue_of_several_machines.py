@@ -1,0 +1,67 @@
+"""Priorities, placement, batches, dependencies; workers and their tokens."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.create_table(
+        "queue_settings",
+        sa.Column("name", sa.String(length=50), nullable=False),
+        sa.Column("value", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("role", sa.String(length=20), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("expires_at", sa.Float(), nullable=True),
+        sa.Column("revoked_at", sa.Float(), nullable=True),
+        sa.Column("last_used_at", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("sha256"),
+    )
+    op.create_table(
+        "workers",
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("drained", sa.Boolean(), nullable=False),
+        sa.Column("token_id", sa.Integer(), nullable=True),
+        sa.Column("heartbeat", sa.JSON(), nullable=False),
+        sa.Column("first_seen_at", sa.Float(), nullable=False),
+        sa.Column("last_seen_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["token_id"], ["tokens.id"]),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "job_dependencies",
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("after_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["after_id"], ["jobs.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id", "after_id"),
+    )
+    op.create_index("ix_job_dependencies_after_id", "job_dependencies", ["after_id"])
+    # Columns are added as they are, which SQLite can; what old rows need to hold is filled in below.
+    op.add_column("jobs", sa.Column("placement", sa.JSON(), nullable=False, server_default="{}"))
+    op.add_column("jobs", sa.Column("needs", sa.String(length=64), nullable=False, server_default=sa.text("''")))
+    op.add_column("jobs", sa.Column("priority", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("jobs", sa.Column("batch", sa.Integer(), nullable=True))
+    op.add_column("jobs", sa.Column("request", sa.JSON(), nullable=False, server_default="{}"))
+    op.add_column("jobs", sa.Column("secret", sa.String(length=64), nullable=False, server_default=sa.text("''")))
+    op.drop_index("ix_jobs_state_position", table_name="jobs")
+    op.create_index("ix_jobs_state_order", "jobs", ["state", "priority", "position"])
+    op.create_index("ix_jobs_state_needs", "jobs", ["state", "needs", "priority", "position"])
+    op.create_index("ix_jobs_ended_at", "jobs", ["ended_at"])
+    op.create_index("ix_jobs_batch", "jobs", ["batch"])

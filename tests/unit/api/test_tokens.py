@@ -1,0 +1,53 @@
+"""Tokens over HTTP: made once, listed without their secrets, revoked, expired."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from flask.testing import FlaskClient
+
+from api.workers.tokens import Tokens, bearer
+from shared.errors import AccessError
+from tests.unit.api.conftest import TwinCore
+
+
+@pytest.fixture
+def tokens(core: TwinCore) -> Tokens:
+    return Tokens(core.database)
+
+
+def test_a_token_is_told_once_and_counts_until_it_is_revoked(client: FlaskClient, tokens: Tokens) -> None:
+    made = client.post("/api/v1/tokens", json={"name": "studio"})
+    assert made.status_code == 201
+    secret, token_id = made.json["secret"], made.json["id"]
+    listed = client.get("/api/v1/tokens")
+    assert [token["name"] for token in listed.json["tokens"]] == ["studio"]
+    assert secret not in listed.text, "nobody reads a secret a second time"
+    assert tokens.verify(secret, "worker").id == token_id
+    assert tokens.list()[0].last_used_at is not None
+
+    assert client.post(f"/api/v1/tokens/{token_id}/revoke").json["revoked_at"] > 0
+    with pytest.raises(AccessError, match="revoked"):
+        tokens.verify(secret, "worker")
+
+
+def test_an_unknown_or_expired_token_is_refused(tokens: Tokens) -> None:
+    expired = tokens.create(name="old", expires_at=time.time() - 1)
+    with pytest.raises(AccessError, match="expired"):
+        tokens.verify(expired.secret, "worker")
+    for secret in ("", "spt_" + "x" * 43, expired.secret + "x"):
+        with pytest.raises(AccessError, match="not known"):
+            tokens.verify(secret, "worker")
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer  ", "Basic abc"])
+def test_a_request_without_a_bearer_token_says_how_to_send_one(header: str | None) -> None:
+    with pytest.raises(AccessError, match="Bearer TOKEN"):
+        bearer(header)
+    assert bearer("bearer abc ") == "abc"
+
+
+def test_a_token_that_is_not_there_cannot_be_revoked(client: FlaskClient) -> None:
+    assert client.post("/api/v1/tokens/7/revoke").status_code == 404
+    assert client.post("/api/v1/tokens", json={"days": 0}).status_code == 422
