@@ -1,8 +1,9 @@
 """What people want of a running attempt: the control flags.
 
 One hash per job, `spectrain:job:<id>:control`. `attempt` says whom the flags mean, so that a resumed job does not
-meet the wish that stopped it. `wish` is none, cancel or pause; `save` and `preview` count requests. The record holds
-the wish for good; this is how it reaches the trainer, which reads a mirror in its memory at every step boundary.
+meet the wish that stopped it. `wish` is none, cancel, pause or hand_back (save and queue again); `save` and `preview`
+count requests. The record holds the wish for good; this is how it reaches the trainer, which reads a mirror in its
+memory at every step boundary.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from redis import Redis
 
 from shared.redis_client import KEY_PREFIX
 
-Wish = Literal["none", "cancel", "pause"]
+Wish = Literal["none", "cancel", "pause", "hand_back"]
 
 _SET: Final = """
 if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then redis.call('DEL', KEYS[1]) end

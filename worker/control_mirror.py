@@ -61,7 +61,9 @@ class ControlMirror(Control):
     def wish(self) -> Literal["none", "cancel", "pause", "shutdown"]:
         # What a person wants outranks the machine's wish to rest: a cancelled job must not come back elsewhere.
         wish = self._flags.wish
-        return "shutdown" if wish == "none" and self._shutdown.is_set() else wish
+        if wish == "hand_back" or (wish == "none" and self._shutdown.is_set()):
+            return "shutdown"
+        return wish
 
     @override
     def take_save(self) -> bool:

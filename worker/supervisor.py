@@ -258,7 +258,12 @@ def _classify(status: int, trainer: TrainerProcess, watch: _Watch) -> AttemptEnd
     if watch.fenced or status == FENCED_EXIT:
         return AttemptEnded(outcome="fenced", elapsed_s=elapsed_s)
     if watch.killed_because:
-        outcomes: dict[str, Outcome] = {"cancel": "cancelled", "pause": "paused", "shutdown": "handed_back"}
+        outcomes: dict[str, Outcome] = {
+            "cancel": "cancelled",
+            "pause": "paused",
+            "hand_back": "handed_back",
+            "shutdown": "handed_back",
+        }
         return AttemptEnded(
             outcome=outcomes.get(watch.wish, "crashed"),
             reason=f"The trainer {watch.killed_because}.",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from redis import Redis
@@ -25,7 +25,7 @@ from api.record.database import Database
 from api.record.jobs import find
 from api.record.tables import Job
 from api.recorder import Recorder
-from shared.control import Controls
+from shared.control import Controls, Wish
 from shared.devices import parse_device
 from shared.errors import TransitionError
 from shared.event_bus import EventBus
@@ -124,7 +124,7 @@ class Scheduler(Background):
         abandoned = time.time() - (job.assigned_at or 0.0) > _ABANDONED_S
         if lease.claimed >= job.attempt:
             if job.wish != "none":
-                self._controls.wish(job.id, job.attempt, "cancel" if job.wish == "cancel" else "pause")
+                self._controls.wish(job.id, job.attempt, cast(Wish, job.wish))
             if self._replaced(job, online):
                 self._lost(job, f"{job.worker} was started anew, so the job was taken back.")
             elif self._lapsed(job, lease, online):

@@ -9,12 +9,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.record.history import store_event
-from api.record.jobs import find, job_spec, job_summary, move
+from api.record.jobs import find, job_spec, job_summary, move, tell
 from api.record.summary import fold
 from api.record.tables import Checkpoint, Job
 from shared.errors import NotFoundError
 from shared.events import AttemptEnded, AttemptStarted, CheckpointSaved, Event
 from shared.jobs import ACTIVE, AttemptSpec, JobState
+from shared.placement import Placement
 
 MAX_FRUITLESS: Final = 9
 """A job has failed when its attempts since the last checkpoint weigh so much: three crashes, or nine losses."""
@@ -69,14 +70,29 @@ def assign(session: Session, job: Job, *, worker: str, device: str, above: int =
 def attempt_spec(session: Session, job: Job) -> AttemptSpec:
     """What the trainer of the job's newest attempt reads."""
     saved = session.scalar(select(Checkpoint.name).where(Checkpoint.job_id == job.id).limit(1))
+    limit_s, elapsed_s = Placement.model_validate(job.placement or {}).time_limit_s, job_summary(job).ended_elapsed_s
     return AttemptSpec(
         job_id=job.id,
         attempt=job.attempt,
         spec=job_spec(job),
         resume=saved is not None,
         checkpoint=job.checkpoint_choice or None,
-        elapsed_s=job_summary(job).ended_elapsed_s,
+        elapsed_s=elapsed_s,
+        time_left_s=None if limit_s is None else max(0.0, limit_s - elapsed_s),
     )
+
+
+def hand_back(session: Session, job: Job, *, reason: str) -> bool:
+    """Have the newest attempt saved and the job queued again, which then says `reason`.
+
+    False where that is not needed: no attempt is at work, or a person wants it stopped anyway.
+    """
+    if JobState(job.state) not in (JobState.STARTING, JobState.RUNNING) or job.wish not in ("none", "hand_back"):
+        return False
+    if job.wish != "hand_back":
+        job.wish, job.reason = "hand_back", reason
+        tell(session, job, time.time())
+    return True
 
 
 def take_back(session: Session, job: Job, *, reason: str) -> None:
@@ -97,7 +113,7 @@ def _begun(session: Session, job: Job, at: float) -> None:
     if job.started_at is None:
         job.started_at = at
     if job.state == JobState.STARTING:
-        move(session, job, JobState.RUNNING)
+        move(session, job, JobState.RUNNING, reason=job.reason if job.wish == "hand_back" else "")
 
 
 def _ended(session: Session, job: Job, body: AttemptEnded) -> None:
@@ -133,16 +149,21 @@ def _is_hopeless(job: Job, weight: int) -> bool:
     """Count an attempt that ended without a new checkpoint; True when trying again makes no sense."""
     if not job_summary(job).attempt_saved:
         job.fruitless = (job.fruitless or 0) + weight
-    return job.fruitless >= MAX_FRUITLESS and job.wish == "none"
+    return job.fruitless >= MAX_FRUITLESS and job.wish in ("none", "hand_back")
 
 
 def _stop_or_requeue(session: Session, job: Job, *, reason: str, stopped_reason: str | None = None) -> None:
-    if job.wish == "cancel":
-        _move_through(session, job, JobState.CANCELLED, reason=reason if stopped_reason is None else stopped_reason)
-    elif job.wish == "pause":
-        _move_through(session, job, JobState.PAUSED, reason=reason if stopped_reason is None else stopped_reason)
-    else:
-        move(session, job, JobState.QUEUED, reason=reason)
+    """Do what is wished of the attempt that ended; `stopped_reason` is what to say where it ended because of that."""
+    wished = reason if stopped_reason is None else stopped_reason
+    match job.wish:
+        case "cancel":
+            _move_through(session, job, JobState.CANCELLED, reason=wished)
+        case "pause":
+            _move_through(session, job, JobState.PAUSED, reason=wished)
+        case "hand_back":
+            move(session, job, JobState.QUEUED, reason=f"{job.reason} {wished}".strip())
+        case _:
+            move(session, job, JobState.QUEUED, reason=reason)
 
 
 def _move_through(session: Session, job: Job, state: JobState, *, reason: str, detail: str = "") -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from api.queue.actions import JobActions
-from api.record.attempts import assign, record_events, take_back
+from api.record.attempts import assign, hand_back, record_events, take_back
 from api.record.database import Database
 from api.record.jobs import JobRecord, find
 from api.record.tables import Dataset, Outbox
@@ -88,6 +88,10 @@ class Bench:
     def lose(self, reason: str) -> None:
         with self.database.session() as session:
             take_back(session, find(session, self.job_id), reason=reason)
+
+    def hand_back(self, reason: str) -> bool:
+        with self.database.session() as session:
+            return hand_back(session, find(session, self.job_id), reason=reason)
 
     @property
     def state(self) -> JobState:
@@ -305,6 +309,49 @@ def test_a_worker_that_stops_gives_the_job_back(bench: Bench) -> None:
     job = bench.record.get(bench.job_id)
     assert job.state is JobState.QUEUED
     assert "worker was stopped" in job.reason
+
+
+def test_an_attempt_that_is_handed_back_says_why_when_it_waits_again(bench: Bench) -> None:
+    attempt = bench.assign()
+    assert bench.hand_back("Its hours are over.")
+    bench.happen(STARTED, attempt=attempt)
+    job = bench.record.get(bench.job_id)
+    assert (job.state, job.reason) == (JobState.RUNNING, "Its hours are over.")
+    bench.happen(checkpoint(8, kept=["1-8"]), ended("handed_back"), attempt=attempt)
+    job = bench.record.get(bench.job_id)
+    assert (job.state, job.reason) == (JobState.QUEUED, "Its hours are over. Saved step 8 in 0.25 s.")
+    assert not bench.hand_back("Again."), "nothing of it is at work any more"
+    bench.happen(STARTED, ended("handed_back"), attempt=bench.assign())
+    assert bench.record.get(bench.job_id).reason == "Its worker was stopped.", "a new attempt has wishes of its own"
+
+
+@pytest.mark.parametrize(("wish", "state"), [("cancel", JobState.CANCELLED), ("pause", JobState.PAUSED)])
+def test_what_a_person_wishes_outranks_handing_back(bench: Bench, wish: str, state: JobState) -> None:
+    attempt = bench.assign()
+    bench.happen(STARTED, attempt=attempt)
+    assert bench.hand_back("Its hours are over.")
+    getattr(bench.actions, wish)(bench.job_id)
+    assert not bench.hand_back("Its hours are over.")
+    bench.happen(ended("handed_back"), attempt=attempt)
+    assert bench.state is state
+
+
+def test_crashes_while_it_is_handed_back_count(bench: Bench) -> None:
+    for _ in range(3):
+        bench.happen(STARTED, attempt=bench.assign())
+        assert bench.hand_back("Its hours are over.")
+        bench.happen(ended("crashed", "Boom."), attempt=bench.record.get(bench.job_id).attempt)
+    assert bench.state is JobState.FAILED
+
+
+def test_the_time_limit_counts_every_attempt(bench: Bench) -> None:
+    assert bench.assign_spec().time_left_s is None
+    bench.happen(STARTED, ended("handed_back"), attempt=1)
+    with bench.database.session() as session:
+        find(session, bench.job_id).placement = {"time_limit_s": 8.0}
+    assert bench.assign_spec().time_left_s == 3.0, "5 of its 8 s are over"
+    bench.happen(STARTED, ended("handed_back"), attempt=2)
+    assert bench.assign_spec().time_left_s == 0.0
 
 
 @pytest.mark.parametrize(("wish", "state"), [("cancel", JobState.CANCELLED), ("pause", JobState.PAUSED)])
