@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -39,3 +40,9 @@ class Placement(Frozen):
     """Run only in these hours: at their end the job saves and waits for the next day."""
     time_limit_s: Annotated[float, Field(gt=0, le=31_536_000)] | None = None
     """The job saves and pauses once its attempts have run for so long together."""
+
+
+def needs_of(device: str, placement: Placement) -> str:
+    """Hash of what decides which workers may run a job, and when: jobs with equal ones wait for the same workers."""
+    said = f"{device} {placement.model_dump_json(exclude={'time_limit_s'})}"
+    return hashlib.sha256(said.encode()).hexdigest()
