@@ -16,5 +16,7 @@ the baseline's. They are never part of the tests: times depend on what else a ma
 | `preview` | features to sound: torchaudio, ours |
 | `checkpoint` | how long a checkpoint holds up the training: torch.save, ours |
 | `reporting` | processor time of the training thread: without events, with them |
+| `dispatch` | from submitted to started: stock Celery, ours from the HTTP request to the claimed lease |
+| `events` | from a worker to 200 browsers: Flask-SocketIO's message queue, ours |
 | `responsiveness` | how soon a person sees what they asked for |
 """

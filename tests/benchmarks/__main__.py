@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Final, cast
@@ -17,6 +17,8 @@ from tests.benchmarks.measuring import Options, Results, machine
 
 BENCHMARKS: Final = (
     "checkpoint",
+    "dispatch",
+    "events",
     "mel-inverse",
     "preprocess",
     "preview",
@@ -37,7 +39,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--corpus", type=Path, help="folder of sounds; small ones are made where it is not given")
     parser.add_argument(
-        "--seconds", type=float, default=Options.seconds, help="quality: training time of each model (%(default)s)"
+        "--seconds",
+        type=float,
+        default=Options.seconds,
+        help="quality: training time of each model; events: time of each side (%(default)s)",
     )
     parser.add_argument(
         "--steps", type=int, default=Options.steps, help="reconstruction: training steps of each model (%(default)s)"
@@ -61,7 +66,9 @@ def main() -> None:
         table.add_column("figure")
         table.add_column("value", justify="right")
         for figure, value in values.items():
-            table.add_row(figure, value if isinstance(value, str) else f"{value:,.4g}")
+            parts = value if isinstance(value, Mapping) else {"": value}
+            for part, number in parts.items():
+                table.add_row(f"{figure} {part}".strip(), number if isinstance(number, str) else f"{number:,.4g}")
         console.print(table)
     if arguments.json:
         print(json.dumps({"name": arguments.name, "machine": machine(options.device), "results": results}))  # noqa: T201

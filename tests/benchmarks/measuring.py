@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ import torch
 
 ROUNDS: Final = 5
 
-Figures = Mapping[str, float | str]
+Figures = Mapping[str, float | str | Mapping[str, float]]
 Results = Mapping[str, Figures]
 """By case: `baseline`, `ours`, `ratio`, and whatever else was seen."""
 
@@ -67,6 +68,15 @@ def faster(baseline_s: float, ours_s: float, **more: float | str) -> Figures:
 def smaller(baseline: float, ours: float, **more: float | str) -> Figures:
     """A result of errors: the ratio is ours by the baseline's, and below 1 where ours is better."""
     return {"baseline": baseline, "ours": ours, "ratio": ours / baseline, **more}
+
+
+def latencies(seconds: Sequence[float]) -> Mapping[str, float]:
+    """Median and 99th percentile of `seconds`, in milliseconds; the percentile is a value that was measured."""
+    ordered = sorted(seconds)
+    return {
+        "p50_ms": statistics.median(ordered) * 1e3,
+        "p99_ms": ordered[max(0, math.ceil(0.99 * len(ordered)) - 1)] * 1e3,
+    }
 
 
 def machine(device: str = "cpu") -> str:
