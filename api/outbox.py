@@ -42,6 +42,6 @@ class OutboxSender(Background):
                 event = Event.model_validate(
                     {"job_id": row.job_id, "attempt": row.attempt, "at": row.at, "body": row.body}
                 )
-                self._bus.publish([event], writer="api", first_count=row.id, floor=last_number or 0, fenced=False)
+                self._bus.publish([event], writer="api", first_count=row.id, floor=last_number or 0, secret=None)
             with self._database.session() as session:
                 session.execute(delete(Outbox).where(Outbox.id.in_([row.id for row, _ in rows])))

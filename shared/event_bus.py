@@ -18,7 +18,7 @@ from redis import Redis
 
 from shared.errors import LeaseLostError
 from shared.events import Event, LogLine, WorkerHeartbeat
-from shared.lease import lease_key
+from shared.lease import STANDING, UnknownAttemptError, lease_key
 from shared.redis_client import KEY_PREFIX
 
 EVENT_CHANNEL: Final = f"{KEY_PREFIX}events:"
@@ -31,15 +31,22 @@ WORKER_TTL_S: Final = 10
 _STREAMS: Final = f"{KEY_PREFIX}streams"
 """Set of the jobs that have a stream."""
 
+_STALE: Final = -1
+_UNKNOWN: Final = -2
+
 log = structlog.get_logger(__name__)
 
-_PUBLISH: Final = """
-if ARGV[6] == '1' and tonumber(ARGV[1]) < tonumber(redis.call('HGET', KEYS[1], 'attempt') or '0') then return -1 end
+_PUBLISH: Final = f"""{STANDING}
+if ARGV[6] == '1' then
+  local stands = standing(KEYS[1], tonumber(ARGV[1]), ARGV[7])
+  if stands == 'stale' then return -1 end
+  if stands == 'unknown' then return -2 end
+end
 local done = tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or '0')
 local last = math.max(tonumber(redis.call('HGET', KEYS[2], 'last') or '0'), tonumber(ARGV[4]))
 local first = tonumber(ARGV[3])
-for i = 7, #ARGV do
-  local count = first + i - 7
+for i = 8, #ARGV do
+  local count = first + i - 8
   if count > done then
     last = last + 1
     redis.call('XADD', KEYS[3], last .. '-0', 'event', ARGV[i])
@@ -75,13 +82,14 @@ class EventBus:
         writer: str,
         first_count: int,
         floor: int = 0,
-        fenced: bool = True,
+        secret: str | None,
     ) -> int:
         """Number, keep and publish `events`, all of one job and one attempt.
 
         `writer` and `first_count` (1, 2, 3 … as this writer counts its events) make a repeated call harmless.
-        Numbers go on above `floor`. Returns the number of the job's newest event. Raises LeaseLostError when
-        `fenced` and a newer attempt was granted.
+        Numbers go on above `floor`. Returns the number of the job's newest event. `secret` proves that they are the
+        attempt's; LeaseLostError is raised where it does not, or a newer attempt was granted. None is for the api,
+        whose events are of the record and refused by nobody.
         """
         job_id, attempt = events[0].job_id, events[0].attempt
         last = cast(
@@ -94,12 +102,15 @@ class EventBus:
                     first_count,
                     floor,
                     f"{EVENT_CHANNEL}{job_id}",
-                    int(fenced),
+                    int(secret is not None),
+                    secret or "",
                     *(event.to_json() for event in events),
                 ],
             ),
         )
-        if last < 0:
+        if last == _UNKNOWN:
+            raise UnknownAttemptError(f"Redis does not know attempt {attempt} of job {job_id}")
+        if last == _STALE:
             raise LeaseLostError(f"Job {job_id} is run by a newer attempt than {attempt}; this one stops.")
         return last
 

@@ -1,8 +1,9 @@
 """Who runs a job, until when.
 
 One hash per job, `spectrain:job:<id>:lease`: `attempt` is the newest attempt that the scheduler granted (the
-fence), `claimed` the attempt that a worker took, `worker` and `until` (milliseconds of Redis' own clock) say who and
-how long. All changes are Lua scripts, so that looking and writing are one.
+fence), `proof` the SHA-1 of its random secret, `claimed` the attempt that a worker took, `worker` and `until`
+(milliseconds of Redis' own clock) say who and how long. All changes are Lua scripts, so that looking and writing are
+one. Whoever acts for an attempt proves it by the secret, which only its worker was given.
 """
 
 from __future__ import annotations
@@ -11,49 +12,73 @@ from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from shared.control import control_key
 from shared.redis_client import KEY_PREFIX
 
 ClaimResult = Literal["claimed", "stale", "taken", "unwanted"]
-"""`stale`: a newer attempt exists. `taken`: this one runs already. `unwanted`: a person wants it stopped."""
+"""`stale`: a newer attempt exists, or the secret is not this one's. `taken`: this one runs already. `unwanted`: a
+person wants it stopped."""
+
+STANDING: Final = """
+local function standing(key, attempt, secret)
+  local granted = tonumber(redis.call('HGET', key, 'attempt') or '0')
+  if attempt > granted then return 'unknown' end
+  if attempt < granted or redis.call('HGET', key, 'proof') ~= redis.sha1hex(secret) then return 'stale' end
+  return 'newest'
+end
+"""
+"""Lua that says what an attempt with that secret may do: everything (newest), nothing (stale), or nothing yet
+(unknown: Redis lost what it was told, and the scheduler tells it again)."""
 
 _GRANT: Final = """
 local granted = tonumber(redis.call('HGET', KEYS[1], 'attempt') or '0')
-if tonumber(ARGV[1]) > granted then
+local attempt = tonumber(ARGV[1])
+if attempt > granted then
   redis.call('HSET', KEYS[1], 'attempt', ARGV[1], 'worker', ARGV[2], 'until', '0')
+  redis.call('HDEL', KEYS[1], 'proof')
 end
-return math.max(granted, tonumber(ARGV[1]))
+if attempt >= granted and ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'proof', redis.sha1hex(ARGV[3])) end
+return math.max(granted, attempt)
 """
 
-_CLAIM: Final = """
+_HOLD: Final = """
+local function hold()
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  redis.call('HSET', KEYS[1], 'claimed', ARGV[1], 'worker', ARGV[3], 'until', now + ARGV[4])
+end
+"""
+
+_CLAIM: Final = f"""{STANDING}{_HOLD}
 local attempt = tonumber(ARGV[1])
-if attempt < tonumber(redis.call('HGET', KEYS[1], 'attempt') or '0') then return 'stale' end
+if standing(KEYS[1], attempt, ARGV[2]) ~= 'newest' then return 'stale' end
 if attempt <= tonumber(redis.call('HGET', KEYS[1], 'claimed') or '0') then return 'taken' end
 if redis.call('HGET', KEYS[2], 'attempt') == ARGV[1] then
   local wish = redis.call('HGET', KEYS[2], 'wish')
   if wish and wish ~= 'none' then return 'unwanted' end
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], 'attempt', ARGV[1], 'claimed', ARGV[1], 'worker', ARGV[2], 'until', now + ARGV[3])
+hold()
 return 'claimed'
 """
 
-_RENEW: Final = """
-if tonumber(ARGV[1]) < tonumber(redis.call('HGET', KEYS[1], 'attempt') or '0') then return 0 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], 'attempt', ARGV[1], 'claimed', ARGV[1], 'worker', ARGV[2], 'until', now + ARGV[3])
-return 1
+_RENEW: Final = f"""{STANDING}{_HOLD}
+local stands = standing(KEYS[1], tonumber(ARGV[1]), ARGV[2])
+if stands == 'newest' then hold() end
+return stands
 """
 
-_LEFT: Final = """
+_STATUS: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local claimed = redis.call('HGET', KEYS[1], 'claimed') or '0'
-return {tonumber(claimed), tonumber(redis.call('HGET', KEYS[1], 'until') or '0') - now}
+local lease = redis.call('HMGET', KEYS[1], 'attempt', 'claimed', 'until')
+return {tonumber(lease[1] or '0'), tonumber(lease[2] or '0'), tonumber(lease[3] or '0') - now}
 """
+
+
+class UnknownAttemptError(RedisError):
+    """Redis lost what it was told of the attempt. The scheduler tells it again, so this is like Redis being away."""
 
 
 def lease_key(job_id: int) -> str:
@@ -65,6 +90,8 @@ def lease_key(job_id: int) -> str:
 class LeaseStatus:
     """What Redis knows of a job's lease."""
 
+    granted: int
+    """Newest attempt that Redis was told of; 0 for none."""
     claimed: int
     """Newest attempt that a worker took; 0 for none."""
     left_s: float
@@ -79,24 +106,33 @@ class Leases:
         self._grant = redis.register_script(_GRANT)
         self._claim = redis.register_script(_CLAIM)
         self._renew = redis.register_script(_RENEW)
-        self._left = redis.register_script(_LEFT)
+        self._status = redis.register_script(_STATUS)
 
-    def grant(self, job_id: int, attempt: int, worker: str) -> int:
-        """Make `attempt` the newest one, fencing all before it; returns the newest, which may be higher."""
-        return int(cast(int, self._grant(keys=[lease_key(job_id)], args=[attempt, worker])))
+    def grant(self, job_id: int, attempt: int, worker: str, secret: str = "") -> int:
+        """Make `attempt` the newest one, fencing all before it; returns the newest, which may be higher.
 
-    def claim(self, job_id: int, attempt: int, worker: str, lease_s: float) -> ClaimResult:
+        Without a secret it is a fence alone: nobody can claim it until it is granted again, with one.
+        """
+        return int(cast(int, self._grant(keys=[lease_key(job_id)], args=[attempt, worker, secret])))
+
+    def claim(self, job_id: int, attempt: int, worker: str, secret: str, lease_s: float) -> ClaimResult:
         """Take the attempt for `worker`; only the first claim of an attempt succeeds."""
         result = self._claim(
-            keys=[lease_key(job_id), control_key(job_id)], args=[attempt, worker, round(lease_s * 1000)]
+            keys=[lease_key(job_id), control_key(job_id)], args=[attempt, secret, worker, round(lease_s * 1000)]
         )
         return cast(ClaimResult, result)
 
-    def renew(self, job_id: int, attempt: int, worker: str, lease_s: float) -> bool:
-        """Hold the attempt for another `lease_s` seconds; False when a newer attempt exists."""
-        return bool(self._renew(keys=[lease_key(job_id)], args=[attempt, worker, round(lease_s * 1000)]))
+    def renew(self, job_id: int, attempt: int, worker: str, secret: str, lease_s: float) -> bool:
+        """Hold the attempt for another `lease_s` seconds; False when a newer attempt exists.
+
+        Raises UnknownAttemptError, a RedisError, where Redis has yet to be told of the attempt again.
+        """
+        stands = self._renew(keys=[lease_key(job_id)], args=[attempt, secret, worker, round(lease_s * 1000)])
+        if stands == "unknown":
+            raise UnknownAttemptError(f"Redis does not know attempt {attempt} of job {job_id}")
+        return stands == "newest"
 
     def status(self, job_id: int) -> LeaseStatus:
-        """Who claimed last, and how long it holds."""
-        claimed, left_ms = cast(list[int], self._left(keys=[lease_key(job_id)]))
-        return LeaseStatus(claimed=claimed, left_s=left_ms / 1000)
+        """What was granted, who claimed last, and how long it holds."""
+        granted, claimed, left_ms = cast(list[int], self._status(keys=[lease_key(job_id)]))
+        return LeaseStatus(granted=granted, claimed=claimed, left_s=left_ms / 1000)

@@ -16,6 +16,8 @@ from shared.jobs import AttemptSpec, AttemptSpecAdapter, Ticket
 from shared.redis_client import KEY_PREFIX
 
 RUN_TASK: Final = "spectrain.run"
+_ATTEMPT_TTL_S: Final = 300
+"""A ticket that was not claimed is sent again, specification and all, long before."""
 
 
 def device_queue(worker: str) -> str:
@@ -55,20 +57,25 @@ def send_ticket(app: Celery, worker: str, ticket: Ticket) -> None:
     app.send_task(RUN_TASK, kwargs=ticket.model_dump(), queue=device_queue(worker), ignore_result=True, retry=False)
 
 
-def attempt_key(job_id: int) -> str:
-    """Where Redis keeps what the newest attempt of a job is to do."""
-    return f"{KEY_PREFIX}job:{job_id}:attempt"
+def attempt_key(worker: str, job_id: int) -> str:
+    """Where Redis keeps what `worker` is to do for a job, out of sight of the other workers."""
+    return f"{KEY_PREFIX}for:{worker}:attempt:{job_id}"
 
 
-def put_attempt(redis: Redis, attempt: AttemptSpec) -> None:
-    """Leave the specification where the worker that gets the ticket will look."""
-    redis.set(attempt_key(attempt.job_id), attempt.model_dump_json())
+def put_attempt(redis: Redis, worker: str, attempt: AttemptSpec) -> None:
+    """Leave the specification where `worker` looks when it gets the ticket; it goes by itself where nobody does."""
+    redis.set(attempt_key(worker, attempt.job_id), attempt.model_dump_json(), ex=_ATTEMPT_TTL_S)
 
 
-def get_attempt(redis: Redis, ticket: Ticket) -> AttemptSpec | None:
-    """The specification that `ticket` names, or None where a newer attempt, or nothing, is there."""
-    text = redis.get(attempt_key(ticket.job_id))
+def get_attempt(redis: Redis, worker: str, ticket: Ticket) -> AttemptSpec | None:
+    """The specification that `ticket` names, or None where another attempt, or nothing, is there."""
+    text = redis.get(attempt_key(worker, ticket.job_id))
     if text is None:
         return None
     attempt = AttemptSpecAdapter.validate_json(str(text))
     return attempt if attempt.attempt == ticket.attempt else None
+
+
+def forget_attempt(redis: Redis, worker: str, job_id: int) -> None:
+    """Drop the specification: it was claimed, or never will be."""
+    redis.delete(attempt_key(worker, job_id))

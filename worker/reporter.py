@@ -39,12 +39,14 @@ class StreamReporter(Reporter):
         job_id: int,
         attempt: int,
         *,
+        secret: str,
         on_fenced: Callable[[], object],
         on_steps: Callable[[], None],
     ) -> None:
         self._bus = EventBus(connect(redis_url))
         self._job_id = job_id
         self._attempt = attempt
+        self._secret = secret
         self._writer = f"trainer:{attempt}"
         self._on_fenced = on_fenced
         self._on_steps = on_steps
@@ -93,7 +95,9 @@ class StreamReporter(Reporter):
         while True:
             try:
                 # Above its own last number, whatever a Redis that lost its newest second believes.
-                self._last = self._bus.publish(batch, writer=self._writer, first_count=self._sent + 1, floor=self._last)
+                self._last = self._bus.publish(
+                    batch, writer=self._writer, first_count=self._sent + 1, floor=self._last, secret=self._secret
+                )
             except LeaseLostError:
                 self._on_fenced()
                 return

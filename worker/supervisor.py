@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -22,13 +23,14 @@ from redis.exceptions import RedisError
 
 from shared.control import Controls
 from shared.devices import Device
+from shared.errors import LeaseLostError
 from shared.event_bus import EventBus
 from shared.events import AttemptEnded, Event
 from shared.jobs import AttemptSpec, Outcome, Ticket
 from shared.lease import Leases
 from shared.redis_client import connect
 from shared.settings import Settings
-from shared.tickets import get_attempt
+from shared.tickets import forget_attempt, get_attempt
 from worker.trainer_process import FENCED_EXIT, TrainerProcess
 
 _TICK_S: Final = 0.25
@@ -115,13 +117,17 @@ class Supervisor:
         with self._accepting:
             if self._stopping.is_set() or self.job_id is not None:
                 return "busy"
-            attempt = get_attempt(self._redis, ticket)
+            attempt = get_attempt(self._redis, self._worker, ticket)
             if attempt is None:
                 return "stale"
-            result = self._leases.claim(ticket.job_id, ticket.attempt, self._worker, self._settings.lease_s)
+            result = self._leases.claim(
+                ticket.job_id, ticket.attempt, self._worker, attempt.secret, self._settings.lease_s
+            )
             if result == "claimed":
                 self.job_id = ticket.job_id
                 self._inbox.put(attempt)
+                with suppress(RedisError):  # else it goes by itself, later
+                    forget_attempt(self._redis, self._worker, ticket.job_id)
             return result
 
     def _run(self) -> None:
@@ -211,7 +217,9 @@ class Supervisor:
 
     def _renew(self, attempt: AttemptSpec, trainer: TrainerProcess, watch: _Watch) -> None:
         try:
-            held = self._leases.renew(attempt.job_id, attempt.attempt, self._worker, self._settings.lease_s)
+            held = self._leases.renew(
+                attempt.job_id, attempt.attempt, self._worker, attempt.secret, self._settings.lease_s
+            )
         except RedisError as error:
             log.warning("lease.unreachable", job=attempt.job_id, error=str(error))
             return  # the trainer goes on; if the lease lapsed, the next renewal or event finds out
@@ -240,7 +248,9 @@ class Supervisor:
         deadline: float | None = None
         while True:
             try:
-                self._bus.publish([event], writer=f"supervisor:{attempt.attempt}", first_count=1, fenced=False)
+                self._bus.publish([event], writer=f"supervisor:{attempt.attempt}", first_count=1, secret=attempt.secret)
+            except LeaseLostError:
+                return  # a newer attempt owns the job: nobody asks any more how this one ended
             except RedisError as error:
                 log.warning("attempt.end_waiting", job=attempt.job_id, error=str(error))
                 if self._stopping.is_set():

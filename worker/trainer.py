@@ -75,6 +75,7 @@ def _run(attempt: AttemptSpec, report: TextIO, shutdown: threading.Event) -> dic
             settings.redis_url,
             attempt.job_id,
             attempt.attempt,
+            secret=attempt.secret,
             on_fenced=lambda: os._exit(FENCED_EXIT),
             on_steps=control.steps_began,
         ) as reporter,

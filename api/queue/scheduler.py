@@ -120,6 +120,9 @@ class Scheduler(Background):
     def _reconcile(self, job: Job, online: dict[str, WorkerHeartbeat]) -> None:
         """Make Redis agree with an active job's row, or take its attempt back."""
         lease = self._leases.status(job.id)
+        if lease.granted < job.attempt:
+            # Redis lost its newest seconds; whoever runs the attempt proves itself and renews the lease next.
+            self._leases.grant(job.id, job.attempt, job.worker, job.secret)
         waited_s = time.time() - (job.ticket_at or 0.0)
         abandoned = time.time() - (job.assigned_at or 0.0) > _ABANDONED_S
         if lease.claimed >= job.attempt:
@@ -131,6 +134,8 @@ class Scheduler(Background):
                 self._lost(job, f"{job.worker} went silent, so the job was taken back.")
         elif job.wish != "none":
             self._lost(job, "")  # nobody claimed it, and now nobody shall
+        elif _runs(job, online):
+            return  # Redis forgot the claim; the next renewal brings it back
         elif abandoned or (job.worker not in online and waited_s > _UNCLAIMED_S):
             self._deaf_until[job.worker] = time.monotonic() + _DEAF_S
             self._lost(job, f"{job.worker} did not take the job.")
@@ -159,9 +164,7 @@ class Scheduler(Background):
             return False
         now = time.monotonic()
         lapsed_s = now - self._lapsed_since.setdefault(job.id, now)
-        holder = online.get(job.worker)
-        alive = holder is not None and holder.job_id == job.id
-        patience_s = _BUSY_LEASES * self._lease_s if alive else _LAPSED_S
+        patience_s = _BUSY_LEASES * self._lease_s if _runs(job, online) else _LAPSED_S
         return lapsed_s > patience_s and now > self._reap_after
 
     def _lost(self, job: Job, reason: str) -> None:
@@ -212,7 +215,8 @@ class Scheduler(Background):
         self._changed(job.id)
 
     def _send(self, attempt: AttemptSpec, worker: str) -> None:
-        put_attempt(self._redis, attempt)
+        self._leases.grant(attempt.job_id, attempt.attempt, worker, attempt.secret)
+        put_attempt(self._redis, worker, attempt)
         send_ticket(self._celery, worker, Ticket(job_id=attempt.job_id, attempt=attempt.attempt))
         log.info("ticket.sent", job=attempt.job_id, attempt=attempt.attempt, worker=worker)
 
@@ -229,6 +233,12 @@ class Scheduler(Background):
                 return
             row.reason = full
         self._changed(job.id)
+
+
+def _runs(job: Job, online: dict[str, WorkerHeartbeat]) -> bool:
+    """Whether the job's worker says that it is busy with it."""
+    holder = online.get(job.worker)
+    return holder is not None and holder.job_id == job.id
 
 
 def _waiting(session: Session) -> Sequence[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import Final
 
@@ -60,7 +61,7 @@ def assign(session: Session, job: Job, *, worker: str, device: str, above: int =
     """Give `job` to `worker` as a new attempt, numbered above every earlier one and above `above`."""
     summary = job_summary(job)
     job.attempt = max(job.attempt or 0, above) + 1
-    job.worker, job.device = worker, device
+    job.worker, job.device, job.secret = worker, device, secrets.token_urlsafe(24)
     job.assigned_at = job.ticket_at = time.time()
     job.summary = summary.model_copy(update={"attempt_saved": False}).model_dump(mode="json")
     move(session, job, JobState.STARTING)
@@ -79,6 +80,7 @@ def attempt_spec(session: Session, job: Job) -> AttemptSpec:
         checkpoint=job.checkpoint_choice or None,
         elapsed_s=elapsed_s,
         time_left_s=None if limit_s is None else max(0.0, limit_s - elapsed_s),
+        secret=job.secret,
     )
 
 

@@ -15,7 +15,9 @@ import torch
 
 from deploy.redis_server import RedisServer
 from shared.config import Representation
+from shared.lease import Leases
 from shared.presets import resolve_train_config
+from shared.redis_client import connect
 from tests.benchmarks.corpus import Corpus
 from tests.benchmarks.measuring import ROUNDS, Figures, Options, Results, faster
 from tests.benchmarks.training import Training, ignore_skipped
@@ -26,6 +28,7 @@ REPRESENTATIONS: Final[tuple[Representation, ...]] = ("mel", "mel_if")
 PAIRS: Final = {"mel": 40, "mel_if": 12}
 """Steps of each kind in a round."""
 SETTLING_STEPS: Final = 2
+SECRET: Final = "benchmark"
 
 
 def measure(options: Options) -> Results:
@@ -51,7 +54,9 @@ def _measure(corpus: Corpus, representation: Representation, job_id: int, device
     silent: list[float] = []
     reported: list[float] = []
     recording: list[float] = []
-    with StreamReporter(redis_url, job_id, 1, on_fenced=lambda: None, on_steps=lambda: None) as reporter:
+    with connect(redis_url) as redis:
+        Leases(redis).grant(job_id, 1, "benchmark", SECRET)
+    with StreamReporter(redis_url, job_id, 1, secret=SECRET, on_fenced=lambda: None, on_steps=lambda: None) as reporter:
         recorder = StepRecorder(
             reporter,
             training.device,

@@ -8,14 +8,19 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
+from shared.config import FeatureConfig
 from shared.control import Controls
 from shared.errors import LeaseLostError
 from shared.event_bus import EVENT_CHANNEL, EventBus, parse_message
 from shared.events import Event, LogLine
-from shared.lease import Leases
+from shared.jobs import AttemptSpec, DatasetSnapshot, PreprocessSpec, Ticket
+from shared.lease import Leases, UnknownAttemptError, lease_key
 from shared.redis_client import connect
+from shared.tickets import attempt_key, forget_attempt, get_attempt, put_attempt
 
 LEASE_S = 5.0
+SECRET = "the newest attempt's"
+OTHER = "another attempt's"
 
 
 @pytest.fixture
@@ -26,9 +31,11 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def job_id() -> int:
-    """A job that no other test uses."""
-    return time.monotonic_ns() % 1_000_000_000
+def job_id(redis: Redis) -> int:
+    """A job that no other test uses, with its first attempt granted."""
+    job_id = time.monotonic_ns() % 1_000_000_000
+    Leases(redis).grant(job_id, 1, "a", SECRET)
+    return job_id
 
 
 def line(job_id: int, attempt: int, text: str) -> Event:
@@ -42,31 +49,89 @@ def messages(bus: EventBus, job_id: int) -> list[tuple[int, str]]:
 
 def test_only_the_first_claim_of_an_attempt_succeeds(redis: Redis, job_id: int) -> None:
     leases = Leases(redis)
-    leases.grant(job_id, 1, "a")
-    assert leases.claim(job_id, 1, "a", LEASE_S) == "claimed"
-    assert leases.claim(job_id, 1, "a", LEASE_S) == "taken"
-    assert leases.claim(job_id, 1, "b", LEASE_S) == "taken"
+    assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "claimed"
+    assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "taken"
+    assert leases.claim(job_id, 1, "b", SECRET, LEASE_S) == "taken"
     status = leases.status(job_id)
-    assert status.claimed == 1
+    assert (status.granted, status.claimed) == (1, 1)
     assert 0 < status.left_s <= LEASE_S
 
 
 def test_a_newer_attempt_fences_the_older_one(redis: Redis, job_id: int) -> None:
     leases = Leases(redis)
-    assert leases.claim(job_id, 1, "a", LEASE_S) == "claimed"
-    assert leases.grant(job_id, 2, "b") == 2
-    assert leases.grant(job_id, 1, "a") == 2, "a fence never goes down"
-    assert not leases.renew(job_id, 1, "a", LEASE_S)
-    assert leases.claim(job_id, 1, "a", LEASE_S) == "stale"
-    assert leases.claim(job_id, 2, "b", LEASE_S) == "claimed"
+    assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "claimed"
+    assert leases.grant(job_id, 2, "b", OTHER) == 2
+    assert leases.grant(job_id, 1, "a", SECRET) == 2, "a fence never goes down"
+    assert not leases.renew(job_id, 1, "a", SECRET, LEASE_S)
+    assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "stale"
+    assert leases.claim(job_id, 2, "b", OTHER, LEASE_S) == "claimed"
+
+
+def test_nobody_acts_for_an_attempt_without_its_secret(redis: Redis, job_id: int) -> None:
+    leases, bus = Leases(redis), EventBus(redis)
+    assert leases.claim(job_id, 1, "a", OTHER, LEASE_S) == "stale"
+    assert leases.claim(job_id, 1, "a", "", LEASE_S) == "stale"
+    assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "claimed"
+    assert not leases.renew(job_id, 1, "b", OTHER, LEASE_S)
+    with pytest.raises(LeaseLostError):
+        bus.publish([line(job_id, 1, "forged")], writer="trainer:1", first_count=1, secret=OTHER)
+    assert messages(bus, job_id) == []
+    assert SECRET not in str(redis.hgetall(lease_key(job_id))), "what is kept does not tell the secret"
+
+
+def test_a_fence_alone_can_be_claimed_by_nobody(redis: Redis, job_id: int) -> None:
+    leases = Leases(redis)
+    assert leases.grant(job_id, 2, "") == 2
+    for secret in (SECRET, ""):
+        assert leases.claim(job_id, 2, "a", secret, LEASE_S) == "stale"
+    assert not leases.renew(job_id, 1, "a", SECRET, LEASE_S)
+    assert leases.grant(job_id, 2, "b", OTHER) == 2
+    assert leases.claim(job_id, 2, "b", OTHER, LEASE_S) == "claimed"
+
+
+def test_a_grant_sent_again_changes_nothing_for_its_holder(redis: Redis, job_id: int) -> None:
+    leases = Leases(redis)
+    leases.claim(job_id, 1, "a", SECRET, LEASE_S)
+    assert leases.grant(job_id, 1, "a", SECRET) == 1
+    assert leases.status(job_id).left_s > 0
+    assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "taken"
+
+
+def test_what_redis_forgot_is_told_again_and_goes_on(redis: Redis, job_id: int) -> None:
+    leases, bus = Leases(redis), EventBus(redis)
+    leases.claim(job_id, 1, "a", SECRET, LEASE_S)
+    redis.delete(lease_key(job_id))
+    with pytest.raises(UnknownAttemptError):
+        leases.renew(job_id, 1, "a", SECRET, LEASE_S)
+    with pytest.raises(UnknownAttemptError):
+        bus.publish([line(job_id, 1, "a")], writer="trainer:1", first_count=1, secret=SECRET)
+    leases.grant(job_id, 1, "a", SECRET)
+    assert leases.renew(job_id, 1, "a", SECRET, LEASE_S)
+    assert leases.status(job_id).claimed == 1
+    bus.publish([line(job_id, 1, "a")], writer="trainer:1", first_count=1, secret=SECRET)
+    assert messages(bus, job_id) == [(1, "a")]
+
+
+def test_a_specification_is_kept_for_one_worker_until_it_took_it(redis: Redis, job_id: int) -> None:
+    snapshot = DatasetSnapshot(dataset_id=1, name="d", version=1, version_hash="0", clips=())
+    spec = PreprocessSpec(dataset=snapshot, features=FeatureConfig())
+    attempt = AttemptSpec(job_id=job_id, attempt=2, spec=spec, secret=SECRET)
+    put_attempt(redis, "here/cpu", attempt)
+    assert get_attempt(redis, "here/cpu", Ticket(job_id=job_id, attempt=2)) == attempt
+    assert get_attempt(redis, "here/cpu", Ticket(job_id=job_id, attempt=1)) is None
+    assert get_attempt(redis, "there/cpu", Ticket(job_id=job_id, attempt=2)) is None
+    assert 0 < int(str(redis.ttl(attempt_key("here/cpu", job_id)))) <= 300
+    forget_attempt(redis, "here/cpu", job_id)
+    assert get_attempt(redis, "here/cpu", Ticket(job_id=job_id, attempt=2)) is None
 
 
 def test_what_is_cancelled_before_it_starts_is_never_claimed(redis: Redis, job_id: int) -> None:
     leases, controls = Leases(redis), Controls(redis)
-    leases.grant(job_id, 3, "a")
+    leases.grant(job_id, 3, "a", SECRET)
     controls.wish(job_id, 3, "cancel")
-    assert leases.claim(job_id, 3, "a", LEASE_S) == "unwanted"
-    assert leases.claim(job_id, 4, "a", LEASE_S) == "claimed", "a resume does not meet the old wish"
+    assert leases.claim(job_id, 3, "a", SECRET, LEASE_S) == "unwanted"
+    leases.grant(job_id, 4, "a", SECRET)
+    assert leases.claim(job_id, 4, "a", SECRET, LEASE_S) == "claimed", "a resume does not meet the old wish"
 
 
 def test_flags_are_meant_for_one_attempt(redis: Redis, job_id: int) -> None:
@@ -84,47 +149,47 @@ def test_flags_are_meant_for_one_attempt(redis: Redis, job_id: int) -> None:
 
 def test_numbers_have_no_gap_whoever_writes(redis: Redis, job_id: int) -> None:
     bus = EventBus(redis)
-    bus.publish([line(job_id, 1, "a"), line(job_id, 1, "b")], writer="trainer:1", first_count=1)
-    bus.publish([line(job_id, 1, "c")], writer="api", first_count=17, fenced=False)
-    bus.publish([line(job_id, 1, "d")], writer="trainer:1", first_count=3)
+    bus.publish([line(job_id, 1, "a"), line(job_id, 1, "b")], writer="trainer:1", first_count=1, secret=SECRET)
+    bus.publish([line(job_id, 1, "c")], writer="api", first_count=17, secret=None)
+    bus.publish([line(job_id, 1, "d")], writer="trainer:1", first_count=3, secret=SECRET)
     assert messages(bus, job_id) == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
 
 
 def test_a_batch_sent_again_is_applied_once(redis: Redis, job_id: int) -> None:
     bus = EventBus(redis)
     batch = [line(job_id, 1, "a"), line(job_id, 1, "b")]
-    assert bus.publish(batch, writer="trainer:1", first_count=1) == 2
-    assert bus.publish(batch, writer="trainer:1", first_count=1) == 2
-    bus.publish([*batch, line(job_id, 1, "c")], writer="trainer:1", first_count=1)
+    assert bus.publish(batch, writer="trainer:1", first_count=1, secret=SECRET) == 2
+    assert bus.publish(batch, writer="trainer:1", first_count=1, secret=SECRET) == 2
+    bus.publish([*batch, line(job_id, 1, "c")], writer="trainer:1", first_count=1, secret=SECRET)
     assert messages(bus, job_id) == [(1, "a"), (2, "b"), (3, "c")]
 
 
 def test_events_of_an_older_attempt_are_refused(redis: Redis, job_id: int) -> None:
     bus = EventBus(redis)
-    Leases(redis).grant(job_id, 2, "b")
+    Leases(redis).grant(job_id, 2, "b", SECRET)
     with pytest.raises(LeaseLostError, match="newer attempt"):
-        bus.publish([line(job_id, 1, "stale")], writer="trainer:1", first_count=1)
+        bus.publish([line(job_id, 1, "stale")], writer="trainer:1", first_count=1, secret=SECRET)
     assert messages(bus, job_id) == []
-    bus.publish([line(job_id, 1, "from the api")], writer="api", first_count=1, fenced=False)
+    bus.publish([line(job_id, 1, "from the api")], writer="api", first_count=1, secret=None)
     assert messages(bus, job_id) == [(1, "from the api")]
 
 
 def test_numbers_go_on_after_trimming_and_above_the_floor(redis: Redis, job_id: int) -> None:
     bus = EventBus(redis)
-    bus.publish([line(job_id, 1, "a"), line(job_id, 1, "b")], writer="t", first_count=1)
+    bus.publish([line(job_id, 1, "a"), line(job_id, 1, "b")], writer="t", first_count=1, secret=SECRET)
     bus.trim(job_id, up_to=2)
     assert messages(bus, job_id) == []
-    bus.publish([line(job_id, 1, "c")], writer="t", first_count=3)
+    bus.publish([line(job_id, 1, "c")], writer="t", first_count=3, secret=SECRET)
     assert messages(bus, job_id) == [(3, "c")]
     bus.raise_floor(job_id, 10)
-    bus.publish([line(job_id, 1, "d")], writer="t", first_count=4)
-    assert bus.publish([line(job_id, 1, "e")], writer="t", first_count=5, floor=20) == 21
+    bus.publish([line(job_id, 1, "d")], writer="t", first_count=4, secret=SECRET)
+    assert bus.publish([line(job_id, 1, "e")], writer="t", first_count=5, floor=20, secret=SECRET) == 21
     assert messages(bus, job_id) == [(3, "c"), (11, "d"), (21, "e")]
 
 
 def test_streams_lists_jobs_until_they_are_forgotten(redis: Redis, job_id: int) -> None:
     bus = EventBus(redis)
-    bus.publish([line(job_id, 1, "a")], writer="t", first_count=1)
+    bus.publish([line(job_id, 1, "a")], writer="t", first_count=1, secret=SECRET)
     bus.forget(job_id)
     assert job_id in bus.streams(), "what holds events is not forgotten"
     bus.trim(job_id, up_to=1)
@@ -137,7 +202,7 @@ def test_subscribers_get_each_event_with_its_number(redis: Redis, job_id: int) -
     with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(f"{EVENT_CHANNEL}{job_id}")
         pubsub.get_message(timeout=5.0)
-        bus.publish([line(job_id, 1, "a b\nc")], writer="t", first_count=1)
+        bus.publish([line(job_id, 1, "a b\nc")], writer="t", first_count=1, secret=SECRET)
         message = None
         while message is None:
             message = pubsub.get_message(timeout=5.0)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from api.queue.actions import JobActions
-from api.record.attempts import assign, hand_back, record_events, take_back
+from api.record.attempts import assign, attempt_spec, hand_back, record_events, take_back
 from api.record.database import Database
 from api.record.jobs import JobRecord, find
 from api.record.tables import Dataset, Outbox
@@ -400,3 +400,12 @@ def test_lists_find_jobs_by_state_kind_and_words(bench: Bench) -> None:
     assert found(query="drum") == 1
     assert found(query="%") == 0, "a percent sign is not a wildcard"
     assert found(kind="preprocess") == 0
+
+
+def test_each_attempt_has_a_secret_of_its_own_that_a_second_ticket_repeats(bench: Bench) -> None:
+    first = bench.assign_spec()
+    with bench.database.session() as session:
+        assert attempt_spec(session, find(session, bench.job_id)).secret == first.secret
+        take_back(session, find(session, bench.job_id), reason="")
+    assert len(first.secret) >= 32
+    assert bench.assign_spec().secret not in ("", first.secret)
