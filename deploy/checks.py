@@ -1,4 +1,4 @@
-"""Every check of the project, one after the other: `python -m deploy.checks [--unit] [pytest's]...`.
+"""Every check of the project, one after the other: `python -m deploy.checks [--unit | --faults] [pytest's]...`.
 
 Each stage says what it is and how long it took; one that fails does not keep the others from running, and makes the
 whole fail. pytest comes last, so that its closing line is the last one.
@@ -35,13 +35,16 @@ class Stage:
 def main(arguments: Sequence[str]) -> int:
     """Run what was asked for; returns the exit code."""
     parser = argparse.ArgumentParser(prog="deploy/test", description="Run the checks; other arguments go to pytest.")
-    parser.add_argument("--unit", action="store_true", help="run the unit tests alone")
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--unit", action="store_true", help="run the unit tests alone")
+    alone.add_argument("--faults", action="store_true", help="run the fault tests alone, as often as a proof needs")
     options, pytest_arguments = parser.parse_known_args(arguments)
-    failed = [] if options.unit else [stage.name for stage in static_stages() if not run_stage(stage)]
+    tests_alone = options.unit or options.faults
+    failed = [] if tests_alone else [stage.name for stage in static_stages() if not run_stage(stage)]
     if failed:
         say(f"Failed so far: {', '.join(failed)}")
     say("== pytest")
-    command = pytest_command(pytest_arguments, unit=options.unit)
+    command = pytest_command(pytest_arguments, unit=options.unit, faults=options.faults)
     passed = subprocess.run(command, cwd=ROOT, env=_environment(), check=False).returncode == 0
     return 0 if passed and not failed else 1
 
@@ -70,9 +73,11 @@ def run_stage(stage: Stage) -> bool:
     return passed
 
 
-def pytest_command(arguments: Sequence[str], *, unit: bool) -> list[str]:
+def pytest_command(arguments: Sequence[str], *, unit: bool, faults: bool) -> list[str]:
     """How pytest is called: all tests but the slow ones, unless the arguments name others."""
     command = [sys.executable, "-m", "pytest"]
+    if faults:
+        command += [str(ROOT / "tests" / "faults"), "--faults"]
     if unit:
         command += [str(ROOT / "tests" / "unit")]
     return [*command, *arguments]

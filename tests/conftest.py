@@ -22,6 +22,10 @@ _MAC_BROWSERS = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", action="store_true", help="inject faults as often as a proof needs; takes an hour")
+
+
 def missing(what: str) -> NoReturn:
     """A service is not there: a failure in continuous integration, elsewhere a test left out with its reason."""
     if os.environ.get("CI"):

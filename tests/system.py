@@ -10,17 +10,32 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import psutil
 import socketio
+from safetensors.numpy import load as load_safetensors
 
 READY_S = 60.0
 ROOT = Path(__file__).parent.parent
 
 JobJson = dict[str, Any]
+
+SMALL: dict[str, Any] = {
+    "chunk_s": 0.15,
+    "spectrogram": {"n_fft": 1024, "n_mels": 32},
+    "latent_dim": 8,
+    "batch_size": 4,
+    "expansion": 4,
+    "preview_every": 0,
+    "speeds": [1.0],
+}
+"""A model and examples that take milliseconds a step."""
+LONG = 100_000
+"""Epochs that no test waits for."""
 
 
 def free_port() -> int:
@@ -94,9 +109,11 @@ class System:
         if self._socket.connected:
             self._socket.disconnect()
 
-    def start_worker(self, name: str = "w1", device: str = "cpu") -> None:
-        """Start a worker and wait until the api has heard of it."""
-        self._start(name, ["-m", "worker", "--device", device, "--name", name])
+    def start_worker(
+        self, name: str = "w1", device: str = "cpu", *, module: str = "worker", **environment: str
+    ) -> None:
+        """Start a worker, `python -m module`, and wait until the api has heard of it."""
+        self._start(name, ["-m", module, "--device", device, "--name", name], environment)
         with self._changed:
             online = self._changed.wait_for(lambda: self._workers.get(name, {}).get("state") == "idle", READY_S)
         assert online, f"The worker {name} did not come online: {self.log(name)}"
@@ -122,6 +139,15 @@ class System:
         process.kill()
         process.wait()
         self._workers.pop(name, None)
+
+    def kill_group(self, name: str) -> None:
+        """SIGKILL to the process and all of its process group, and wait until it is gone."""
+        os.killpg(self.pid(name), signal.SIGKILL)
+        self.kill(name)
+
+    def workers(self) -> list[str]:
+        """Names of the workers that were started and neither stopped nor killed since."""
+        return [name for name in self._processes if name != "api"]
 
     def log(self, name: str) -> str:
         """The last that a process wrote."""
@@ -201,11 +227,16 @@ class System:
         assert event, f"waited {timeout_s} s for an event of job {job_id}: {self.get(f'/jobs/{job_id}')}"
         return event
 
-    def _start(self, name: str, arguments: list[str]) -> None:
+    def _start(self, name: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
         with (self.data / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, *arguments], cwd=ROOT, env=self._environment, stdout=log, stderr=log
+                [sys.executable, *arguments],
+                cwd=ROOT,
+                env={**self._environment, **(environment or {})},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a process group of its own, as a service or a terminal's job has one
             )
 
     def _on_connect(self) -> None:
@@ -227,3 +258,44 @@ class System:
         with self._changed:
             self._events.append(event)
             self._changed.notify_all()
+
+
+def steps_of(system: System, job_id: int) -> list[int]:
+    """Every step that was recorded, in order; one that two attempts did stands there twice."""
+    return [step for event in system.events(job_id, "steps") for step in event["body"]["step"]]
+
+
+def assert_history_is_whole(system: System, job_id: int) -> None:
+    """The numbers of a job's recorded events have no gap and no double."""
+    numbers = [event["number"] for event in system.events(job_id)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def first_step(system: System, job_id: int) -> JobJson:
+    """Wait for the first live event that tells of steps."""
+    return system.wait_event(job_id, lambda event: event["body"]["type"] == "steps")
+
+
+def event_of(attempt: int, kind: str, *, after_step: int = 0) -> Callable[[JobJson], bool]:
+    """A condition for `wait_event`: an event of that attempt and type, of steps with one above `after_step`."""
+
+    def matches(event: JobJson) -> bool:
+        body = event["body"]
+        if event["attempt"] != attempt or body["type"] != kind:
+            return False
+        return not after_step or max(body["step"] if kind == "steps" else [body["step"]]) > after_step
+
+    return matches
+
+
+def trainers_of(system: System, worker: str) -> list[psutil.Process]:
+    """The trainer processes of a worker."""
+    return [child for child in psutil.Process(system.pid(worker)).children() if "--report-fd" in child.cmdline()]
+
+
+def final_weights(system: System, job_id: int) -> dict[str, bytes]:
+    """The tensors of a completed training's last checkpoint, by name."""
+    newest = system.get(f"/jobs/{job_id}/checkpoints")["checkpoints"][0]
+    assert newest["reason"] == "final"
+    content = system.http.get(f"/jobs/{job_id}/checkpoints/{newest['name']}/weights").content
+    return {name: tensor.tobytes() for name, tensor in load_safetensors(content).items()}

@@ -8,31 +8,26 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import numpy as np
 import psutil
 import pytest
 import soundfile
-from safetensors.numpy import load as load_safetensors
 
 from deploy.redis_server import RedisServer
 from tests.sounds import write_sounds
-from tests.system import ROOT, JobJson, System
-
-SMALL: dict[str, Any] = {
-    "chunk_s": 0.15,
-    "spectrogram": {"n_fft": 1024, "n_mels": 32},
-    "latent_dim": 8,
-    "batch_size": 4,
-    "expansion": 4,
-    "preview_every": 0,
-    "speeds": [1.0],
-}
-"""A model and examples that take milliseconds a step."""
-LONG = 100_000
-"""Epochs that no test waits for."""
+from tests.system import (
+    LONG,
+    ROOT,
+    SMALL,
+    System,
+    assert_history_is_whole,
+    final_weights,
+    first_step,
+    steps_of,
+    trainers_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,24 +45,6 @@ def worker(system: System) -> Iterator[str]:
     system.start_worker("w1")
     yield "w1"
     assert system.stop("w1") == 0, system.log("w1")
-
-
-def steps_of(system: System, job_id: int) -> list[int]:
-    return [step for event in system.events(job_id, "steps") for step in event["body"]["step"]]
-
-
-def assert_history_is_whole(system: System, job_id: int) -> None:
-    """Event numbers have no gap and no double; each step was reported in order and once per attempt."""
-    numbers = [event["number"] for event in system.events(job_id)]
-    assert numbers == list(range(1, len(numbers) + 1))
-
-
-def first_step(system: System, job_id: int) -> JobJson:
-    return system.wait_event(job_id, lambda event: event["body"]["type"] == "steps")
-
-
-def trainers_of(system: System, worker: str) -> list[psutil.Process]:
-    return [child for child in psutil.Process(system.pid(worker)).children() if "worker.trainer" in child.cmdline()]
 
 
 @pytest.mark.usefixtures("worker")
@@ -144,13 +121,6 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(system
     assert final_weights(system, parted) == final_weights(system, whole)
     losses = [[event["body"]["train_loss"] for event in system.events(job, "epoch")] for job in (whole, parted)]
     assert losses[0] == losses[1]
-
-
-def final_weights(system: System, job_id: int) -> dict[str, bytes]:
-    newest = system.get(f"/jobs/{job_id}/checkpoints")["checkpoints"][0]
-    assert newest["reason"] == "final"
-    content = system.http.get(f"/jobs/{job_id}/checkpoints/{newest['name']}/weights").content
-    return {name: tensor.tobytes() for name, tensor in load_safetensors(content).items()}
 
 
 @pytest.mark.usefixtures("worker")

@@ -76,6 +76,12 @@ def test_unit_runs_nothing_but_unit_tests(fake_pytest: FakePytest) -> None:
     assert fake_pytest.commands == [[sys.executable, "-m", "pytest", str(checks.ROOT / "tests" / "unit"), "-k", "lock"]]
 
 
+def test_faults_runs_nothing_but_the_fault_tests_in_full(fake_pytest: FakePytest) -> None:
+    assert main(["--faults"]) == 0
+
+    assert fake_pytest.commands == [[sys.executable, "-m", "pytest", str(checks.ROOT / "tests" / "faults"), "--faults"]]
+
+
 def test_a_tool_that_is_missing_fails_its_stage(capsys: pytest.CaptureFixture[str]) -> None:
     assert not checks.call("/nowhere/tool")
     assert "./deploy/test" in capsys.readouterr().out

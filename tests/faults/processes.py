@@ -1,0 +1,45 @@
+"""Processes that are ended, stopped and continued, with proof that it happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable
+
+import psutil
+
+_POLL_S = 0.002
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Every process below `pid`, in whatever session."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+def seconds_until_gone(processes: Iterable[psutil.Process], limit_s: float) -> float:
+    """Wait until all are gone; returns how long that took. Raises AssertionError after `limit_s`."""
+    started = time.monotonic()
+    _, alive = psutil.wait_procs(list(processes), timeout=limit_s)
+    assert not alive, f"still there after {limit_s:.1f} s: {alive}"
+    return time.monotonic() - started
+
+
+def stop_all(pids: Iterable[int]) -> None:
+    """SIGSTOP, and wait until the system says that each process is stopped."""
+    pids = list(pids)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        # The system stops a process at its next return from a call; nothing tells when.
+        deadline = time.monotonic() + 5.0
+        while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+            assert time.monotonic() < deadline, f"process {pid} did not stop"
+            time.sleep(_POLL_S)
+
+
+def continue_all(pids: Iterable[int]) -> None:
+    """SIGCONT to each process that is still there."""
+    for pid in pids:
+        if psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGCONT)
