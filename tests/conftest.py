@@ -1,4 +1,4 @@
-"""What tests need from outside: the real Redis protocol server and a browser, each found or explained."""
+"""What tests need from outside: Redis protocol server, PostgreSQL, a browser, each found or explained."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from redis import Redis
 
 from deploy.redis_server import RedisServer, find_binary
 from shared.errors import ServiceError
+from tests.postgresql import PostgresServer, find_postgresql, run_postgresql
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _MAC_BROWSERS = (
@@ -68,6 +69,33 @@ def redis_url(redis_server: RedisServer, owner_password: str) -> str:
     with Redis(host=access.host, port=access.port, username="owner", password=owner_password) as redis:
         redis.flushall()
     return redis_server.url("api")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, where it is installed: it is an option, so nowhere does its absence count as a failure."""
+    programs = find_postgresql()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql).")
+    with run_postgresql(programs) as server:
+        yield server
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses a record on both databases, in modules that say ON_BOTH_DATABASES."""
+    if "record_url" in metafunc.fixturenames and getattr(metafunc.module, "ON_BOTH_DATABASES", False):
+        metafunc.parametrize("record_url", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture
+def record_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Address of an empty record: SQLite, or what a test's parameter of this name says."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield f"sqlite:///{tmp_path / 'record.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgresql")
+    with server.record() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -1,41 +1,60 @@
-"""Opening the record: engine, sessions, migrations."""
+"""Opening the record: engine, sessions, migrations. SQLite by default; PostgreSQL by DATABASE_URL.
+
+Who writes takes turns, on both: what a unit of work read is still true when it writes, and the outbox is filled in the
+order in which it is committed. Who reads waits for nobody and sees one consistent state.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event, inspect
+from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
+
+from shared.errors import ConfigError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0002"
 """Newest migration; a test compares it with the folder."""
 
 _READING = "spectrain_reading"
-"""Execution option of connections that only read."""
+"""Execution option of SQLite's connections that only read."""
+_WRITERS_LOCK: Final = 0x5350_4543
+"""Key of PostgreSQL's advisory lock that writers take turns by, whichever process they are in."""
 
 
 class Database:
     """The record's database. Threads share it; each unit of work has a session of its own."""
 
     def __init__(self, url: str) -> None:
+        """Raises ConfigError for an address that cannot be used; connects at first use."""
         self.url = url
-        self.engine = create_engine(url, pool_pre_ping=True)
-        if self.engine.dialect.name == "sqlite":
+        self.engine = _engine(url)
+        self._is_sqlite = self.engine.dialect.name == "sqlite"
+        # SQLite's own waiting is a row of growing sleeps; a lock hands over at once.
+        self._turn = threading.RLock() if self._is_sqlite else nullcontext()
+        if self._is_sqlite:
             _prepare_sqlite(self.engine)
+            reader = self.engine.execution_options(**{_READING: True})
+        else:
+            reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
-        self._readers = sessionmaker(self.engine.execution_options(**{_READING: True}), expire_on_commit=False)
+        self._readers = sessionmaker(reader, expire_on_commit=False)
 
     @contextmanager
     def session(self) -> Generator[Session]:
         """A session whose work is committed at the end, or rolled back when an exception leaves the block.
 
-        It takes SQLite's write lock at once, so that what it read is still true when it writes.
+        It takes the writers' lock at once, so that what it read is still true when it writes.
         """
-        with self._sessions() as session, session.begin():
+        with self._turn, self._sessions() as session, session.begin():
+            if not self._is_sqlite:
+                session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS_LOCK})
             yield session
 
     @contextmanager
@@ -66,6 +85,20 @@ class Database:
             if not inspect(connection).has_table("alembic_version"):
                 return None
             return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def _engine(url: str) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise ConfigError(
+            f"DATABASE_URL is no address of a database ({error}): use sqlite:///PATH or postgresql+psycopg://…"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"DATABASE_URL needs the package {error.name}: pip install 'spectrain[postgres]', and start the address"
+            " with postgresql+psycopg://."
+        ) from error
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -93,8 +93,8 @@ def clip(number: int, *, name: str = "", num_samples: int = 48_000, sample_rate:
 
 
 @pytest.fixture
-def core(tmp_path: Path) -> Iterator[TwinCore]:
-    core = TwinCore(tmp_path / "data")
+def core(tmp_path: Path, record_url: str) -> Iterator[TwinCore]:
+    core = TwinCore(tmp_path / "data", database_url=record_url)
     yield core
     core.database.close()
 

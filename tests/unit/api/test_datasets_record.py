@@ -8,6 +8,8 @@ from api.record.datasets import DatasetRecord, check_dataset_name, free_name
 from shared.errors import ConfigError, InUseError, NotFoundError
 from tests.unit.api.conftest import clip
 
+ON_BOTH_DATABASES = True
+
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 201, "a\nb", "a\x00", "2026", "a/b", "a\\b", "..", "\u2028"])
 def test_a_name_that_cannot_be_addressed_is_refused(name: str) -> None:

@@ -11,6 +11,8 @@ from tests.unit.api.conftest import TwinCore
 
 TRAIN: dict[str, Any] = {"kind": "train", "dataset": "drums"}
 
+ON_BOTH_DATABASES = True
+
 
 def submitted(client: FlaskClient, **body: Any) -> dict[str, Any]:
     answer = client.post("/api/v1/jobs", json=TRAIN | body)

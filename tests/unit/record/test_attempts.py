@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -27,6 +26,8 @@ from shared.events import (
 from shared.jobs import ACTIVE, AttemptSpec, Clip, DatasetSnapshot, JobState, Outcome, ResumeRequest, TrainSpec
 from shared.presets import resolve_train_config
 
+ON_BOTH_DATABASES = True
+
 STARTED = AttemptStarted(worker="here/cpu", device="cpu")
 
 
@@ -46,8 +47,8 @@ class NoControls:
 class Bench:
     """A record with one queued training, and what happens to it."""
 
-    def __init__(self, path: Path) -> None:
-        self.database = Database(f"sqlite:///{path / 'record.db'}")
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
         self.database.migrate()
         self.record = JobRecord(self.database)
         self.controls = NoControls()
@@ -105,8 +106,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path):
-    bench = Bench(tmp_path)
+def bench(record_url: str):
+    bench = Bench(record_url)
     yield bench
     bench.database.close()
 

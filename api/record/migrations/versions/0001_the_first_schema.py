@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("sample_rate", sa.Integer(), nullable=False),
         sa.Column("channels", sa.Integer(), nullable=False),
         sa.Column("format", sa.String(length=100), nullable=False),
-        sa.Column("size_bytes", sa.Integer(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("added_at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id"),
