@@ -61,6 +61,7 @@ def static_stages() -> list[Stage]:
         Stage(name="tsc", run=lambda: call(_npm(), "run", "--silent", "check", folder=WEB)),
         Stage(name="vitest", run=lambda: call(_npm(), "run", "--silent", "test", folder=WEB)),
         Stage(name="browser", run=install_browser),
+        Stage(name="postgresql", run=install_postgresql),
     ]
 
 
@@ -97,15 +98,23 @@ def install_browser() -> bool:
     if _browser():
         say(f"{_browser()} is there.")
         return True
-    if _is_debian() and os.geteuid() == 0:
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in ("update -q", "install -q -y --no-install-recommends chromium"):
-            subprocess.run(["/usr/bin/apt-get", *command.split()], env=quiet, check=False)
-        if _browser():
-            return True
+    _apt_install("chromium")
+    if _browser():
+        return True
     say("No Chromium was found, so the browser tests cannot run. Debian: apt-get install chromium; elsewhere install")
     say("Chromium or Chrome, or name one with SPECTRAIN_CHROMIUM.")
     return not os.environ.get("CI")
+
+
+def install_postgresql() -> bool:
+    """Find PostgreSQL for the record's tests, install it as root on Debian; without it they run on SQLite alone."""
+    if not _has_postgresql():
+        _apt_install("postgresql")
+    if _has_postgresql():
+        say("PostgreSQL is there.")
+    else:
+        say("No PostgreSQL was found, so the record is tested on SQLite alone. Debian: apt-get install postgresql.")
+    return True
 
 
 def call(*command: str, folder: Path = ROOT) -> bool:
@@ -136,6 +145,19 @@ def _browser() -> str:
     named = os.environ.get("SPECTRAIN_CHROMIUM", "")
     mac = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
     return next((found for name in (named, *_BROWSERS, mac) if name and (found := shutil.which(name))), "")
+
+
+def _has_postgresql() -> bool:
+    return shutil.which("initdb") is not None or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
+def _apt_install(package: str) -> None:
+    """As root on Debian; elsewhere nothing."""
+    if not _is_debian() or os.geteuid() != 0:
+        return
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in ("update -q", f"install -q -y --no-install-recommends {package}"):
+        subprocess.run(["/usr/bin/apt-get", *command.split()], env=quiet, check=False)
 
 
 def _is_debian() -> bool:
