@@ -46,16 +46,16 @@ def error_answer(status: int, sentence: str, *, field: str = "") -> Response:
 def invalid_request(error: ValidationError) -> Response:
     """422 with the dotted name of the first wrong field."""
     first = error.errors(include_url=False)[0]
+    # Which member of the union it was is no part of the field's name.
+    path = [str(part) for part in first["loc"] if part not in _KINDS]
     if first["type"] in ("union_tag_invalid", "union_tag_not_found") and isinstance(first["input"], dict):
-        return error_answer(422, "kind: say which kind of job it is, preprocess or train.", field="kind")
-    if not isinstance(first["input"], dict) and not [part for part in first["loc"] if part not in _KINDS]:
+        field = ".".join([*path, "kind"])
+        return error_answer(422, f"{field}: say which kind of job it is, preprocess or train.", field=field)
+    if not isinstance(first["input"], dict) and not path:
         return error_answer(422, "Send a JSON object as the body, with Content-Type: application/json.")
-    explained = config_error(error)
-    kind, _, rest = explained.field.partition(".")
-    if kind in _KINDS and rest:
-        # Which member of the union it was is no part of the field's name.
-        return error_answer(422, str(explained).removeprefix(f"{kind}."), field=rest)
-    return error_answer(422, str(explained), field=explained.field)
+    explained, field = config_error(error), ".".join(path)
+    sentence = str(explained).removeprefix(f"{explained.field}: ")
+    return error_answer(422, f"{field}: {sentence}" if field else sentence, field=field)
 
 
 _KINDS: Final = ("preprocess", "train")

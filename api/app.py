@@ -16,6 +16,8 @@ from api.datasets.probe import AudioProbe
 from api.datasets.uploads import Uploads
 from api.guard import Guard, add_security_headers
 from api.page import DIST, register_page
+from api.queue.batches import Batches
+from api.queue.edits import JobEdits
 from api.queue.start_points import StartPoints
 from api.queue.submission import Submission
 from api.record.datasets import DatasetRecord
@@ -38,16 +40,20 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
     uploads = Uploads(
         datasets=datasets, storage=core.storage, probe=AudioProbe(), folder=core.settings.data / "uploads"
     )
+    submission = Submission(
+        datasets=datasets,
+        starts=StartPoints(jobs=core.jobs, storage=core.storage),
+        jobs=core.jobs,
+        workers=core.workers.list,
+    )
     app = _bare_app()
     app.extensions[EXTENSION] = Services(
         core=core,
         datasets=datasets,
         uploads=uploads,
-        submission=Submission(
-            datasets=datasets,
-            starts=StartPoints(jobs=core.jobs, storage=core.storage),
-            workers=core.workers.list,
-        ),
+        submission=submission,
+        batches=Batches(record=core.jobs, submission=submission),
+        edits=JobEdits(database=core.database, record=core.jobs, actions=core.actions, submission=submission),
         tokens=Tokens(core.database),
     )
     register_page(app, dist)

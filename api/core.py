@@ -17,11 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.outbox import OutboxSender
 from api.queue.actions import JobActions
 from api.queue.scheduler import Scheduler
+from api.queue.switch import QueueSwitch
 from api.record.database import Database
 from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord
 from api.recorder import Recorder
 from api.relay import Relay
+from api.views import QueueView
 from api.workers.online import Workers
 from shared.control import Controls
 from shared.event_bus import EventBus
@@ -46,6 +48,7 @@ class Core:
         self.datasets = DatasetRecord(self.database)
         self.jobs = JobRecord(self.database)
         self.actions = JobActions(self.database, self.jobs, Controls(self._redis))
+        self.queue = QueueSwitch(self.database, self.queue_changed)
         self.workers = Workers(bus)
         self._outbox = OutboxSender(self.database, bus)
         self._recorder = Recorder(self.database, bus, self.job_changed)
@@ -83,6 +86,11 @@ class Core:
         """A job's row changed: its event is in the outbox, the queue's watchers and the scheduler want to know."""
         self._outbox.wake()
         self.relay.job_changed(job_id)
+        self._scheduler.wake()
+
+    def queue_changed(self, view: QueueView) -> None:
+        """The queue was paused or let go on."""
+        self.relay.emit("queue", view.model_dump(mode="json"), "queue")
         self._scheduler.wake()
 
     def dataset_changed(self, dataset_id: int) -> None:

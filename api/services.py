@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, cast
 from flask import current_app
 
 from api.datasets.uploads import Uploads
+from api.queue.batches import Batches
+from api.queue.edits import JobEdits
 from api.queue.submission import Submission
 from api.record.datasets import DatasetRecord
 from api.workers.tokens import Tokens
@@ -26,6 +28,8 @@ class Services:
     datasets: DatasetRecord
     uploads: Uploads
     submission: Submission
+    batches: Batches
+    edits: JobEdits
     tokens: Tokens
 
 

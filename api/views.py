@@ -127,6 +127,37 @@ class JobListView(Frozen):
     """Active ones first, then queued in their order, then ended ones, newest first."""
 
 
+class QueueView(Frozen):
+    """The queue as a whole."""
+
+    paused: bool
+    """Nothing that waits is started; what runs goes on."""
+    paused_at: float | None = None
+
+
+class BatchView(Frozen):
+    """Jobs that were submitted together."""
+
+    batch: int
+    """Number of the first of them, which all of them keep."""
+    jobs: list[int]
+    """Their numbers, in the order that they were asked for in."""
+
+
+class BulkResultView(Frozen):
+    """What became of one job."""
+
+    job: int
+    ok: bool
+    error: str = ""
+    """Why it was not possible."""
+
+
+class BulkView(Frozen):
+    results: list[BulkResultView]
+    """In the order that the jobs were named in."""
+
+
 class EventListView(Frozen):
     events: list[Event]
     """In the order of their numbers."""

@@ -66,9 +66,13 @@ class NotFoundError(SpectrainError):
 
 
 class TransitionError(SpectrainError):
-    """The job's state does not allow what was asked for."""
+    """The job's state does not allow what was asked for; `field` is what in the request it does not allow."""
 
     http_status = 409
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class InUseError(SpectrainError):

@@ -1,4 +1,4 @@
-"""What people do to jobs: cancel, pause, resume, save now, preview now.
+"""What people do to jobs: cancel, pause, resume, retry, hold, release, move, save now, preview now.
 
 The record is written first; the flag in Redis follows. Where Redis is away, the wish stays in the record, and the
 scheduler's reconciler writes the flag as soon as it can.
@@ -6,22 +6,31 @@ scheduler's reconciler writes the flag as soon as it can.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Final, Literal, cast
 
 import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
+from api.queue.order import WAITING, first_waiting, place_before, place_last
 from api.record.database import Database
 from api.record.history import read_checkpoints
-from api.record.jobs import JobRecord, detail_view, find, job_spec, job_summary, move, next_position
+from api.record.job_views import detail_view
+from api.record.jobs import JobRecord
+from api.record.rows import find, job_summary, move, next_position, train_config
 from api.record.tables import Job
-from api.views import ChangeView, CheckpointView, JobDetailView, ResumeSummaryView
-from shared.control import Controls
-from shared.errors import ConfigError, NotFoundError, ServiceError, TransitionError
-from shared.jobs import RESUMABLE, JobState, ResumeRequest, TrainSpec
+from api.views import BulkResultView, BulkView, ChangeView, CheckpointView, JobDetailView, ResumeSummaryView
+from shared.control import Controls, Wish
+from shared.errors import ConfigError, NotFoundError, ServiceError, SpectrainError, TransitionError
+from shared.jobs import ACTIVE, RESUMABLE, JobState, ResumeRequest
+from shared.queue_requests import BulkRequest, MoveRequest
 
 log = structlog.get_logger(__name__)
+
+Deed = Callable[[Session, Job], None]
+"""Changes the row of a job, or raises before it has changed anything that stays."""
 
 _DIRECT = frozenset({JobState.HELD, JobState.QUEUED, JobState.PAUSED})
 _AT_WORK = frozenset({JobState.STARTING, JobState.RUNNING})
@@ -37,24 +46,27 @@ class JobActions:
 
     def cancel(self, job_id: int) -> JobDetailView:
         """Stop the job: at once where it waits, after saving where it runs."""
-        with self._database.session() as session:
-            job = find(session, job_id)
-            state = JobState(job.state)
-            if state in _DIRECT:
-                move(session, job, JobState.CANCELLED, reason="" if state is JobState.PAUSED else "Never started.")
-            elif state is not JobState.CANCELLING:
-                job.wish = "cancel"
-                move(session, job, JobState.CANCELLING)
-        return self._wished(job, "cancel")
+        return self.act(job_id, _cancel)
 
     def pause(self, job_id: int) -> JobDetailView:
         """Have the job saved and its device freed until it is resumed."""
-        with self._database.session() as session:
-            job = find(session, job_id)
-            if job.state != JobState.PAUSING:
-                move(session, job, JobState.PAUSING)
-                job.wish = "pause"
-        return self._wished(job, "pause")
+        return self.act(job_id, _pause)
+
+    def hold(self, job_id: int) -> JobDetailView:
+        """Keep the job in its place in the queue until it is released."""
+        return self.act(job_id, _hold)
+
+    def release(self, job_id: int) -> JobDetailView:
+        """Let a held job start when its turn comes."""
+        return self.act(job_id, _release)
+
+    def next(self, job_id: int) -> JobDetailView:
+        """Put the job before all that wait; a held one is released."""
+        return self.act(job_id, _next)
+
+    def move(self, job_id: int, request: MoveRequest) -> JobDetailView:
+        """Give the job another place in the queue."""
+        return self.act(job_id, partial(_move, before=request.before))
 
     def save(self, job_id: int) -> JobDetailView:
         """Have a checkpoint written at the next step."""
@@ -66,57 +78,57 @@ class JobActions:
 
     def resume(self, job_id: int, request: ResumeRequest) -> JobDetailView:
         """Queue the job again, to go on from its newest valid checkpoint or the one that is named."""
-        with self._database.session() as session:
-            job = find(session, job_id)
-            summary = self._summary(session, job, request)
-            if not summary.possible:
-                raise TransitionError(summary.reason)
-            spec = job_spec(job)
-            if isinstance(spec, TrainSpec):
-                changes = {change.field: change.after for change in summary.changes}
-                train = spec.train.model_copy(update=changes)
-                job.spec = spec.model_copy(update={"train": train}).model_dump(mode="json")
-            job.checkpoint_choice = request.checkpoint or ""
-            job.fruitless = 0
-            job.position = next_position(session)
-            move(session, job, JobState.QUEUED)
-            view = detail_view(job)
-        self._record.changed(job_id)
-        return view
+        return self.act(job_id, partial(_resume, request=request))
+
+    def retry(self, job_id: int) -> JobDetailView:
+        """Queue a job that did not get to its end again: from its newest checkpoint, or from the start without one."""
+        return self.act(job_id, _retry)
 
     def resume_summary(self, job_id: int, request: ResumeRequest) -> ResumeSummaryView:
         """What a resume with `request` would do, or why it is not possible."""
         with self._database.reading() as session:
-            return self._summary(session, find(session, job_id), request)
+            return _summary(session, find(session, job_id), request)
 
-    def _summary(self, session: Session, job: Job, request: ResumeRequest) -> ResumeSummaryView:
-        spec = job_spec(job)
-        summary = job_summary(job)
-        checkpoints = read_checkpoints(session, job.id).checkpoints
-        chosen = _choose(checkpoints, request.checkpoint)
-        view = ResumeSummaryView(
-            job=job.id,
-            possible=True,
-            checkpoint=chosen.name if chosen else "",
-            epoch=chosen.epoch if chosen else 0,
-            step=chosen.step if chosen else 0,
-            total_steps=summary.progress.total_steps,
-            loss=chosen.loss if chosen else None,
-            val_reconstruction=chosen.val_reconstruction if chosen else None,
-            elapsed_s=summary.ended_elapsed_s,
-            saved_at=chosen.at if chosen else None,
-        )
-        if isinstance(spec, TrainSpec):
-            changes = [
-                ChangeView(field=field, before=getattr(spec.train, field), after=value)
-                for field in ("epochs", "preview_every")
-                if (value := getattr(request, field)) is not None and value != getattr(spec.train, field)
-            ]
-            epochs = spec.train.epochs if request.epochs is None else request.epochs
-            total = round(summary.progress.total_steps * epochs / spec.train.epochs)
-            view = view.model_copy(update={"epochs": epochs, "changes": changes, "total_steps": total})
-        reason = _why_not(job, spec.kind == "train", view)
-        return view.model_copy(update={"possible": not reason, "reason": reason})
+    def bulk(self, request: BulkRequest) -> BulkView:
+        """Do the same to several jobs, in one transaction; what one refuses keeps no other from it."""
+        deed = _DEEDS[request.action]
+        results: list[BulkResultView] = []
+        done: list[Job] = []
+        with self._database.session() as session:
+            for job_id in dict.fromkeys(request.jobs):
+                try:
+                    with session.begin_nested():
+                        job = find(session, job_id)
+                        deed(session, job)
+                except SpectrainError as error:
+                    results.append(BulkResultView(job=job_id, ok=False, error=str(error)))
+                else:
+                    results.append(BulkResultView(job=job_id, ok=True))
+                    done.append(job)
+        self._follow(done)
+        return BulkView(results=results)
+
+    def act(self, job_id: int, deed: Deed) -> JobDetailView:
+        """Do `deed` to a job in a transaction of its own, then bring its wish to its worker."""
+        with self._database.session() as session:
+            job = find(session, job_id)
+            deed(session, job)
+            session.flush()
+            view = detail_view(session, job)
+        self._follow([job])
+        return view
+
+    def _follow(self, jobs: Iterable[Job]) -> None:
+        """Tell workers and watchers what is in the record now."""
+        answers = True
+        for job in jobs:
+            if answers and job.wish != "none" and JobState(job.state) in ACTIVE:
+                try:
+                    self._controls.wish(job.id, job.attempt, cast(Wish, job.wish))
+                except RedisError as error:
+                    answers = False  # the reconciler writes them all once it is back
+                    log.warning("control.waiting", job=job.id, wish=job.wish, error=str(error))
+            self._record.changed(job.id)
 
     def _ask(self, job_id: int, what: Literal["save", "preview"]) -> JobDetailView:
         with self._database.reading() as session:
@@ -125,21 +137,138 @@ class JobActions:
                 raise TransitionError(f"Job {job_id} preprocesses; only a training has something to {what}.")
             if JobState(job.state) not in _AT_WORK:
                 raise TransitionError(f"Job {job_id} is {job.state}; it can {what} only while it runs.")
-            view = detail_view(job)
+            view = detail_view(session, job)
         try:
             self._controls.ask(job_id, view.attempt, what)
         except RedisError as error:
             raise ServiceError(f"Redis does not answer, so the worker was not asked: try again ({error}).") from error
         return view
 
-    def _wished(self, job: Job, wish: Literal["cancel", "pause"]) -> JobDetailView:
-        if job.wish == wish:
-            try:
-                self._controls.wish(job.id, job.attempt, wish)
-            except RedisError as error:
-                log.warning("control.waiting", job=job.id, wish=wish, error=str(error))
-        self._record.changed(job.id)
-        return self._record.get(job.id)
+
+def _cancel(session: Session, job: Job) -> None:
+    state = JobState(job.state)
+    if state in _DIRECT:
+        move(session, job, JobState.CANCELLED, reason="" if state is JobState.PAUSED else "Never started.")
+    elif state is not JobState.CANCELLING:
+        move(session, job, JobState.CANCELLING)
+        job.wish = "cancel"
+
+
+def _pause(session: Session, job: Job) -> None:
+    state = JobState(job.state)
+    if state in WAITING:
+        raise TransitionError(f"Job {job.id} is {state.value}; only a job at work can be paused: hold it instead.")
+    if state is not JobState.PAUSING:
+        move(session, job, JobState.PAUSING)
+        job.wish = "pause"
+
+
+def _hold(session: Session, job: Job) -> None:
+    state = JobState(job.state)
+    if state not in WAITING:
+        hint = " pause it instead." if state in _AT_WORK else " this one does not wait."
+        raise TransitionError(f"Job {job.id} is {state.value}; only a queued job can be held:{hint}")
+    if state is JobState.QUEUED:
+        move(session, job, JobState.HELD)
+
+
+def _release(session: Session, job: Job) -> None:
+    state = JobState(job.state)
+    if state not in WAITING:
+        raise TransitionError(f"Job {job.id} is {state.value}; only a held job can be released.")
+    if state is JobState.HELD:
+        move(session, job, JobState.QUEUED)
+
+
+def _next(session: Session, job: Job) -> None:
+    _check_waits(job)
+    first = first_waiting(session)
+    if first is not None and first.id != job.id:
+        place_before(session, job, first)
+    _release(session, job)
+
+
+def _move(session: Session, job: Job, *, before: int | None) -> None:
+    _check_waits(job)
+    if before is None:
+        place_last(session, job)
+        return
+    other = find(session, before, field="before")
+    if other.id == job.id:
+        raise ConfigError(f"before: job {job.id} cannot go before itself.", field="before")
+    if JobState(other.state) not in WAITING:
+        raise TransitionError(
+            f"before: job {other.id} is {other.state}; a job can go before one that waits only.", field="before"
+        )
+    place_before(session, job, other)
+
+
+def _check_waits(job: Job) -> None:
+    if JobState(job.state) not in WAITING:
+        raise TransitionError(f"Job {job.id} is {job.state}; only a queued or held job has a place in the queue.")
+
+
+def _retry(session: Session, job: Job) -> None:
+    if job.state == JobState.COMPLETED:
+        raise TransitionError(f"Job {job.id} is completed; there is nothing to retry: duplicate it to run it again.")
+    if JobState(job.state) not in RESUMABLE:
+        raise TransitionError(f"Job {job.id} is {job.state}; it can be retried once it is failed, cancelled or paused.")
+    _resume(session, job, request=ResumeRequest())
+
+
+def _resume(session: Session, job: Job, *, request: ResumeRequest) -> None:
+    summary = _summary(session, job, request)
+    if not summary.possible:
+        raise TransitionError(summary.reason)
+    changes = {change.field: change.after for change in summary.changes}
+    if changes:
+        job.spec = {**job.spec, "train": {**job.spec["train"], **changes}}
+        if job.request:
+            job.request = {**job.request, "changes": {**job.request.get("changes", {}), **changes}}
+    job.checkpoint_choice = request.checkpoint or ""
+    job.fruitless = 0
+    job.position = next_position(session)
+    move(session, job, JobState.QUEUED)
+
+
+_DEEDS: Final[Mapping[str, Deed]] = {
+    "cancel": _cancel,
+    "pause": _pause,
+    "resume": partial(_resume, request=ResumeRequest()),
+    "hold": _hold,
+    "release": _release,
+    "retry": _retry,
+}
+"""What can be done to several jobs at once."""
+
+
+def _summary(session: Session, job: Job, request: ResumeRequest) -> ResumeSummaryView:
+    train = train_config(job)
+    summary = job_summary(job)
+    chosen = _choose(read_checkpoints(session, job.id).checkpoints, request.checkpoint)
+    view = ResumeSummaryView(
+        job=job.id,
+        possible=True,
+        checkpoint=chosen.name if chosen else "",
+        epoch=chosen.epoch if chosen else 0,
+        step=chosen.step if chosen else 0,
+        total_steps=summary.progress.total_steps,
+        loss=chosen.loss if chosen else None,
+        val_reconstruction=chosen.val_reconstruction if chosen else None,
+        elapsed_s=summary.ended_elapsed_s,
+        saved_at=chosen.at if chosen else None,
+    )
+    if train is not None:
+        changes = [
+            ChangeView(field=field, before=getattr(train, field), after=value)
+            for field in ("epochs", "preview_every")
+            if (value := getattr(request, field)) is not None and value != getattr(train, field)
+        ]
+        epochs = train.epochs if request.epochs is None else request.epochs
+        total = round(summary.progress.total_steps * epochs / train.epochs)
+        view = view.model_copy(update={"epochs": epochs, "changes": changes, "total_steps": total})
+    reason = _why_not(job, train is not None, view)
+    return view.model_copy(update={"possible": not reason, "reason": reason})
 
 
 def _choose(checkpoints: list[CheckpointView], name: str | None) -> CheckpointView | None:

@@ -22,7 +22,7 @@ from typing_extensions import override
 from api.background import Background
 from api.record.attempts import assign, attempt_spec, take_back
 from api.record.database import Database
-from api.record.jobs import find
+from api.record.rows import find
 from api.record.tables import Job
 from api.recorder import Recorder
 from shared.control import Controls, Wish

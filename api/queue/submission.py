@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -11,14 +11,17 @@ from redis.exceptions import RedisError
 
 from api.queue.start_points import Start, StartPoints
 from api.record.datasets import DatasetRecord
+from api.record.jobs import JobRecord, NewJob
 from api.views import CheckView, DatasetView, PresetListView, PresetView, WorkerView
 from shared.config import PresetName, Representation, TrainConfig
 from shared.devices import parse_device
-from shared.errors import ConfigError
+from shared.errors import ConfigError, NotFoundError
 from shared.jobs import (
+    DatasetSnapshot,
     JobSpec,
     PreprocessRequest,
     PreprocessSpec,
+    StartPoint,
     StartRequest,
     TrainRequest,
     TrainSpec,
@@ -34,46 +37,72 @@ RECOMMENDED_FOR: Final[dict[PresetName, str]] = {
     "aggressive": "200 and more files",
 }
 _SMALL_CORPUS: Final = 5
-_NOT_CHANGES: Final = frozenset({"representation", "preset"})
+NOT_CHANGES: Final = frozenset({"representation", "preset"})
 """Fields of TrainConfig that a request has a place of its own for."""
 _FOLLOWED: Final = frozenset({"objective", "latent_dim", "chunk_s", "spectrogram", "mask_threshold"})
 """Fields of TrainConfig that a training takes over from the model that it starts from, unless it is asked otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submittable:
-    """A job that may be recorded."""
+class Settled:
+    """What of an earlier job a new specification keeps."""
 
-    name: str
-    spec: JobSpec
-    device: str
+    train: TrainConfig | None = None
+    start: StartPoint | None = None
+    """The very checkpoint that it started from, which may be gone from where it was."""
+    dataset: DatasetSnapshot | None = None
+    """Unset: the dataset as it is now."""
+
+
+class _Known:
+    """What was looked up while several requests are resolved: each dataset, each start, the jobs to wait for."""
+
+    def __init__(self) -> None:
+        self.datasets: dict[str, DatasetSnapshot] = {}
+        self.starts: dict[StartRequest, Start] = {}
+        self.jobs: set[int] = set()
 
 
 class Submission:
     """Resolves requests against the datasets and the models that are there; `workers` tells who is online."""
 
     def __init__(
-        self, *, datasets: DatasetRecord, starts: StartPoints, workers: Callable[[], list[WorkerView]]
+        self,
+        *,
+        datasets: DatasetRecord,
+        starts: StartPoints,
+        jobs: JobRecord,
+        workers: Callable[[], list[WorkerView]],
     ) -> None:
         self._datasets = datasets
         self._starts = starts
+        self._jobs = jobs
         self._workers = workers
 
-    def prepare(self, request: PreprocessRequest | TrainRequest) -> Submittable:
+    def prepare(self, request: PreprocessRequest | TrainRequest, *, settled: Settled | None = None) -> NewJob:
         """The job that `request` asks for, with the weights that it starts from kept for it.
 
-        Raises NotFoundError for its dataset and for what it starts from, ConfigError for the rest.
+        Raises NotFoundError for its dataset, for what it starts from and what it waits for, ConfigError for the rest.
         """
-        spec = self._spec(request)
-        if isinstance(spec, TrainSpec) and spec.start is not None:
-            self._starts.keep(spec.start)
-        what = spec.train.representation if isinstance(spec, TrainSpec) else "features"
-        name = _one_line(request.name) or f"{spec.dataset.name} {what}"[-200:]
-        return Submittable(name=name, spec=spec, device=request.device)
+        job = self._job(request, _Known(), settled)
+        self._keep([job])
+        return job
+
+    def prepare_all(self, requests: Sequence[PreprocessRequest | TrainRequest]) -> list[NewJob]:
+        """The same for several, each dataset looked at once; a refusal names the request, as `jobs.3.device`."""
+        known = _Known()
+        jobs: list[NewJob] = []
+        for index, request in enumerate(requests):
+            try:
+                jobs.append(self._job(request, known))
+            except (ConfigError, NotFoundError) as error:
+                raise within(f"jobs.{index}", error) from error
+        self._keep(jobs)
+        return jobs
 
     def check(self, request: PreprocessRequest | TrainRequest) -> CheckView:
         """What `request` comes to; raises as `prepare` does, and writes nothing but the dataset's version."""
-        spec = self._spec(request)
+        spec = self._job(request, _Known()).spec
         clips = spec.dataset.clips
         warnings = _corpus_warnings(spec) + self._device_warnings(request.device)
         if isinstance(spec, PreprocessSpec):
@@ -119,13 +148,25 @@ class Submission:
             ],
         )
 
-    def _spec(self, request: PreprocessRequest | TrainRequest) -> JobSpec:
-        dataset = self._datasets.snapshot(self._filled(request.dataset).id)
+    def _job(self, request: PreprocessRequest | TrainRequest, known: _Known, settled: Settled | None = None) -> NewJob:
+        spec = self._spec(request, known, settled or Settled())
+        if new := [job_id for job_id in request.after if job_id not in known.jobs]:
+            self._jobs.check_known(new)
+            known.jobs.update(new)
+        if isinstance(request, TrainRequest) and isinstance(spec, TrainSpec):
+            # What followed the model that it starts from is said from now on.
+            request = request.model_copy(update={"representation": spec.train.representation})
+        return NewJob(name=job_name(request, spec), spec=spec, request=request)
+
+    def _spec(self, request: PreprocessRequest | TrainRequest, known: _Known, settled: Settled) -> JobSpec:
+        dataset = settled.dataset or known.datasets.get(request.dataset)
+        if dataset is None:
+            dataset = known.datasets[request.dataset] = self._datasets.snapshot(self._filled(request.dataset).id)
         if isinstance(request, PreprocessRequest):
             return PreprocessSpec(dataset=dataset, features=request.features)
-        for name in sorted(_NOT_CHANGES & request.changes.keys()):
+        for name in sorted(NOT_CHANGES & request.changes.keys()):
             raise ConfigError(f"changes.{name}: give {name} beside changes, not among them.", field=f"changes.{name}")
-        start = None if request.start is None else self._starts.find(request.start)
+        start = None if request.start is None else self._start(request.start, known, settled)
         train = _train_config(request, len(dataset.clips), start)
         if start is not None and (difference := incompatibility(start.train, train)):
             raise ConfigError(
@@ -135,8 +176,29 @@ class Submission:
             )
         return TrainSpec(dataset=dataset, train=train, start=start.point if start else None)
 
+    def _start(self, request: StartRequest, known: _Known, settled: Settled) -> Start:
+        if settled.start is None or settled.train is None:
+            if request not in known.starts:
+                known.starts[request] = self._starts.find(request)
+            return known.starts[request]
+        point = settled.start
+        try:
+            found = self._starts.find(StartRequest(job=point.job_id, checkpoint=point.checkpoint))
+        except (ConfigError, NotFoundError):
+            # Its weights were kept, and the earlier job has the same shape.
+            return Start(point=point, train=settled.train)
+        return Start(point=point, train=found.train)
+
+    def _keep(self, jobs: Sequence[NewJob]) -> None:
+        starts = [job.spec.start for job in jobs if isinstance(job.spec, TrainSpec) and job.spec.start is not None]
+        for point in {point.sha256: point for point in starts}.values():
+            self._starts.keep(point)
+
     def _filled(self, key: str) -> DatasetView:
-        dataset = self._datasets.view(key)
+        try:
+            dataset = self._datasets.view(key)
+        except NotFoundError as error:
+            raise NotFoundError(f"dataset: {_lowered(str(error))}", field="dataset") from error
         if dataset.clips == 0:
             raise ConfigError(f"Dataset {dataset.name!r} has no files yet: add some first.", field="dataset")
         return dataset
@@ -194,6 +256,23 @@ def _corpus_warnings(spec: JobSpec) -> list[str]:
             f"There is little to train on ({planned.chunks} chunks): batches have one example, which trains badly."
         )
     return warnings
+
+
+def job_name(request: PreprocessRequest | TrainRequest, spec: JobSpec) -> str:
+    """The name that was asked for on one line, else one made of what the job is about."""
+    what = spec.train.representation if isinstance(spec, TrainSpec) else "features"
+    return _one_line(request.name) or f"{spec.dataset.name} {what}"[-200:]
+
+
+def within(where: str, error: ConfigError | NotFoundError) -> ConfigError | NotFoundError:
+    """`error` of a part of a request, with the place of that part in front of its field."""
+    field = f"{where}.{error.field}" if error.field else where
+    said = str(error).removeprefix(f"{error.field}: ") if error.field else str(error)
+    return type(error)(f"{field}: {said}", field=field)
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _one_line(name: str) -> str:

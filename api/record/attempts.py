@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.record.history import store_event
-from api.record.jobs import find, job_spec, job_summary, move, tell
+from api.record.rows import find, job_spec, job_summary, move, tell
 from api.record.summary import fold
 from api.record.tables import Checkpoint, Job
 from shared.errors import NotFoundError
@@ -75,7 +75,7 @@ def attempt_spec(session: Session, job: Job) -> AttemptSpec:
     return AttemptSpec(
         job_id=job.id,
         attempt=job.attempt,
-        spec=job_spec(job),
+        spec=job_spec(session, job),
         resume=saved is not None,
         checkpoint=job.checkpoint_choice or None,
         elapsed_s=elapsed_s,

@@ -1,40 +1,45 @@
-"""Jobs in the record: submitted, listed, moved from state to state.
-
-Every change of state goes through `move`, which checks it against the table of legal transitions and leaves the
-event that tells of it in the outbox, in the same transaction.
-"""
+"""Jobs in the record: submitted, listed, looked at."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import case, insert, or_, select
 from sqlalchemy.orm import Session
 
 from api.record.database import Database
+from api.record.dependencies import check_known
 from api.record.history import read_checkpoints, read_events, read_previews
+from api.record.job_views import detail_view, job_views
+from api.record.rows import PRIORITIES, find, next_position, stored_spec
 from api.record.summary import JobSummary
-from api.record.tables import Job, Outbox
+from api.record.tables import DatasetVersion, Job, JobDependency, Outbox
 from api.views import (
+    BatchView,
     CheckpointListView,
-    DatasetRef,
     EventListView,
     JobDetailView,
     JobView,
     PreviewListView,
 )
-from shared.config import TrainConfig
-from shared.errors import NotFoundError
 from shared.events import StateChanged
-from shared.jobs import ACTIVE, ENDED, JobKind, JobSpec, JobState, PreprocessSpec, Priority, TrainSpec, check_transition
-from shared.presets import preset_values, resolve_train_config
-
-PRIORITIES: Final[Mapping[Priority, int]] = {"low": -1, "normal": 0, "high": 1}
-PRIORITY_NAMES: Final[Mapping[int, Priority]] = {number: name for name, number in PRIORITIES.items()}
+from shared.jobs import ENDED, DatasetSnapshot, JobKind, JobSpec, JobState, PreprocessRequest, TrainRequest
+from shared.placement import needs_of
 
 _STATE_ORDER = {JobState.QUEUED: 1, JobState.HELD: 1, JobState.PAUSED: 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job that may be recorded."""
+
+    name: str
+    spec: JobSpec
+    request: PreprocessRequest | TrainRequest
+    """What was asked for."""
 
 
 class JobRecord:
@@ -44,31 +49,23 @@ class JobRecord:
         self._database = database
         self.changed = changed
 
-    def submit(self, *, name: str, spec: JobSpec, device: str) -> JobDetailView:
+    def submit(self, job: NewJob) -> JobDetailView:
         """Record a new job at the end of the queue."""
-        now = time.time()
         with self._database.session() as session:
-            job = Job(
-                kind=spec.kind,
-                name=name,
-                state=JobState.QUEUED.value,
-                reason="",
-                detail="",
-                dataset_id=spec.dataset.dataset_id,
-                dataset_name=spec.dataset.name,
-                spec=spec.model_dump(mode="json"),
-                wanted_device=device,
-                position=next_position(session),
-                summary=JobSummary().model_dump(mode="json"),
-                created_at=now,
-                queued_at=now,
-            )
-            session.add(job)
-            session.flush()
-            tell(session, job, now)
-            view = detail_view(job)
+            [job_id] = _insert(session, [job])
+            view = detail_view(session, find(session, job_id))
         self.changed(view.id)
         return view
+
+    def submit_batch(self, jobs: Sequence[NewJob]) -> BatchView:
+        """Record new jobs at the end of the queue, in their order: all of them, or none."""
+        with self._database.session() as session:
+            ids = _insert(session, jobs[:1])
+            ids += _insert(session, jobs[1:], batch=ids[0])
+            find(session, ids[0]).batch = ids[0]
+        for job_id in ids:
+            self.changed(job_id)
+        return BatchView(batch=ids[0], jobs=ids)
 
     def list(
         self,
@@ -79,7 +76,7 @@ class JobRecord:
         query: str = "",
         limit: int = 500,
     ) -> list[JobView]:
-        """Active jobs first, then waiting ones in their order, then ended ones, newest first."""
+        """Active jobs first, then waiting ones in the order of the queue, then ended ones, newest first."""
         statement = select(Job)
         if states:
             statement = statement.where(Job.state.in_([state.value for state in states]))
@@ -97,15 +94,32 @@ class JobRecord:
             (Job.state.in_([state.value for state in ENDED]), 3),
             else_=0,
         )
-        waiting = case((rank == 1, Job.position), else_=0.0)
-        statement = statement.order_by(rank, waiting, Job.ended_at.desc(), Job.id.desc()).limit(limit)
+        waits = rank == 1
+        statement = statement.order_by(
+            rank,
+            case((waits, -Job.priority), else_=0),
+            case((waits, Job.position), else_=0.0),
+            case((waits, Job.id), else_=0),
+            Job.ended_at.desc(),
+            Job.id.desc(),
+        ).limit(limit)
         with self._database.reading() as session:
-            return [job_view(job) for job in session.scalars(statement)]
+            return job_views(session, session.scalars(statement).all())
 
     def get(self, job_id: int) -> JobDetailView:
         """One job; raises NotFoundError."""
         with self._database.reading() as session:
-            return detail_view(find(session, job_id))
+            return detail_view(session, find(session, job_id))
+
+    def views(self, job_ids: Sequence[int]) -> list[JobView]:
+        """Jobs as lists show them, by their numbers; those that do not exist are left out."""
+        with self._database.reading() as session:
+            return job_views(session, session.scalars(select(Job).where(Job.id.in_(job_ids)).order_by(Job.id)).all())
+
+    def check_known(self, job_ids: Sequence[int]) -> None:
+        """Raise NotFoundError unless all of them exist."""
+        with self._database.reading() as session:
+            check_known(session, job_ids)
 
     def events(self, job_id: int, *, after: int = 0, limit: int = 1000, types: Sequence[str] = ()) -> EventListView:
         """Recorded events with numbers above `after`."""
@@ -123,136 +137,80 @@ class JobRecord:
             return read_previews(session, find(session, job_id).id)
 
 
-def find(session: Session, job_id: int) -> Job:
-    """The row of a job; raises NotFoundError."""
-    job = session.get(Job, job_id)
-    if job is None:
-        raise NotFoundError(f"There is no job {job_id}.")
-    return job
-
-
-def next_position(session: Session) -> float:
-    """A place behind all that wait."""
-    return (session.scalar(select(func.max(Job.position))) or 0.0) + 1.0
-
-
-def move(session: Session, job: Job, state: JobState, *, reason: str = "", detail: str = "") -> None:
-    """Take `job` to `state`; raises TransitionError where the table does not allow it."""
-    check_transition(job.id, JobState(job.state), state)
+def _insert(session: Session, jobs: Sequence[NewJob], *, batch: int | None = None) -> list[int]:
+    """Add rows for `jobs`, what they wait for and the events that tell of them, each in one statement; their ids."""
+    if not jobs:
+        return []
     now = time.time()
-    job.state, job.reason, job.detail = state.value, reason, detail
-    job.ended_at = now if state in ENDED else None
-    if state is JobState.QUEUED:
-        job.queued_at = now
-    if state not in ACTIVE:
-        job.wish, job.ticket_at = "none", None
-    tell(session, job, now)
-    if state in (JobState.QUEUED, JobState.HELD):
-        job.worker = job.device = ""  # the others keep saying where they ran
+    for dataset in {(job.spec.dataset.dataset_id, job.spec.dataset.version): job.spec.dataset for job in jobs}.values():
+        _keep_clips(session, dataset)
+    first = next_position(session)
+    rows = [_row(job, now) | {"position": first + index, "batch": batch} for index, job in enumerate(jobs)]
+    added = session.scalars(insert(Job).returning(Job.id, sort_by_parameter_order=True), rows)
+    ids = list(added)
+    waits = [
+        {"job_id": job_id, "after_id": after_id}
+        for job_id, job in zip(ids, jobs, strict=True)
+        for after_id in sorted(set(job.request.after))
+    ]
+    if waits:
+        check_known(session, {wait["after_id"] for wait in waits})
+        session.execute(insert(JobDependency), waits)
+    told = [
+        {"job_id": job_id, "attempt": 0, "at": now, "body": StateChanged(state=_state(job)).model_dump(mode="json")}
+        for job_id, job in zip(ids, jobs, strict=True)
+    ]
+    session.execute(insert(Outbox), told)
+    return ids
 
 
-def tell(session: Session, job: Job, now: float) -> None:
-    """Leave the event of the job's present state in the outbox."""
-    body = StateChanged(
-        state=JobState(job.state),
-        reason=job.reason,
-        detail=job.detail,
-        worker=job.worker or "",
-        device=job.device or "",
-    )
-    session.add(Outbox(job_id=job.id, attempt=job.attempt or 0, at=now, body=body.model_dump(mode="json")))
-
-
-def job_spec(job: Job) -> JobSpec:
-    """The specification of a job's row."""
-    return (TrainSpec if job.kind == "train" else PreprocessSpec).model_validate(job.spec)
-
-
-def job_summary(job: Job) -> JobSummary:
-    """The summary of a job's row."""
-    return JobSummary.model_validate(job.summary or {})
-
-
-def job_view(job: Job) -> JobView:
-    """A job as lists show it."""
-    return JobView.model_validate(_common(job, job_spec(job)))
-
-
-def detail_view(job: Job) -> JobDetailView:
-    """A job with its configuration."""
-    spec = job_spec(job)
-    train = spec.train if isinstance(spec, TrainSpec) else None
-    return JobDetailView.model_validate(
-        {
-            **_common(job, spec),
-            "train": train,
-            "features": spec.train.features() if spec.kind == "train" else spec.features,
-            "preset_differences": preset_differences(train, len(spec.dataset.clips)) if train else {},
-            "versions": job_summary(job).versions,
-        }
-    )
-
-
-def preset_differences(train: TrainConfig, file_count: int) -> dict[str, object]:
-    """Fields of `train` that are not what its preset stands for."""
-    preset = resolve_train_config(
-        file_count=file_count,
-        representation=train.representation,
-        preset=train.preset,
-        changes={"objective": train.objective}
-        | ({"epochs": train.epochs} if "epochs" not in preset_values(train.preset, file_count) else {}),
-    )
-    mine, theirs = train.model_dump(mode="json"), preset.model_dump(mode="json")
-    return {name: value for name, value in mine.items() if value != theirs[name]}
-
-
-def _common(job: Job, spec: JobSpec) -> dict[str, object]:
-    summary = job_summary(job)
-    train = spec.train if isinstance(spec, TrainSpec) else None
-    progress = summary.progress
-    if train is not None:
-        progress = progress.model_copy(update={"epochs": train.epochs})
-    running_s = time.time() - summary.attempt_started_at if summary.attempt_started_at else 0.0
+def _row(job: NewJob, now: float) -> dict[str, Any]:
+    spec, request = job.spec, job.request
     return {
-        "id": job.id,
-        "kind": job.kind,
+        "kind": spec.kind,
         "name": job.name,
-        "state": JobState(job.state),
-        "reason": job.reason,
-        "detail": job.detail,
-        "dataset": DatasetRef(
-            id=spec.dataset.dataset_id,
-            name=spec.dataset.name,
-            version=spec.dataset.version,
-            clips=len(spec.dataset.clips),
-        ),
-        "representation": spec.train.representation if spec.kind == "train" else spec.features.representation,
-        "preset": train.preset if train else None,
-        "start": spec.start if isinstance(spec, TrainSpec) else None,
-        "attempt": job.attempt or 0,
-        "device": job.device or job.wanted_device,
-        "worker": job.worker or "",
-        "wanted_device": job.wanted_device,
-        "placement": job.placement or {},
-        "priority": PRIORITY_NAMES[job.priority or 0],
-        "position": job.position,
-        "batch": job.batch,
-        "progress": progress,
-        "loss": summary.loss,
-        "val_reconstruction": summary.val_reconstruction,
-        "quality": summary.quality,
-        "overfitting_gap": summary.overfitting_gap,
-        "active_units": summary.active_units,
-        "latent_dim": summary.latent_dim,
-        "steps_per_s": summary.steps_per_s,
-        "eta_s": summary.eta_s if JobState(job.state) in ACTIVE else None,
-        "elapsed_s": summary.ended_elapsed_s + max(0.0, running_s),
-        "device_memory_bytes": summary.device_memory_bytes,
-        "warnings": summary.warnings,
-        "last_checkpoint": summary.last_checkpoint,
-        "last_checkpoint_step": summary.last_checkpoint_step,
-        "last_event": job.last_number or 0,
-        "queued_at": job.queued_at,
-        "started_at": job.started_at,
-        "ended_at": job.ended_at,
+        "state": _state(job).value,
+        "dataset_id": spec.dataset.dataset_id,
+        "dataset_name": spec.dataset.name,
+        "spec": stored_spec(spec),
+        "wanted_device": request.device,
+        "placement": request.placement.model_dump(mode="json"),
+        "needs": needs_of(request.device, request.placement),
+        "priority": PRIORITIES[request.priority],
+        "request": stored_request(request),
+        "summary": JobSummary().model_dump(mode="json"),
+        "created_at": now,
+        "queued_at": now,
     }
+
+
+def _state(job: NewJob) -> JobState:
+    return JobState.HELD if job.request.held else JobState.QUEUED
+
+
+def stored_request(request: PreprocessRequest | TrainRequest) -> dict[str, Any]:
+    """What a job's row keeps of `request`: what was said, since what was not follows from something else."""
+    return {"kind": request.kind, **request.model_dump(mode="json", exclude_unset=True)}
+
+
+def _keep_clips(session: Session, dataset: DatasetSnapshot) -> None:
+    """Have the clips of a dataset's version in the record, once for all jobs that use it."""
+    found = session.execute(
+        select(DatasetVersion.id, DatasetVersion.clips.is_(None)).where(
+            DatasetVersion.dataset_id == dataset.dataset_id, DatasetVersion.version == dataset.version
+        )
+    ).first()
+    if found is not None and not found[1]:
+        return
+    if found is None:
+        row = DatasetVersion(
+            dataset_id=dataset.dataset_id,
+            version=dataset.version,
+            version_hash=dataset.version_hash,
+            created_at=time.time(),
+        )
+        session.add(row)
+    else:
+        row = session.get_one(DatasetVersion, found[0])
+    row.clips = [clip.model_dump(mode="json") for clip in dataset.clips]
+    session.flush()

@@ -62,6 +62,8 @@ class DatasetVersion(Base):
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
     version: Mapped[int] = mapped_column(Integer)
     version_hash: Mapped[str] = mapped_column(String(64))
+    clips: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
+    """Dumps of its clips, kept once for all jobs that use it; None before the first of them."""
     created_at: Mapped[float] = mapped_column(Float)
 
 
@@ -72,6 +74,7 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_state_order", "state", "priority", "position"),
         Index("ix_jobs_state_needs", "state", "needs", "priority", "position"),
+        Index("ix_jobs_position", "position"),
         Index("ix_jobs_ended_at", "ended_at"),
     )
 
@@ -84,7 +87,8 @@ class Job(Base):
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), index=True)
     dataset_name: Mapped[str] = mapped_column(String(200))
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
-    """Dump of the JobSpec."""
+    """Dump of the JobSpec. Its dataset has a `clip_count` in place of the clips, which are with the dataset's version;
+    in jobs of old versions it has the clips."""
     wanted_device: Mapped[str] = mapped_column(String(20))
     """auto, a kind of device, or one device."""
     placement: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")

@@ -5,9 +5,10 @@ from api.routes.datasets import datasets
 from api.routes.health import health
 from api.routes.jobs import jobs
 from api.routes.presets import presets
+from api.routes.queue import queue
 from api.routes.tokens import tokens
 from api.routes.workers import workers
 
-BLUEPRINTS = (jobs, artifacts, datasets, presets, workers, tokens, health)
+BLUEPRINTS = (jobs, queue, artifacts, datasets, presets, workers, tokens, health)
 
 __all__ = ["BLUEPRINTS"]

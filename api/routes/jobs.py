@@ -11,10 +11,26 @@ from api.answers import answer
 from api.routes.blueprint import Resource
 from api.routes.parameters import API, ID, JobPath
 from api.services import services
-from api.views import CheckView, EventListView, JobDetailView, JobListView, ResumeSummaryView
+from api.views import (
+    BatchView,
+    BulkView,
+    CheckView,
+    EventListView,
+    JobDetailView,
+    JobListView,
+    ResumeSummaryView,
+)
 from shared.config import Frozen
 from shared.errors import ConfigError
 from shared.jobs import JobKind, JobRequest, JobState, ResumeRequest
+from shared.queue_requests import (
+    BatchRequest,
+    BulkRequest,
+    DuplicateRequest,
+    EditRequest,
+    MoveRequest,
+    SweepRequest,
+)
 
 jobs = Resource("jobs", f"{API}/jobs")
 
@@ -68,8 +84,25 @@ def list_jobs(query: JobsQuery) -> Response:
 def submit_job(body: JobBody) -> Response:
     """Submit a job."""
     parts = services()
-    job = parts.submission.prepare(body.root)
-    return answer(parts.core.jobs.submit(name=job.name, spec=job.spec, device=job.device), 201)
+    return answer(parts.core.jobs.submit(parts.submission.prepare(body.root)), 201)
+
+
+@jobs.does("/batch", BatchView, status=201)
+def submit_batch(body: BatchRequest) -> Response:
+    """Submit several jobs: all of them, or none."""
+    return answer(services().batches.submit(body), 201)
+
+
+@jobs.does("/sweep", BatchView, status=201)
+def submit_sweep(body: SweepRequest) -> Response:
+    """Submit a job in every combination of datasets and values: all of them, or none."""
+    return answer(services().batches.sweep(body), 201)
+
+
+@jobs.does("/bulk", BulkView)
+def act_on_jobs(body: BulkRequest) -> Response:
+    """Do the same to several jobs; what one refuses keeps no other from it."""
+    return answer(services().core.actions.bulk(body))
 
 
 @jobs.does("/check", CheckView)
@@ -118,6 +151,48 @@ def get_resume(path: JobPath, query: ResumeRequest) -> Response:
 def resume_job(path: JobPath, body: ResumeRequest) -> Response:
     """Queue the job again, to go on from its newest valid checkpoint or the one that is named."""
     return answer(services().core.actions.resume(path.job_id, body))
+
+
+@jobs.does(f"/<{ID}:job_id>/retry", JobDetailView)
+def retry_job(path: JobPath) -> Response:
+    """Queue a failed, cancelled or paused job again, to go on from its newest checkpoint, or from the start."""
+    return answer(services().core.actions.retry(path.job_id))
+
+
+@jobs.does(f"/<{ID}:job_id>/hold", JobDetailView)
+def hold_job(path: JobPath) -> Response:
+    """Keep a queued job from starting until it is released."""
+    return answer(services().core.actions.hold(path.job_id))
+
+
+@jobs.does(f"/<{ID}:job_id>/release", JobDetailView)
+def release_job(path: JobPath) -> Response:
+    """Let a held job start when its turn comes."""
+    return answer(services().core.actions.release(path.job_id))
+
+
+@jobs.does(f"/<{ID}:job_id>/next", JobDetailView)
+def run_job_next(path: JobPath) -> Response:
+    """Put a waiting job before all others; a held one is released."""
+    return answer(services().core.actions.next(path.job_id))
+
+
+@jobs.does(f"/<{ID}:job_id>/move", JobDetailView)
+def move_job(path: JobPath, body: MoveRequest) -> Response:
+    """Give a waiting job another place in the queue."""
+    return answer(services().core.actions.move(path.job_id, body))
+
+
+@jobs.does(f"/<{ID}:job_id>/edit", JobDetailView)
+def edit_job(path: JobPath, body: EditRequest) -> Response:
+    """Change a job that has not ended; one at work that may no longer run where it does saves and goes on elsewhere."""
+    return answer(services().edits.edit(path.job_id, body))
+
+
+@jobs.does(f"/<{ID}:job_id>/duplicate", JobDetailView, status=201)
+def duplicate_job(path: JobPath, body: DuplicateRequest) -> Response:
+    """Submit the same again."""
+    return answer(services().edits.duplicate(path.job_id, body), 201)
 
 
 @jobs.reads(f"/<{ID}:job_id>/events", EventListView)

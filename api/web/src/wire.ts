@@ -67,6 +67,73 @@ export interface components {
             /** Worker */
             worker: string;
         };
+        /**
+         * BatchRequest
+         * @description Jobs to be submitted together: all of them, or none.
+         */
+        BatchRequest: {
+            /**
+             * Jobs
+             * @description In the order that they are queued in.
+             */
+            jobs: (components["schemas"]["PreprocessRequest"] | components["schemas"]["TrainRequest"])[];
+        };
+        /**
+         * BatchView
+         * @description Jobs that were submitted together.
+         */
+        BatchView: {
+            /**
+             * Batch
+             * @description Number of the first of them, which all of them keep.
+             */
+            batch: number;
+            /**
+             * Jobs
+             * @description Their numbers, in the order that they were asked for in.
+             */
+            jobs: number[];
+        };
+        /**
+         * BulkRequest
+         * @description One action on several jobs.
+         */
+        BulkRequest: {
+            /**
+             * Action
+             * @enum {string}
+             */
+            action: "cancel" | "pause" | "resume" | "hold" | "release" | "retry";
+            /**
+             * Jobs
+             * @description A job that it is not possible for keeps no other from it.
+             */
+            jobs: number[];
+        };
+        /**
+         * BulkResultView
+         * @description What became of one job.
+         */
+        BulkResultView: {
+            /**
+             * Error
+             * @description Why it was not possible.
+             * @default
+             */
+            error: string;
+            /** Job */
+            job: number;
+            /** Ok */
+            ok: boolean;
+        };
+        /** BulkView */
+        BulkView: {
+            /**
+             * Results
+             * @description In the order that the jobs were named in.
+             */
+            results: components["schemas"]["BulkResultView"][];
+        };
         /** ChangeView */
         ChangeView: {
             /** After */
@@ -366,6 +433,68 @@ export interface components {
              * @default null
              */
             utilisation: number | null;
+        };
+        /**
+         * DuplicateRequest
+         * @description How a job is repeated.
+         */
+        DuplicateRequest: {
+            /**
+             * Held
+             * @description Whether the new job waits to be released; null for as the first one was submitted.
+             * @default null
+             */
+            held: boolean | null;
+        };
+        /**
+         * EditRequest
+         * @description What is to become of a job that has not ended; what is null or not said stays as it is.
+         */
+        EditRequest: {
+            /**
+             * After
+             * @description Jobs that must have completed before it starts, in place of those that were named before.
+             * @default null
+             */
+            after: number[] | null;
+            /**
+             * Changes
+             * @description Values that differ from the preset, in place of those that were changed before; before a training has begun
+             *     only.
+             * @default null
+             */
+            changes: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Device
+             * @description A job at work that may no longer run where it does saves, and goes on where it may.
+             * @default null
+             */
+            device: string | null;
+            /**
+             * Name
+             * @description What the job is called; empty for a name made of what it is about.
+             * @default null
+             */
+            name: string | null;
+            /**
+             * @description All of it: what it leaves out is not asked for any more.
+             * @default null
+             */
+            placement: components["schemas"]["Placement"] | null;
+            /**
+             * Preset
+             * @description Before a training has begun only.
+             * @default null
+             */
+            preset: ("auto" | "conservative" | "balanced" | "aggressive") | null;
+            /**
+             * Priority
+             * @description The job goes behind those that wait with that priority.
+             * @default null
+             */
+            priority: ("low" | "normal" | "high") | null;
         };
         /**
          * EpochMetrics
@@ -1045,6 +1174,18 @@ export interface components {
             type: "log";
         };
         /**
+         * MoveRequest
+         * @description Where in the queue a job goes.
+         */
+        MoveRequest: {
+            /**
+             * Before
+             * @description The waiting job that it goes before, with that one's priority; null for the end of the queue, with the priority
+             *     of the last one there.
+             */
+            before: number | null;
+        };
+        /**
          * NewTokenView
          * @description A token that was just made: the only time that its secret is told.
          */
@@ -1366,6 +1507,22 @@ export interface components {
             total_steps: number;
         };
         /**
+         * QueueView
+         * @description The queue as a whole.
+         */
+        QueueView: {
+            /**
+             * Paused
+             * @description Nothing that waits is started; what runs goes on.
+             */
+            paused: boolean;
+            /**
+             * Paused At
+             * @default null
+             */
+            paused_at: number | null;
+        };
+        /**
          * ReadinessView
          * @description Whether what the api needs is there.
          */
@@ -1644,6 +1801,31 @@ export interface components {
              * @enum {string}
              */
             type: "steps";
+        };
+        /**
+         * SweepRequest
+         * @description One job in every combination of datasets and values.
+         */
+        SweepRequest: {
+            /**
+             * Datasets
+             * @description Names or ids of datasets; empty for the job's own.
+             * @default []
+             */
+            datasets: string[];
+            /**
+             * Job
+             * @description What all of them have in common.
+             */
+            job: components["schemas"]["PreprocessRequest"] | components["schemas"]["TrainRequest"];
+            /**
+             * Vary
+             * @description Values by field of TrainConfig, such as latent_dim or spectrogram.n_mels.
+             * @default {}
+             */
+            vary: {
+                [key: string]: unknown[];
+            };
         };
         /** TokenListView */
         TokenListView: {

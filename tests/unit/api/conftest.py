@@ -14,12 +14,13 @@ from flask_socketio import SocketIO
 
 from api.app import create_app
 from api.queue.actions import JobActions
+from api.queue.switch import QueueSwitch
 from api.record.database import Database
 from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord
 from api.record.tables import Base
 from api.services import EXTENSION
-from api.views import WorkerView
+from api.views import QueueView, WorkerView
 from shared.control import Controls
 from shared.events import DeviceStatus
 from shared.jobs import Clip
@@ -44,13 +45,16 @@ class TwinCore:
     """What `create_app` needs of a Core, without threads and without Redis."""
 
     def __init__(self, data: Path, **settings: Any) -> None:
+        self.queue_views: list[QueueView] = []
         self.settings = Settings(data=data, **settings)
         data.mkdir(parents=True, exist_ok=True)
         self.database = Database(self.settings.record_url)
         Base.metadata.create_all(self.database.engine)
         self.storage = FolderStorage(data / "store")
         self.jobs = JobRecord(self.database)
-        self.actions = JobActions(self.database, self.jobs, cast(Controls, TwinControls()))
+        self.controls = TwinControls()
+        self.actions = JobActions(self.database, self.jobs, cast(Controls, self.controls))
+        self.queue = QueueSwitch(self.database, self.queue_views.append)
         self.online: list[WorkerView] = [worker("w1", "cpu")]
         self.workers = SimpleNamespace(list=lambda: self.online)
         self.relay = SimpleNamespace(emit=None)

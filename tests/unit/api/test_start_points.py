@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from api.queue.start_points import StartPoints
 from api.record.attempts import assign, record_events
 from api.record.datasets import DatasetRecord
-from api.record.jobs import find
+from api.record.rows import find
 from shared.errors import NotFoundError
 from shared.events import AttemptStarted, CheckpointSaved, Event, EventBody
 from shared.jobs import StartRequest, start_weights_key

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from api.queue.actions import JobActions
 from api.record.attempts import assign, attempt_spec, hand_back, record_events, take_back
 from api.record.database import Database
-from api.record.jobs import JobRecord, find
+from api.record.jobs import JobRecord, NewJob
+from api.record.rows import find
 from api.record.tables import Dataset, Outbox
 from shared.errors import ConfigError, NotFoundError, TransitionError
 from shared.events import (
@@ -23,7 +24,17 @@ from shared.events import (
     StepMetrics,
     Warned,
 )
-from shared.jobs import ACTIVE, AttemptSpec, Clip, DatasetSnapshot, JobState, Outcome, ResumeRequest, TrainSpec
+from shared.jobs import (
+    ACTIVE,
+    AttemptSpec,
+    Clip,
+    DatasetSnapshot,
+    JobState,
+    Outcome,
+    ResumeRequest,
+    TrainRequest,
+    TrainSpec,
+)
 from shared.presets import resolve_train_config
 
 ON_BOTH_DATABASES = True
@@ -68,7 +79,7 @@ class Bench:
             dataset=DatasetSnapshot(dataset_id=1, name="drums", version=1, version_hash="f" * 64, clips=(clip,)),
             train=resolve_train_config(file_count=1, changes={"epochs": 10}),
         )
-        self.job_id = self.record.submit(name="first", spec=spec, device="auto").id
+        self.job_id = self.record.submit(NewJob(name="first", spec=spec, request=TrainRequest(dataset="drums"))).id
         self.number = 0
 
     def assign_spec(self, above: int = 0) -> AttemptSpec:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from shared.placement import Placement, needs_of
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -53,6 +55,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job_id", "after_id"),
     )
     op.create_index("ix_job_dependencies_after_id", "job_dependencies", ["after_id"])
+    op.add_column("dataset_versions", sa.Column("clips", sa.JSON(), nullable=True))
     # Columns are added as they are, which SQLite can; what old rows need to hold is filled in below.
     op.add_column("jobs", sa.Column("placement", sa.JSON(), nullable=False, server_default="{}"))
     op.add_column("jobs", sa.Column("needs", sa.String(length=64), nullable=False, server_default=sa.text("''")))
@@ -63,5 +66,12 @@ def upgrade() -> None:
     op.drop_index("ix_jobs_state_position", table_name="jobs")
     op.create_index("ix_jobs_state_order", "jobs", ["state", "priority", "position"])
     op.create_index("ix_jobs_state_needs", "jobs", ["state", "needs", "priority", "position"])
+    op.create_index("ix_jobs_position", "jobs", ["position"])
     op.create_index("ix_jobs_ended_at", "jobs", ["ended_at"])
     op.create_index("ix_jobs_batch", "jobs", ["batch"])
+
+    jobs = sa.table("jobs", sa.column("wanted_device", sa.String), sa.column("needs", sa.String))
+    connection = op.get_bind()
+    for (device,) in connection.execute(sa.select(jobs.c.wanted_device).distinct()).all():
+        needs = needs_of(device, Placement())
+        connection.execute(jobs.update().where(jobs.c.wanted_device == device).values(needs=needs))
