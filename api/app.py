@@ -24,6 +24,7 @@ from api.record.datasets import DatasetRecord
 from api.routes import BLUEPRINTS
 from api.services import EXTENSION, Services
 from api.sockets import RoomEmitter, make_sockets
+from api.store.uploads import ArtifactUploads
 from api.views import ErrorView
 from api.workers.tokens import Tokens
 
@@ -55,6 +56,7 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
         batches=Batches(record=core.jobs, submission=submission),
         edits=JobEdits(database=core.database, record=core.jobs, actions=core.actions, submission=submission),
         tokens=Tokens(core.database),
+        artifact_uploads=ArtifactUploads(core.storage, core.settings.data / "uploads" / "artifacts"),
     )
     register_page(app, dist)
     sockets = make_sockets(core.jobs)

@@ -26,10 +26,11 @@ from api.relay import Relay
 from api.views import QueueView
 from api.workers.online import Workers
 from shared.control import Controls
+from shared.errors import StorageError
 from shared.event_bus import EventBus
 from shared.redis_client import connect
 from shared.settings import Settings
-from shared.storage import open_storage
+from shared.storage import Storage, open_storage
 
 _MIN_FREE_BYTES = 100 << 20
 
@@ -40,7 +41,7 @@ class Core:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         settings.data.mkdir(parents=True, exist_ok=True)
-        self.storage = open_storage(settings.storage_url)
+        self.storage = _open_storage(settings)
         self.database = Database(settings.record_url)
         self.database.migrate()
         self._redis = connect(settings.redis_url)
@@ -124,3 +125,12 @@ class Core:
     def _disk_trouble(self) -> str:
         free = shutil.disk_usage(self.settings.data).free
         return f"Only {free >> 20} MiB of disk are free." if free < _MIN_FREE_BYTES else ""
+
+
+def _open_storage(settings: Settings) -> Storage:
+    if settings.storage_url.startswith(("http://", "https://")):
+        raise StorageError(
+            "The api hands artifacts out itself, so it needs a store of its own: set SPECTRAIN_STORAGE to a folder or"
+            " an s3:// address for it."
+        )
+    return open_storage(settings.storage_url, cache=settings.store_cache, cache_bytes=settings.cache_bytes)

@@ -12,6 +12,7 @@ from api.queue.batches import Batches
 from api.queue.edits import JobEdits
 from api.queue.submission import Submission
 from api.record.datasets import DatasetRecord
+from api.store.uploads import ArtifactUploads
 from api.workers.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Services:
     batches: Batches
     edits: JobEdits
     tokens: Tokens
+    artifact_uploads: ArtifactUploads
 
 
 def services() -> Services:

@@ -10,7 +10,9 @@
     |-- CheckpointError      a checkpoint that cannot be used
     |   `-- CorruptCheckpointError
     |-- StorageError         the artifact store failed
-    |   `-- StorageFullError                                    (HTTP 507)
+    |   |-- StorageFullError                                    (HTTP 507)
+    |   |-- NameTakenError   the name has other content         (HTTP 409)
+    |   `-- DamagedError     the bytes are not what they were
     |-- TrainingError        a training that cannot go on
     |-- LeaseLostError       a newer attempt owns the job
     `-- ServiceError         Redis, the api or a binary is missing or away (HTTP 503)
@@ -103,6 +105,16 @@ class StorageFullError(StorageError):
     """No space is left for what should be written."""
 
     http_status = 507
+
+
+class NameTakenError(StorageError):
+    """What was made under a name never changes, and something else was to be put there."""
+
+    http_status = 409
+
+
+class DamagedError(StorageError):
+    """Bytes of the artifact store do not have the hash that they were stored with."""
 
 
 class TrainingError(SpectrainError):

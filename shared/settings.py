@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """Disk that a worker may use for events that Redis does not take."""
     stream_events: Annotated[int, Field(ge=100)] = 10_000
     """Events of one job that Redis holds for the api at most; the rest waits on the worker's disk."""
+    cache_bytes: Annotated[int, Field(ge=1 << 20)] = 20 << 30
+    """Disk for copies of what is in an artifact store on another machine; what is in use may exceed it."""
     log_level: str = "info"
     """debug, info, warning or error."""
 
@@ -68,6 +70,11 @@ class Settings(BaseSettings):
     def storage_url(self) -> str:
         """The artifact store's URL with the default filled in."""
         return self.storage or str(self.data / "store")
+
+    @property
+    def store_cache(self) -> Path:
+        """Folder for copies of what is in an artifact store on another machine."""
+        return self.data / "cache" / "store"
 
     @property
     def record_url(self) -> str:

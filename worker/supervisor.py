@@ -175,6 +175,8 @@ class Supervisor:
                 "REDIS_URL": self._settings.redis_url,
                 "SPECTRAIN_DATA": str(self._settings.data),
                 "SPECTRAIN_STORAGE": self._settings.storage_url,
+                "SPECTRAIN_TOKEN": self._settings.token,
+                "SPECTRAIN_CACHE_BYTES": str(self._settings.cache_bytes),
             },
         )
 

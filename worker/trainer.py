@@ -83,7 +83,13 @@ def _run(attempt: AttemptSpec, report: TextIO, shutdown: threading.Event) -> dic
     ):
         reporter.publish(AttemptStarted(worker=worker, device=device.name, versions=_versions()))
         try:
-            storage = open_storage(settings.storage_url)
+            storage = open_storage(
+                settings.storage_url,
+                token=settings.token,
+                cache=settings.store_cache,
+                cache_bytes=settings.cache_bytes,
+                on_progress=control.beat,
+            )
             if attempt.spec.kind == "preprocess":
                 return asdict(
                     run_preprocess(

@@ -6,9 +6,10 @@ from api.routes.health import health
 from api.routes.jobs import jobs
 from api.routes.presets import presets
 from api.routes.queue import queue
+from api.routes.store import store
 from api.routes.tokens import tokens
 from api.routes.workers import workers
 
-BLUEPRINTS = (jobs, queue, artifacts, datasets, presets, workers, tokens, health)
+BLUEPRINTS = (jobs, queue, artifacts, datasets, presets, workers, tokens, store, health)
 
 __all__ = ["BLUEPRINTS"]

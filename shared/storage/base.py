@@ -13,19 +13,37 @@ that somebody typed. What is written under a key is complete and durable or not 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from shared.errors import StorageError
 
-_KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+MAX_KEY: Final = 180
+"""Longest key: short enough for a whole one to be the name of a file."""
+_KEY: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_NAMED_BY_CONTENT: Final = re.compile(r"(?:clips|weights|features/[^/]+)/([0-9a-f]{64})(?:\.[a-z]+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """What is under a key."""
+
+    sha256: str
+    size_bytes: int
 
 
 def check_key(key: str) -> str:
     """`key` itself; raises StorageError for one that could leave the store or name a hidden file."""
-    if len(key) > 512 or not _KEY.fullmatch(key):
-        raise StorageError(f"{key!r} is not a key of the artifact store.")
+    if len(key) > MAX_KEY or not _KEY.fullmatch(key):
+        raise StorageError(f"{key[:MAX_KEY]!r} is not a key of the artifact store.")
     return key
+
+
+def hash_in_name(key: str) -> str:
+    """The SHA-256 that `key` names its content by; empty for a key that does not."""
+    match = _NAMED_BY_CONTENT.fullmatch(key)
+    return match[1] if match else ""
 
 
 class Storage(Protocol):
@@ -39,6 +57,10 @@ class Storage(Protocol):
         """Put a copy of the file at `path` under `key`, durable on return."""
         ...
 
+    def move_file(self, key: str, path: Path) -> None:
+        """`write_file` of a file that nobody needs afterwards: it may be gone then."""
+        ...
+
     def read(self, key: str) -> bytes:
         """The bytes under `key`; raises NotFoundError where there are none."""
         ...
@@ -49,6 +71,10 @@ class Storage(Protocol):
 
     def exists(self, key: str) -> bool:
         """Whether something is under `key`."""
+        ...
+
+    def stat(self, key: str) -> Artifact:
+        """Hash and size of what is under `key`, however it is named; raises NotFoundError."""
         ...
 
     def names(self, prefix: str) -> list[str]:

@@ -7,6 +7,7 @@ flushed too: after a power cut a key holds the old bytes, the new ones or nothin
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import uuid
@@ -19,9 +20,10 @@ from urllib.parse import unquote, urlsplit
 from typing_extensions import override
 
 from shared.errors import NotFoundError, StorageError, StorageFullError
-from shared.storage.base import Storage, check_key
+from shared.storage.base import Artifact, Storage, check_key
 
 _TEMPORARY = ".tmp-"
+_HASHES_KEPT = 10_000
 
 
 class FolderStorage(Storage):
@@ -29,7 +31,9 @@ class FolderStorage(Storage):
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        with _explained(str(root)):
+        self._hashes: dict[Path, tuple[tuple[int, int, int], str]] = {}
+        """What was read once, by what tells that a file was replaced: its number, size and time."""
+        with explained(str(root)):
             self.root.mkdir(parents=True, exist_ok=True)
 
     @classmethod
@@ -46,12 +50,29 @@ class FolderStorage(Storage):
 
     @override
     def write_file(self, key: str, path: Path) -> None:
-        with _explained(key), path.open("rb") as source:
+        with explained(key), path.open("rb") as source:
             self._put(key, lambda file: shutil.copyfileobj(source, file, 1 << 20))
 
     @override
+    def move_file(self, key: str, path: Path) -> None:
+        target = self._path(key)
+        with explained(key):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            try:
+                path.replace(target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+            else:
+                fsync_folder(target.parent)
+                return
+        self.write_file(key, path)
+
+    @override
     def read(self, key: str) -> bytes:
-        with _explained(key):
+        with explained(key):
             return self.file(key).read_bytes()
 
     @override
@@ -66,6 +87,19 @@ class FolderStorage(Storage):
         return self._path(key).is_file()
 
     @override
+    def stat(self, key: str) -> Artifact:
+        path = self.file(key)
+        with explained(key), path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            mark = (status.st_ino, status.st_size, status.st_mtime_ns)
+            known = self._hashes.get(path)
+            if known is None or known[0] != mark:
+                if len(self._hashes) >= _HASHES_KEPT:
+                    self._hashes.clear()
+                known = self._hashes[path] = (mark, hashlib.file_digest(file, "sha256").hexdigest())
+        return Artifact(sha256=known[1], size_bytes=status.st_size)
+
+    @override
     def names(self, prefix: str) -> list[str]:
         folder = self._path(prefix)
         if not folder.is_dir():
@@ -75,7 +109,7 @@ class FolderStorage(Storage):
     @override
     def delete(self, prefix: str) -> None:
         path = self._path(prefix)
-        with _explained(prefix):
+        with explained(prefix):
             if path.is_dir():
                 # Renamed first, so that a reader sees the folder whole or not at all.
                 doomed = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
@@ -93,7 +127,7 @@ class FolderStorage(Storage):
 
     def _put(self, key: str, fill: Callable[[BinaryIO], object]) -> None:
         path = self._path(key)
-        with _explained(key):
+        with explained(key):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
             try:
@@ -102,12 +136,13 @@ class FolderStorage(Storage):
                     file.flush()
                     os.fsync(file.fileno())
                 temporary.replace(path)
-                _fsync_folder(path.parent)
+                fsync_folder(path.parent)
             finally:
                 temporary.unlink(missing_ok=True)
 
 
-def _fsync_folder(path: Path) -> None:
+def fsync_folder(path: Path) -> None:
+    """Have the names in a folder survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -116,8 +151,8 @@ def _fsync_folder(path: Path) -> None:
 
 
 @contextmanager
-def _explained(key: str) -> Generator[None]:
-    """Turn the system's errors into ours."""
+def explained(key: str) -> Generator[None]:
+    """Turn the system's errors at `key` into ours."""
     try:
         yield
     except OSError as error:

@@ -1,0 +1,126 @@
+"""Artifacts in a bucket of S3, or of anything that speaks its protocol.
+
+Credentials, region and endpoint come from the usual AWS_* variables (AWS_ENDPOINT_URL for a server that is not
+Amazon's). An object appears whole or not at all by S3's own rules; large ones travel in parts. The SHA-256 is kept in
+the object's metadata, and what was put into the bucket by other means is read once to learn it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Final
+from urllib.parse import urlsplit
+
+from typing_extensions import override
+
+from shared.errors import NotFoundError, StorageError
+from shared.storage.base import Artifact, check_key, hash_in_name
+from shared.storage.cache import Cache
+from shared.storage.distant import CHUNK_BYTES, DistantStorage
+
+try:
+    import obstore
+    from obstore.exceptions import BaseError
+    from obstore.store import S3Store
+except ImportError as error:
+    raise StorageError(
+        "An artifact store at s3:// needs the package obstore: install Spectrain with the extra s3, or run"
+        " `pip install obstore`."
+    ) from error
+
+_HASH: Final = "sha256"
+"""Name of the hash in an object's metadata."""
+_PART_BYTES: Final = 8 << 20
+
+
+class S3Storage(DistantStorage):
+    """The store under `s3://bucket/prefix`."""
+
+    def __init__(self, url: str, *, cache: Cache, on_progress: Callable[[], None]) -> None:
+        super().__init__(cache, on_progress)
+        self._url = url
+        parts = urlsplit(url)
+        if not parts.netloc:
+            raise StorageError(f"{url} names no bucket: write s3://BUCKET or s3://BUCKET/PREFIX.")
+        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        try:
+            self._store = S3Store(
+                parts.netloc, prefix=parts.path.strip("/") or None, client_options={"allow_http": plain}
+            )
+        except BaseError as error:
+            raise self._explained(url, error) from error
+
+    @override
+    def stat(self, key: str) -> Artifact:
+        try:
+            found = obstore.get(self._store, check_key(key), options={"head": True})
+            sha256 = found.attributes.get(_HASH) or hash_in_name(key)
+            return Artifact(sha256=sha256 or self._fetch(key, io.BytesIO()), size_bytes=found.meta["size"])
+        except (BaseError, FileNotFoundError) as error:
+            raise self._explained(key, error) from error
+
+    @override
+    def names(self, prefix: str) -> list[str]:
+        folder = f"{check_key(prefix)}/"
+        try:
+            found = obstore.list_with_delimiter(self._store, folder)
+        except (BaseError, FileNotFoundError) as error:
+            raise self._explained(prefix, error) from error
+        paths = [*found["common_prefixes"], *(each["path"] for each in found["objects"])]
+        return sorted({path.rstrip("/").rpartition("/")[2] for path in paths})
+
+    @override
+    def delete(self, prefix: str) -> None:
+        try:
+            # The store lists nothing for a prefix that is an object's whole name.
+            paths = [check_key(prefix)]
+            for batch in obstore.list(self._store, f"{prefix}/"):
+                paths += [each["path"] for each in batch]
+            obstore.delete(self._store, paths)
+        except FileNotFoundError:
+            return
+        except BaseError as error:
+            raise self._explained(prefix, error) from error
+
+    @override
+    def free_bytes(self) -> int | None:
+        return None
+
+    @override
+    def _put(self, key: str, source: BinaryIO, artifact: Artifact) -> None:
+        attributes = {_HASH: artifact.sha256}
+        try:
+            if artifact.size_bytes <= _PART_BYTES:
+                obstore.put(self._store, key, source.read(), attributes=attributes, use_multipart=False)
+                self._on_progress()
+            else:
+                obstore.put(self._store, key, self._chunks(source), attributes=attributes, chunk_size=_PART_BYTES)
+        except (BaseError, FileNotFoundError) as error:
+            raise self._explained(key, error) from error
+
+    @override
+    def _fetch(self, key: str, target: BinaryIO) -> str:
+        digest = hashlib.sha256()
+        try:
+            found = obstore.get(self._store, key)
+            for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+                target.write(chunk)
+                digest.update(chunk)
+                self._on_progress()
+        except (BaseError, FileNotFoundError) as error:
+            raise self._explained(key, error) from error
+        return found.attributes.get(_HASH) or hash_in_name(key) or digest.hexdigest()
+
+    def _chunks(self, source: BinaryIO) -> Iterator[bytes]:
+        while chunk := source.read(CHUNK_BYTES):
+            yield chunk
+            self._on_progress()
+
+    def _explained(self, key: str, error: Exception) -> StorageError | NotFoundError:
+        if isinstance(error, FileNotFoundError):
+            return NotFoundError(f"The artifact store holds nothing under {key}.")
+        reason = str(error).splitlines()[0][:300]
+        return StorageError(f"The artifact store at {self._url} failed at {key}: {reason}")
