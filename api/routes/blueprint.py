@@ -44,11 +44,10 @@ class Resource(APIBlueprint):
         body = None if takes is None else dict(takes)
         return cast(Callable[[Route], Route], self.post(rule, responses={status: view}, request_body=body))
 
-    def brings(self, rule: str, view: type[BaseModel], *, statuses: Sequence[int] = (200,)) -> Callable[[Route], Route]:
+    def brings(self, rule: str, view: type[BaseModel]) -> Callable[[Route], Route]:
         """A PUT route that takes bytes and answers with `view`."""
         content = {"required": True, "content": {"application/octet-stream": {"schema": FILE}}}
-        responses: ResponseDict = dict.fromkeys(statuses, view)
-        return cast(Callable[[Route], Route], self.put(rule, responses=responses, request_body=content))
+        return cast(Callable[[Route], Route], self.put(rule, responses={200: view}, request_body=content))
 
     def removes(self, rule: str, view: type[BaseModel]) -> Callable[[Route], Route]:
         """A DELETE route that answers with `view`."""

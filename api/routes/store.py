@@ -106,20 +106,17 @@ def get_upload(path: UploadPath, query: UploadSize) -> Response:
     return answer(services().artifact_uploads.state(writable(path.key, path.sha256), path.sha256, query.size))
 
 
-@store.brings("/uploads/<string:sha256>/<path:key>", StoreUploadView, statuses=(200, 409))
+@store.brings("/uploads/<string:sha256>/<path:key>", StoreUploadView)
 def put_part(path: UploadPath, query: UploadPart) -> Response:
-    """Bring a part, at most 64 MiB; the answer to the last one comes when the artifact is durable.
-
-    409 with the state of the upload means that it is elsewhere, or that another connection feeds it.
-    """
+    """Bring a part, at most 64 MiB. The answer tells where to go on; that to the last one comes when it is durable."""
     if request.content_length is None:
         raise ConfigError("Say how long the part is, with Content-Length.")
     request.max_content_length = MAX_PART_BYTES
     _limit_silence()
-    state, wanted = services().artifact_uploads.receive(
+    state = services().artifact_uploads.receive(
         writable(path.key, path.sha256), path.sha256, query.size, query.offset, request.stream
     )
-    return answer(state, 200 if wanted else 409)
+    return answer(state)
 
 
 def _limit_silence() -> None:

@@ -20,7 +20,7 @@ from typing import IO, Final
 
 from api.store.access import is_immutable
 from api.views import StoreUploadView
-from shared.errors import ConfigError, InUseError, NameTakenError, NotFoundError, StorageFullError
+from shared.errors import ConfigError, NameTakenError, NotFoundError, StorageFullError
 from shared.storage import Storage
 from shared.storage.folder import explained
 
@@ -79,27 +79,26 @@ class ArtifactUploads:
             turn = self._turns.get(part)
         return StoreUploadView(received=received, busy=turn is not None and _is_fresh(turn))
 
-    def receive(self, key: str, sha256: str, size: int, offset: int, stream: IO[bytes]) -> tuple[StoreUploadView, bool]:
-        """Add what `stream` brings from `offset` on; the upload's state, and whether the bytes were wanted there.
+    def receive(self, key: str, sha256: str, size: int, offset: int, stream: IO[bytes]) -> StoreUploadView:
+        """Add what `stream` brings from `offset` on; returns how far the upload is then.
 
-        The answer to the last part comes when the artifact is durable under its key. Raises ConfigError where the
-        whole does not have the hash, StorageFullError, NameTakenError; what `stream` raises passes through.
+        Nothing is added where the upload is elsewhere, or where another connection feeds it. The answer to the last
+        part comes when the artifact is durable under its key. Raises ConfigError where the whole does not have the
+        hash, StorageFullError, NameTakenError; what `stream` raises passes through.
         """
         state = self.state(key, sha256, size)
-        if state.done:
-            return state, True
-        if state.busy or state.received != offset:
-            return state, False
+        if state.done or state.busy or state.received != offset:
+            return state
         part = self._part(key, sha256)
         with self._turn(part) as turn:
-            received = self._append(part, stream, turn, offset=offset, size=size, key=key)
-            if received is None:
-                return self.state(key, sha256, size), False
+            received = None if turn is None else self._append(part, stream, turn, offset=offset, size=size, key=key)
+            if turn is None or received is None:
+                return self.state(key, sha256, size)
             if received < size:
-                return StoreUploadView(received=received), True
+                return StoreUploadView(received=received)
             turn.finishing = True
             self._finish(key, sha256, part)
-        return StoreUploadView(received=size, done=True), True
+        return StoreUploadView(received=size, done=True)
 
     def forget(self, prefix: str) -> None:
         """Remove unfinished uploads to `prefix` and below."""
@@ -152,13 +151,17 @@ class ArtifactUploads:
         return False
 
     @contextmanager
-    def _turn(self, part: Path) -> Generator[_Turn]:
+    def _turn(self, part: Path) -> Generator[_Turn | None]:
+        """The right to feed an upload; None while another connection does."""
         turn = _Turn(time.monotonic())
         with self._lock:
             before = self._turns.get(part)
-            if before is not None and _is_fresh(before):
-                raise InUseError("Another connection feeds this upload: ask how far it is in a moment.")
-            self._turns[part] = turn
+            refused = before is not None and _is_fresh(before)
+            if not refused:
+                self._turns[part] = turn
+        if refused:
+            yield None
+            return
         if before is not None:
             with before.lock:
                 before.over = True

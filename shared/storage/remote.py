@@ -166,7 +166,7 @@ class RemoteStorage(DistantStorage):
 
 def _check(answer: httpx.Response, key: str) -> None:
     """Raise what an answer that is a refusal means."""
-    if answer.is_success or (answer.status_code == 409 and "received" in _json(answer)):
+    if answer.is_success:
         return
     if answer.status_code in _AWAY:
         raise _AwayError(f"status {answer.status_code}")
