@@ -1802,6 +1802,45 @@ export interface components {
              */
             type: "steps";
         };
+        /** StoreNamesView */
+        StoreNamesView: {
+            /**
+             * Names
+             * @description Sorted.
+             */
+            names: string[];
+        };
+        /** StoreSpaceView */
+        StoreSpaceView: {
+            /**
+             * Free Bytes
+             * @description Space left; null where the store does not tell.
+             */
+            free_bytes: number | null;
+        };
+        /**
+         * StoreUploadView
+         * @description An upload of an artifact.
+         */
+        StoreUploadView: {
+            /**
+             * Busy
+             * @description Whether another connection feeds it, or it is just being put in its place.
+             * @default false
+             */
+            busy: boolean;
+            /**
+             * Done
+             * @description Whether the artifact is durable under its key.
+             * @default false
+             */
+            done: boolean;
+            /**
+             * Received
+             * @description Bytes that are there, from the first on.
+             */
+            received: number;
+        };
         /**
          * SweepRequest
          * @description One job in every combination of datasets and values.
