@@ -24,6 +24,7 @@ from api.record.jobs import JobRecord
 from api.recorder import Recorder
 from api.relay import Relay
 from api.views import QueueView
+from api.workers.join import JoinedWorkers
 from api.workers.online import Workers
 from shared.control import Controls
 from shared.errors import StorageError
@@ -51,6 +52,7 @@ class Core:
         self.actions = JobActions(self.database, self.jobs, Controls(self._redis))
         self.queue = QueueSwitch(self.database, self.queue_changed)
         self.workers = Workers(bus)
+        self.joined = JoinedWorkers(settings=settings, database=self.database, redis=self._redis)
         self._outbox = OutboxSender(self.database, bus)
         self._recorder = Recorder(self.database, bus, self.job_changed)
         self._scheduler = Scheduler(
@@ -69,7 +71,7 @@ class Core:
             worker_changed=self._scheduler.wake,
         )
         self.jobs.changed = self.job_changed
-        self._parts = (self._recorder, self._outbox, self.relay, self._scheduler)
+        self._parts = (self._recorder, self._outbox, self.relay, self._scheduler, self.joined)
 
     def start(self) -> None:
         """Start recording, sending, relaying and scheduling."""
@@ -104,7 +106,7 @@ class Core:
             "redis": self._redis_trouble(),
             "record": self._record_trouble(),
             "disk": self._disk_trouble(),
-            **{part.name: part.trouble for part in (self._recorder, self._outbox, self._scheduler)},
+            **{part.name: part.trouble for part in (self._recorder, self._outbox, self._scheduler, self.joined)},
         }
 
     def _redis_trouble(self) -> str:

@@ -320,6 +320,10 @@ class NewTokenView(TokenView):
     """A token that was just made: the only time that its secret is told."""
 
     secret: str
+    command: str = ""
+    """The line to paste on the machine that is to join."""
+    note: str = ""
+    """What keeps other machines from joining as this server runs; empty when nothing does."""
 
 
 class TokenListView(Frozen):
@@ -355,6 +359,54 @@ class StoreNamesView(Frozen):
 class StoreSpaceView(Frozen):
     free_bytes: int | None
     """Space left; null where the store does not tell."""
+
+
+class JoinRequest(Frozen):
+    """A machine wants to serve with some of its devices."""
+
+    host: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
+    """Its name: workers are called `<host>/<device>`."""
+    name: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*(:[0-9]+)?$")] | None = None
+    """What the worker is called instead, or with several devices, what stands in the host's place."""
+    devices: Annotated[list[Annotated[str, Field(pattern=r"^(cpu|mps|cuda:[0-9]{1,3})$")]], Field(max_length=64)]
+    versions: Annotated[dict[str, str], Field(max_length=10)]
+    """spectrain, python and torch, as installed there."""
+    password_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Of the password that it made for its Redis users; asking again with the same one changes nothing."""
+
+
+class JoinedWorkerView(Frozen):
+    """One worker process that may run."""
+
+    name: str
+    device: str
+    redis_url: str
+    """Redis protocol server, with the user of this worker alone."""
+    needs_password: bool
+    """The password that was made there goes into `redis_url`; else everything is in it."""
+
+
+class JoinView(Frozen):
+    """What a machine needs to serve. Times are seconds."""
+
+    workers: list[JoinedWorkerView]
+    storage_url: str
+    """Artifact store; empty for the api itself, at the address that it was reached by."""
+    settings: dict[str, float]
+    """Settings of its worker processes that must equal the server's, by name."""
+    warnings: list[str]
+    """What a person there should know."""
+
+
+class ReleaseView(Frozen):
+    """What runs here, for a machine that is to run the same."""
+
+    version: str
+    file: str
+    """Name of its wheel, below this address."""
+    sha256: str
+    torch_index: str
+    """Package index that torch comes from; empty for pip's own choice."""
 
 
 class PresetView(Frozen):

@@ -1,4 +1,4 @@
-"""A process that the launcher keeps alive: started, watched, started again with growing pauses."""
+"""Processes that are kept alive over a data folder: started, watched, started again with growing pauses, stopped."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
-from deploy.data_folder import ProcessEntry
+from deploy.data_folder import DataFolder, FolderInUseError, FolderLock, ProcessEntry
 from deploy.log_follower import LogFollower
+from deploy.stopping import stop_in_order
 
 _LONGEST_PAUSE_S: Final = 30.0
 _STEADY_S: Final = 60.0
 """A process that lived so long ended for a new reason: the pauses begin at one second again."""
+_PREDECESSOR_LIMIT_S: Final = 90.0
+"""Longer than a guardian needs to stop everything."""
+_LOOK_EVERY_S: Final = 0.1
+
+Say = Callable[[str], None]
+"""Takes a sentence for the person at the terminal."""
 
 
 class Child:
@@ -61,7 +69,7 @@ class Child:
             return None
         return ProcessEntry.of(role=self.role, name=self.name, pid=self.process.pid)
 
-    def revive(self, say: Callable[[str], None]) -> bool:
+    def revive(self, say: Say) -> bool:
         """Start it again when it ended and its pause is over; True when it did so just now."""
         if self.running:
             return False
@@ -84,3 +92,86 @@ class Child:
         if code < 0:
             return f"was ended by {signal.Signals(-code).name}"
         return f"ended with exit code {code}"
+
+
+class Crew:
+    """The processes at work on the data folder `folder`, which keeps a list of them. `say` gets what goes wrong."""
+
+    def __init__(self, folder: DataFolder, say: Say) -> None:
+        self._folder = folder
+        self._say = say
+        self._children: list[Child] = []
+
+    def add(self, role: str, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
+        """Start one more process, whose log is called `name`."""
+        log = self._folder.logs / f"{name}.log"
+        child = Child(role=role, name=name, command=command, environment=environment, log=log)
+        child.start()
+        self._children.append(child)
+        self._write_down()
+        return child
+
+    def look_after(self, *, but: Child | None = None) -> None:
+        """Repeat errors of all logs, start again what ended, except `but`."""
+        revived = False
+        for child in self._children:
+            for error in child.log.errors():
+                self._say(f"{child.name}: {error}")
+            if child is not but:
+                revived |= child.revive(self._say)
+        if revived:
+            self._write_down()
+
+    def stop(self, *, hurry: Callable[[], bool]) -> None:
+        """Stop all of them in order; kill what is left once `hurry` says so."""
+        entries = [entry for child in self._children if (entry := child.entry()) is not None]
+        stop_in_order(entries, say=self._say, hurry=hurry)
+        for child in self._children:
+            if child.process is not None:
+                child.process.wait()
+        self._children = []
+        self._folder.write_processes([])
+
+    def _write_down(self) -> None:
+        entries = (child.entry() for child in self._children)
+        self._folder.write_processes([entry for entry in entries if entry is not None])
+
+
+class StopWishes:
+    """Counts how often a person, or the system, asked this process to stop, from the moment it is made."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.count += 1
+
+    def more_than_now(self) -> Callable[[], bool]:
+        """Whether somebody asked again, after the first time."""
+        before = max(1, self.count)
+        return lambda: self.count > before
+
+
+def take_over(folder: DataFolder, wishes: StopWishes, say: Say) -> FolderLock:
+    """The lock of `folder`, with nothing left at work on it; waits for the guardian of one that was killed.
+
+    Raises FolderInUseError where another one runs on it.
+    """
+    deadline = time.monotonic() + _PREDECESSOR_LIMIT_S
+    told = False
+    while True:
+        try:
+            lock = FolderLock(folder)
+        except FolderInUseError as error:
+            if not error.stopping or wishes.count or time.monotonic() > deadline:
+                raise
+            if not told:
+                say("The Spectrain that ran here before was killed; waiting until its workers have saved.")
+                told = True
+            time.sleep(_LOOK_EVERY_S)
+        else:
+            stop_in_order(folder.read_processes(), say=say)
+            return lock

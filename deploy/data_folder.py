@@ -97,6 +97,18 @@ class DataFolder:
         return [entry for entry in entries if entry.alive()]
 
 
+def write_private(path: Path, text: str) -> None:
+    """Replace the file at `path`, readable by its owner alone from its first moment."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    temporary.replace(path)
+
+
 class FolderLock:
     """The right to run on a data folder. It is held until every process that inherited its descriptor is gone."""
 

@@ -1,14 +1,16 @@
 """The Redis protocol server that comes with Spectrain: found, configured, started, stopped.
 
-It carries the queue, control flags, leases and live events. It listens on loopback alone, keeps an append-only file
-that is written out every second, refuses writes instead of forgetting when memory ends, and knows three users, each
-with a random password of its own:
+It carries the queue, control flags, leases and live events. It listens on loopback, and on one more address where other
+machines shall join; keeps an append-only file that is written out every second, refuses writes instead of forgetting
+when memory ends, and knows four users, each with a random password of its own:
 
     api     everything under `spectrain:` and Celery's keys; no administration
     worker  the same keys; it cannot look for others or hand out scripts' removal
+    keeper  makes and removes the users of workers that join (see `api.workers.redis_users`); no key at all
     admin   what the launcher needs: ping, save, shut down; no key at all
 
-An outside server (REDIS_URL) is used as it is; see `redis_urls`.
+It speaks no TLS: what it is told can be read in the network that it listens in. An outside server (REDIS_URL) is used
+as it is; see `redis_urls`.
 """
 
 from __future__ import annotations
@@ -34,10 +36,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
-from shared.errors import ServiceError
+from deploy.addresses import is_loopback
+from deploy.data_folder import write_private
+from shared.errors import ConfigError, ServiceError
 
-Role = Literal["api", "worker", "admin"]
-ROLES: Final[tuple[Role, ...]] = ("api", "worker", "admin")
+Role = Literal["api", "worker", "keeper", "admin"]
+ROLES: Final[tuple[Role, ...]] = ("api", "worker", "keeper", "admin")
 
 _KEYS: Final = "~spectrain:* ~device.* ~_kombu* ~unacked* ~celery* ~*.celery.pidbox* ~/0.celery*"
 """Ours, then Celery's and kombu's: a queue per device, bindings, messages taken but not acknowledged, and remote
@@ -54,6 +58,7 @@ RULES: Final[Mapping[Role, str]] = {
     "worker": (
         f"resetchannels {_KEYS} {_CHANNELS} {_PATTERNS} {_HARMLESS} -scan -randomkey -dbsize -pubsub {_CONNECTION}"
     ),
+    "keeper": f"resetchannels -@all +acl|setuser +acl|deluser +acl|getuser +acl|users +ping {_CONNECTION}",
     "admin": f"resetchannels -@all +ping +save +bgsave +bgrewriteaof +lastsave +shutdown {_CONNECTION}",
 }
 """What each user may do, in the language of Redis' access control lists."""
@@ -128,24 +133,24 @@ class RedisAccess:
             return None
 
 
-def configure(data: Path, *, port: int | None = None, extra_users: str = "") -> RedisAccess:
+def configure(data: Path, *, port: int | None = None, host: str = "127.0.0.1", extra_users: str = "") -> RedisAccess:
     """Write configuration, users and passwords for a server that keeps its data in `data`/redis.
 
-    Passwords and port stay the same from start to start, the port as long as nobody else took it. `extra_users`
-    are further lines of the access control list.
+    It listens on loopback and on `host`. Passwords and port stay the same from start to start, the port as long as
+    nobody else took it. `extra_users` are further lines of the access control list.
     """
     folder = data / "redis"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     before = RedisAccess.read(data)
     if port is None:
-        port = before.port if before is not None and _is_free(before.port) else _free_port()
+        port = before.port if before is not None and _is_free(before.port, host) else _free_port(host)
     passwords: Mapping[Role, str] = (
         before.passwords if before is not None else {role: secrets.token_urlsafe(24) for role in ROLES}
     )
     access = RedisAccess(port=port, passwords=passwords)
-    _write_private(_access_path(data), json.dumps({"port": port, "passwords": dict(passwords)}, indent=2))
-    _write_private(folder / "users.acl", acl_text(passwords) + extra_users)
-    _write_private(folder / "redis.conf", config_text(folder, port))
+    write_private(_access_path(data), json.dumps({"port": port, "passwords": dict(passwords)}, indent=2))
+    write_private(folder / "users.acl", acl_text(passwords) + extra_users)
+    write_private(folder / "redis.conf", config_text(folder, port, host))
     return access
 
 
@@ -158,11 +163,11 @@ def acl_text(passwords: Mapping[Role, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def config_text(folder: Path, port: int) -> str:
+def config_text(folder: Path, port: int, host: str) -> str:
     """The server's configuration for data in `folder`."""
     return f"""\
 # Written at every start.
-bind 127.0.0.1
+bind {" ".join(bind_addresses(host))}
 port {port}
 protected-mode yes
 tcp-keepalive 60
@@ -179,19 +184,31 @@ maxmemory-policy noeviction
 """
 
 
+def bind_addresses(host: str) -> list[str]:
+    """Where a server listens that this machine and `host` shall reach; :: means every address of both kinds."""
+    if host == "::":
+        return ["0.0.0.0", "::"]  # noqa: S104 - asked for
+    if host in ("", "0.0.0.0") or is_loopback(host):  # noqa: S104 - compared
+        return ["0.0.0.0" if host == "0.0.0.0" else "127.0.0.1"]  # noqa: S104 - asked for
+    return ["127.0.0.1", host]
+
+
 class RedisServer:
     """A server process on the data folder `data`, a child of this process.
 
     Its log goes to `log` (a file that is appended to).
     """
 
-    def __init__(self, data: Path, *, log: Path, binary: Path | None = None, extra_users: str = "") -> None:
+    def __init__(
+        self, data: Path, *, log: Path, binary: Path | None = None, host: str = "127.0.0.1", extra_users: str = ""
+    ) -> None:
         self._data = data
+        self._host = host
         self._log = log
         self._binary = binary or find_binary()
         self._extra_users = extra_users
         self._process: subprocess.Popen[bytes] | None = None
-        self.access = configure(data, extra_users=extra_users)
+        self.access = configure(data, host=host, extra_users=extra_users)
 
     def command(self) -> list[str]:
         """How the server is started."""
@@ -210,7 +227,7 @@ class RedisServer:
 
     def start(self, *, timeout_s: float = 30.0) -> None:
         """Start and wait until it answers; raises ServiceError with the end of its log."""
-        configure(self._data, port=self.access.port, extra_users=self._extra_users)
+        configure(self._data, port=self.access.port, host=self._host, extra_users=self._extra_users)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -301,34 +318,36 @@ def _access_path(data: Path) -> Path:
     return data / "redis" / "users.json"
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Replace the file at `path`, readable by its owner alone from its first moment."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    temporary.replace(path)
-
-
 def _quoted(path: Path) -> str:
     """`path` as the configuration file takes it."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+def _is_free(port: int, host: str) -> bool:
+    for address in bind_addresses(host):
+        with socket.socket(_family(address)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if probe.family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                probe.bind((address, port))
+            except OSError:
+                return False
     return True
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+def _free_port(host: str) -> int:
+    address = bind_addresses(host)[-1]
+    with socket.socket(_family(address)) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            raise ConfigError(
+                f"{host!r} is no address of this machine, so Redis cannot listen there: choose another --redis-host.",
+                field="redis_host",
+            ) from error
         return int(probe.getsockname()[1])
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET

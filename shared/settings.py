@@ -39,6 +39,15 @@ class Settings(BaseSettings):
         default="redis://127.0.0.1:6379/0", validation_alias=AliasChoices("REDIS_URL", "SPECTRAIN_REDIS_URL")
     )
     """Redis protocol server, with user and password; rediss:// for TLS."""
+    redis_keeper_url: str = ""
+    """The same server with a user who makes users for workers that join; empty: they get REDIS_URL itself."""
+    redis_host: str = ""
+    """Address that the Redis protocol server listens on beside this machine's own; empty for that of the api."""
+    join_storage: str = ""
+    """Artifact store of workers that join: a folder that they all mount, or s3://…; empty: s3:// where the api's own is
+    one, else through the api."""
+    torch_index: str = ""
+    """Package index that machines that join take torch from; empty for pip's own choice."""
     database_url: str = Field(default="", validation_alias=AliasChoices("DATABASE_URL", "SPECTRAIN_DATABASE_URL"))
     """Database of the record as a SQLAlchemy URL; empty for SQLite in the data folder."""
     lease_s: Annotated[float, Field(ge=1.0, le=600.0)] = 30.0

@@ -210,6 +210,8 @@ class Worker(Base):
     """It finishes what it does and gets no more."""
     token_id: Mapped[int | None] = mapped_column(ForeignKey("tokens.id"), default=None)
     """What it joined with; None for one that was started beside the api."""
+    redis_sha256: Mapped[str] = mapped_column(String(64), default="")
+    """Hash of the password of its Redis user; empty where it has none."""
     heartbeat: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     """Dump of the newest WorkerHeartbeat that was kept: once a minute and at each change of its state."""
     first_seen_at: Mapped[float] = mapped_column(Float)

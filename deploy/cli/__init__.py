@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "preprocess": "deploy.cli.submit",
     "train": "deploy.cli.submit",
     "jobs": "deploy.cli.jobs",
+    "token": "deploy.cli.tokens",
     "doctor": "deploy.cli.doctor",
 }
 """Module of each command: its function is called `<name>_command`."""
@@ -32,11 +33,12 @@ _COMMANDS: Final = {
 _SHORT_HELP: Final = {
     "up": "Run everything on this machine; Ctrl-C stops it.",
     "api": "Run the api alone.",
-    "worker": "Run one worker alone.",
+    "worker": "Join a server on another machine, or run one worker alone.",
     "dataset": "Add and list datasets.",
     "preprocess": "Make the features of a dataset.",
     "train": "Train a model on a dataset.",
     "jobs": "List, watch, cancel and resume jobs.",
+    "token": "Make tokens that let other machines join; list and revoke them.",
     "doctor": "Look for what is wrong with this machine.",
 }
 

@@ -21,7 +21,13 @@ from api.views import (
     EventListView,
     JobDetailView,
     JobListView,
+    JoinRequest,
+    JoinView,
+    NewTokenView,
+    ReleaseView,
     ResumeSummaryView,
+    TokenListView,
+    TokenView,
     UploadView,
     WorkerListView,
 )
@@ -58,10 +64,12 @@ class UnreachableError(SpectrainError):
 class ApiClient:
     """The server at `server`. Every method raises ApiError where it refuses, UnreachableError where it is away."""
 
-    def __init__(self, server: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, server: str, *, token: str = "", transport: httpx.BaseTransport | None = None) -> None:
+        """`token` is what a worker shows; people need none."""
         self.server = server.rstrip("/")
         self._client = httpx.Client(
             base_url=f"{self.server}/api/v1/",
+            headers={"Authorization": f"Bearer {token}"} if token else {},
             # A server may take long over an upload: it looks into every file before it answers.
             timeout=httpx.Timeout(60.0, connect=5.0, read=600.0),
             trust_env=not is_loopback(urlsplit(self.server).hostname or ""),
@@ -135,6 +143,26 @@ class ApiClient:
     def workers(self) -> WorkerListView:
         """All workers that are known."""
         return self._request(WorkerListView, "GET", "workers")
+
+    def make_token(self, *, name: str, days: float | None) -> NewTokenView:
+        """A new token that lets workers join."""
+        return self._request(NewTokenView, "POST", "tokens", json={"name": name, "days": days})
+
+    def tokens(self) -> TokenListView:
+        """All tokens, without their secrets."""
+        return self._request(TokenListView, "GET", "tokens")
+
+    def revoke_token(self, token_id: int) -> TokenView:
+        """Make a token worthless."""
+        return self._request(TokenView, "POST", f"tokens/{token_id}/revoke")
+
+    def join(self, request: JoinRequest) -> JoinView:
+        """What this machine's workers need; the client needs a token."""
+        return self._request(JoinView, "POST", "join", json=request.model_dump(mode="json"))
+
+    def release(self) -> ReleaseView:
+        """What the server runs; the client needs a token."""
+        return self._request(ReleaseView, "GET", "join/wheel")
 
     def _request(self, view: type[View], method: str, path: str, **values: Any) -> View:
         try:

@@ -13,7 +13,7 @@ import click
 from pydantic import ValidationError
 
 from deploy.addresses import is_loopback
-from deploy.cli.session import DEFAULT_SERVER, json_option
+from deploy.cli.session import DEFAULT_SERVER, json_option, server_of
 from shared.devices import check_present, parse_device
 from shared.errors import ConfigError
 from shared.settings import Settings
@@ -30,9 +30,18 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 @click.option("--host", metavar="ADDRESS", help="Address that the page is served on. Default: 127.0.0.1, this machine.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="Port that the page is served on. Default: 8000.")
 @click.option("--device", "devices", multiple=True, metavar="NAME", help="cpu, mps, cuda:0 …; once for each worker.")
+@click.option(
+    "--redis-host", metavar="ADDRESS", help="Address that Redis listens on for machines that join. Default: --host."
+)
 @json_option
 def up_command(
-    data: Path | None, host: str | None, port: int | None, devices: tuple[str, ...], *, as_json: bool
+    data: Path | None,
+    host: str | None,
+    port: int | None,
+    devices: tuple[str, ...],
+    redis_host: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Run Redis, the api and a worker for every device; Ctrl-C stops all of it.
 
@@ -42,7 +51,8 @@ def up_command(
     Workers save what they train before they stop. A second Ctrl-C kills. With --json, one line tells address, data
     folder and devices once everything runs.
     """
-    from deploy.launcher import Launcher, LaunchOptions, page_built  # noqa: PLC0415 - slow to load, for this alone
+    from deploy.install import Stamp  # noqa: PLC0415 - slow to load, for this alone
+    from deploy.launcher import Launcher, LaunchOptions, page_built  # noqa: PLC0415 - the same
 
     settings = _settings()
     options = LaunchOptions(
@@ -51,6 +61,8 @@ def up_command(
         port=port or settings.port,
         devices=devices,
         redis_url=settings.redis_url if "redis_url" in settings.model_fields_set else "",
+        redis_host=redis_host or settings.redis_host,
+        torch_index=settings.torch_index or Stamp.read(Path(sys.prefix) / "spectrain.json").torch_index,
     )
 
     def ready(runs: Ready) -> None:
@@ -69,6 +81,12 @@ def up_command(
         say(
             f"Warning: {options.host} is not this machine alone. Anyone on that network can use this Spectrain, its "
             "sounds and its models: this version has no login."
+        )
+    if not options.redis_url and not is_loopback(options.redis_host or options.host):
+        say(
+            f"Warning: Redis listens on {options.redis_host or options.host} too, so that other machines can join. It "
+            "asks for a password but speaks no TLS: do this in a network that you trust, such as WireGuard, or set "
+            "REDIS_URL=rediss://… to one that does."
         )
     if not page_built():
         say("The page is not built: only the command line and the HTTP API work. `./deploy/up` builds it.")
@@ -90,24 +108,66 @@ def api_command(data: Path | None, host: str | None, port: int | None, *, as_jso
         "SPECTRAIN_HOST": host or settings.host,
         "SPECTRAIN_PORT": str(port or settings.port),
         "REDIS_URL": _redis_url(settings, data, "api"),
+        "SPECTRAIN_REDIS_KEEPER_URL": settings.redis_keeper_url
+        or ("" if "redis_url" in settings.model_fields_set else _redis_url(settings, data, "keeper")),
     }
     _become(["api"], environment)
 
 
 @click.command("worker")
-@click.option("--device", required=True, metavar="NAME", help="cpu, mps, cuda:0 …")
+@click.option("--device", "devices", multiple=True, metavar="NAME", help="cpu, mps, cuda:0 …; once for each worker.")
 @click.option("--name", default="", help="Name of the worker; made of host and device where none is given.")
-@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Folder of the server's data.")
+@click.option("--label", "labels", multiple=True, metavar="LABEL", help="Label that jobs may ask for; repeatable.")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Folder that everything is kept in.")
+@click.option("--server", metavar="URL", help="Join the server there, with a token. Also SPECTRAIN_SERVER.")
+@click.option(
+    "--token", metavar="TOKEN", help="Token to join with; also SPECTRAIN_TOKEN, which other users cannot see."
+)
 @json_option
-def worker_command(device: str, name: str, data: Path | None, *, as_json: bool) -> None:
-    """Run one worker alone, with the Redis of REDIS_URL or the one that runs on the data folder.
+def worker_command(
+    *,
+    devices: tuple[str, ...],
+    name: str,
+    labels: tuple[str, ...],
+    data: Path | None,
+    server: str | None,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    """Join a server on another machine, or run one worker alone.
 
-    On SIGTERM it saves, hands its job back and ends.
+    With --token, every device that is found (or each --device) serves the Spectrain at --server; what a machine needs
+    for that is in the line that `spectrain token create --worker` prints. Without, one worker runs with the Redis
+    of REDIS_URL or the one that runs on the data folder.
+
+    On Ctrl-C or SIGTERM it saves, hands its job back and ends.
     """
     del as_json  # it writes its log as JSON in any case
     settings = _settings()
-    environment = {"SPECTRAIN_DATA": str(data or settings.data), "REDIS_URL": _redis_url(settings, data, "worker")}
-    _become(["worker", "--device", device, *(["--name", name] if name else [])], environment)
+    folder = (data or settings.data).expanduser().absolute()
+    token = token or settings.token
+    if token:
+        from deploy.joining import JoinedMachine, JoinOptions  # noqa: PLC0415 - slow to load, for this alone
+
+        for device in devices:
+            check_present(parse_device(device))
+        address = server_of(click.get_current_context(), server)
+        options = JoinOptions(
+            server=address.rstrip("/"), token=token, data=folder, devices=devices, name=name, labels=labels
+        )
+        JoinedMachine(options, say=say).run()
+        say("Stopped.")
+        return
+    if server:
+        raise ConfigError("A worker joins a server with a token: make one there and add --token.", field="token")
+    if len(devices) != 1:
+        raise ConfigError("Name the one device that this worker serves, such as --device cpu.", field="device")
+    environment = {
+        "SPECTRAIN_DATA": str(folder),
+        "REDIS_URL": _redis_url(settings, data, "worker"),
+        "SPECTRAIN_LABELS": ",".join(labels) or settings.labels,
+    }
+    _become(["worker", "--device", devices[0], *(["--name", name] if name else [])], environment)
 
 
 def say(text: str) -> None:

@@ -148,7 +148,7 @@ def test_passwords_and_port_stay_and_are_private(tmp_path: Path) -> None:
     second = configure(tmp_path)
 
     assert first == second == RedisAccess.read(tmp_path)
-    assert len(set(first.passwords.values())) == 3
+    assert len(set(first.passwords.values())) == 4
     for name in ("users.json", "users.acl", "redis.conf"):
         assert stat.S_IMODE((tmp_path / "redis" / name).stat().st_mode) == 0o600
     assert not any(password in (tmp_path / "redis" / "users.acl").read_text() for password in first.passwords.values())

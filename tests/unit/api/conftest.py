@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from flask_openapi.openapi import OpenAPI
 from flask_socketio import SocketIO
+from redis import Redis
 
 from api.app import create_app
 from api.queue.actions import JobActions
@@ -21,6 +22,7 @@ from api.record.jobs import JobRecord
 from api.record.tables import Base
 from api.services import EXTENSION
 from api.views import QueueView, WorkerView
+from api.workers.join import JoinedWorkers
 from shared.control import Controls
 from shared.events import DeviceStatus
 from shared.jobs import Clip
@@ -41,6 +43,16 @@ class TwinControls:
         self.wishes.append((job_id, attempt, what))
 
 
+class TwinRedis:
+    """A Redis that knows no worker's heartbeat but those of `alive`."""
+
+    def __init__(self) -> None:
+        self.alive: set[str] = set()
+
+    def exists(self, key: str) -> bool:
+        return key in self.alive
+
+
 class TwinCore:
     """What `create_app` needs of a Core, without threads and without Redis."""
 
@@ -58,6 +70,7 @@ class TwinCore:
         self.online: list[WorkerView] = [worker("w1", "cpu")]
         self.workers = SimpleNamespace(list=lambda: self.online)
         self.relay = SimpleNamespace(emit=None)
+        self.joined = JoinedWorkers(settings=self.settings, database=self.database, redis=cast(Redis, TwinRedis()))
         self.checks: dict[str, str] = {"redis": "", "record": ""}
         self.changed_datasets: list[int] = []
 

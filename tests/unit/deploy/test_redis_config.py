@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from deploy import redis_server
-from deploy.redis_server import ROLES, RedisAccess, Role, acl_text, binary_version, config_text, redis_urls
+from deploy.redis_server import ROLES, RedisAccess, Role, acl_text, bind_addresses, binary_version, config_text, redis_urls
 from shared.errors import ServiceError
 
-PASSWORDS: dict[Role, str] = {"api": "first", "worker": "second", "admin": "third"}
+PASSWORDS: dict[Role, str] = {"api": "first", "worker": "second", "keeper": "third", "admin": "fourth"}
 
 
 def fake_binary(folder: Path, name: str, version: str) -> Path:
@@ -37,7 +37,7 @@ def test_the_access_list_shuts_out_the_default_user_and_holds_no_password() -> N
 
 
 def test_the_configuration_keeps_data_and_stays_on_this_machine(tmp_path: Path) -> None:
-    text = config_text(tmp_path / "with space", 7000)
+    text = config_text(tmp_path / "with space", 7000, "127.0.0.1")
 
     for line in ("bind 127.0.0.1", "port 7000", "appendonly yes", "appendfsync everysec"):
         assert line in text.splitlines()
@@ -45,11 +45,26 @@ def test_the_configuration_keeps_data_and_stays_on_this_machine(tmp_path: Path) 
     assert f'dir "{tmp_path}/with space"' in text
 
 
+@pytest.mark.parametrize(
+    ("host", "bound"),
+    [
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("localhost", ["127.0.0.1"]),
+        ("::1", ["127.0.0.1"]),
+        ("0.0.0.0", ["0.0.0.0"]),
+        ("::", ["0.0.0.0", "::"]),
+        ("10.8.0.1", ["127.0.0.1", "10.8.0.1"]),
+    ],
+)
+def test_this_machine_always_reaches_it_and_others_only_where_asked_for(host: str, bound: list[str]) -> None:
+    assert bind_addresses(host) == bound
+
+
 def test_each_role_gets_its_own_url() -> None:
     urls = redis_urls(RedisAccess(port=7000, passwords=PASSWORDS), "")
 
     assert urls["worker"] == "redis://worker:second@127.0.0.1:7000/0"
-    assert len(set(urls.values())) == 3
+    assert len(set(urls.values())) == 4
 
 
 def test_an_outside_server_is_used_by_all_roles() -> None:

@@ -46,7 +46,10 @@ def become(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     calls: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, command: calls.append(command[1:]))
     # `os.environ` is changed before: each name is put back afterwards.
-    for name in ("SPECTRAIN_DATA", "SPECTRAIN_HOST", "SPECTRAIN_PORT", "REDIS_URL", "PYTHONPATH", "PYTHONSAFEPATH"):
+    for name in (
+        *("SPECTRAIN_DATA", "SPECTRAIN_HOST", "SPECTRAIN_PORT", "SPECTRAIN_LABELS", "SPECTRAIN_REDIS_KEEPER_URL"),
+        *("REDIS_URL", "PYTHONPATH", "PYTHONSAFEPATH"),
+    ):
         monkeypatch.setenv(name, os.environ.get(name, ""))
         monkeypatch.delenv(name)
     return calls

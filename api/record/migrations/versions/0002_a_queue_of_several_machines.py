@@ -40,6 +40,7 @@ def upgrade() -> None:
         sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("drained", sa.Boolean(), nullable=False),
         sa.Column("token_id", sa.Integer(), nullable=True),
+        sa.Column("redis_sha256", sa.String(length=64), nullable=False),
         sa.Column("heartbeat", sa.JSON(), nullable=False),
         sa.Column("first_seen_at", sa.Float(), nullable=False),
         sa.Column("last_seen_at", sa.Float(), nullable=False),
