@@ -17,7 +17,7 @@ from shared.tickets import device_queue
 
 USER_PREFIX: Final = "joined-"
 
-_JOB_KEYS: Final = ("lease", "control", "numbers", "events", "attempt")
+_JOB_KEYS: Final = ("lease", "control", "numbers", "events")
 """What there is of each job, under `spectrain:job:<id>:`."""
 _PRIORITIES: Final = "\x06\x16?"
 """kombu reads a queue and three more of that name with a priority behind this separator."""

@@ -20,7 +20,7 @@ from shared.events import DeviceStatus, WorkerHeartbeat
 from shared.jobs import Ticket
 from shared.lease import Leases
 from shared.redis_client import connect
-from shared.tickets import device_queue, make_celery, send_ticket
+from shared.tickets import make_celery, send_ticket
 
 PASSWORD = "a password of this test"
 SHA256 = hashlib.sha256(PASSWORD.encode()).hexdigest()
@@ -87,10 +87,10 @@ def test_a_joined_worker_reaches_nothing_of_others(joined: Redis, command: str) 
 def test_a_joined_worker_can_do_its_work(joined: Redis, redis_server: RedisServer) -> None:
     with connect(redis_server.url("api")) as api:
         api.set("spectrain:for:studio/cuda:1:attempt:5", "its own")
-        Leases(api).grant(5, 1, "studio/cuda:1")
+        Leases(api).grant(5, 1, "studio/cuda:1", "secret")
 
     assert joined.get("spectrain:for:studio/cuda:1:attempt:5") == "its own"
-    assert Leases(joined).claim(5, 1, "studio/cuda:1", 30.0) == "claimed"
+    assert Leases(joined).claim(5, 1, "studio/cuda:1", "secret", 30.0) == "claimed"
     EventBus(joined).beat(heartbeat("studio/cuda:1"))
 
 
@@ -139,9 +139,8 @@ def test_asking_again_keeps_connections_and_another_password_ends_them(joined: R
         joined.ping()
 
 
-def test_celery_takes_a_ticket_and_answers_with_that_user_alone(
-    joined: Redis, redis_server: RedisServer, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("joined")
+def test_celery_takes_a_ticket_and_answers_with_that_user_alone(redis_server: RedisServer, tmp_path: Path) -> None:
     """Over a restart of its Redis connection too: the user is cut off and made again."""
     worker = "studio/cuda:1"
     with (tmp_path / "celery.log").open("wb") as log:
@@ -184,8 +183,8 @@ def run(job_id, attempt):
 
 app.task(name=RUN_TASK)(run)
 app.Worker(
-    hostname=f"spectrain@{name}", pool="threads", concurrency=1, queues=[device_queue(name)], loglevel="INFO",
-    without_gossip=True, without_mingle=True, without_heartbeat=True,
+    hostname=f"spectrain@{name}", pool="threads", concurrency=1, queues=[device_queue(name)],
+    loglevel="INFO", quiet=True, without_gossip=True, without_mingle=True, without_heartbeat=True,
 ).start()
 """
 

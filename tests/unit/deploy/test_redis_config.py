@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from deploy import redis_server
-from deploy.redis_server import ROLES, RedisAccess, Role, acl_text, bind_addresses, binary_version, config_text, redis_urls
+from deploy.redis_server import (
+    ROLES,
+    RedisAccess,
+    Role,
+    acl_text,
+    binary_version,
+    bind_addresses,
+    config_text,
+    redis_urls,
+)
 from shared.errors import ServiceError
 
 PASSWORDS: dict[Role, str] = {"api": "first", "worker": "second", "keeper": "third", "admin": "fourth"}
