@@ -202,7 +202,7 @@ class RedisServer:
     def __init__(
         self, data: Path, *, log: Path, binary: Path | None = None, host: str = "127.0.0.1", extra_users: str = ""
     ) -> None:
-        self._data = data
+        self.data = data
         self._host = host
         self._log = log
         self._binary = binary or find_binary()
@@ -212,7 +212,7 @@ class RedisServer:
 
     def command(self) -> list[str]:
         """How the server is started."""
-        return server_command(self._binary, self._data)
+        return server_command(self._binary, self.data)
 
     def url(self, role: Role) -> str:
         """What `role` connects with."""
@@ -227,7 +227,7 @@ class RedisServer:
 
     def start(self, *, timeout_s: float = 30.0) -> None:
         """Start and wait until it answers; raises ServiceError with the end of its log."""
-        configure(self._data, port=self.access.port, host=self._host, extra_users=self._extra_users)
+        configure(self.data, port=self.access.port, host=self._host, extra_users=self._extra_users)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

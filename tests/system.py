@@ -82,6 +82,10 @@ class System:
         for name in reversed(list(self._processes)):
             self.kill(name)
 
+    def settings(self, **variables: str) -> None:
+        """Change the environment of what is started from now on."""
+        self._environment.update(variables)
+
     def start_api(self) -> float:
         """Start the api; returns the seconds until it was ready."""
         started = time.monotonic()
