@@ -1,4 +1,4 @@
-"""Machines that join with a token, for real: api, Redis with its users, `spectrain worker` with a data folder of its own."""
+"""Machines that join with a token: api, Redis with its users, `spectrain worker` with a data folder of its own."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, server: RedisServer) -> Ite
     folder = tmp_path_factory.mktemp("join")
     data = folder / "data"
     keeper = server.url("keeper")
-    with System(data, server.url("api"), redis_keeper_url=keeper, join_storage=str(data / "store")) as system:
+    with System(data, server.url("api"), redis_keeper_url=keeper) as system:
         system.start_api()
         system.add_dataset("sounds", write_sounds(folder / "sounds", 8))
         yield system
