@@ -1155,6 +1155,82 @@ export interface components {
             worker: string;
         };
         /**
+         * JoinedWorkerView
+         * @description One worker process that may run.
+         */
+        JoinedWorkerView: {
+            /** Device */
+            device: string;
+            /** Name */
+            name: string;
+            /**
+             * Needs Password
+             * @description The password that was made there goes into `redis_url`; else everything is in it.
+             */
+            needs_password: boolean;
+            /**
+             * Redis Url
+             * @description Redis protocol server, with the user of this worker alone.
+             */
+            redis_url: string;
+        };
+        /**
+         * JoinRequest
+         * @description A machine wants to serve with some of its devices.
+         */
+        JoinRequest: {
+            /** Devices */
+            devices: string[];
+            /**
+             * Host
+             * @description Its name: workers are called `<host>/<device>`.
+             */
+            host: string;
+            /**
+             * Name
+             * @description What the worker is called instead, or with several devices, what stands in the host's place.
+             * @default null
+             */
+            name: string | null;
+            /**
+             * Password Sha256
+             * @description Of the password that it made for its Redis users; asking again with the same one changes nothing.
+             */
+            password_sha256: string;
+            /**
+             * Versions
+             * @description spectrain, python and torch, as installed there.
+             */
+            versions: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * JoinView
+         * @description What a machine needs to serve. Times are seconds.
+         */
+        JoinView: {
+            /**
+             * Settings
+             * @description Settings of its worker processes that must equal the server's, by name.
+             */
+            settings: {
+                [key: string]: number;
+            };
+            /**
+             * Storage Url
+             * @description Artifact store; empty for the api itself, at the address that it was reached by.
+             */
+            storage_url: string;
+            /**
+             * Warnings
+             * @description What a person there should know.
+             */
+            warnings: string[];
+            /** Workers */
+            workers: components["schemas"]["JoinedWorkerView"][];
+        };
+        /**
          * LogLine
          * @description A line for the job's log.
          */
@@ -1190,6 +1266,12 @@ export interface components {
          * @description A token that was just made: the only time that its secret is told.
          */
         NewTokenView: {
+            /**
+             * Command
+             * @description The line to paste on the machine that is to join.
+             * @default
+             */
+            command: string;
             /** Created At */
             created_at: number;
             /**
@@ -1206,6 +1288,12 @@ export interface components {
             last_used_at: number | null;
             /** Name */
             name: string;
+            /**
+             * Note
+             * @description What keeps other machines from joining as this server runs; empty when nothing does.
+             * @default
+             */
+            note: string;
             /**
              * Revoked At
              * @default null
@@ -1539,6 +1627,26 @@ export interface components {
              * @description ok, or not ready.
              */
             status: string;
+        };
+        /**
+         * ReleaseView
+         * @description What runs here, for a machine that is to run the same.
+         */
+        ReleaseView: {
+            /**
+             * File
+             * @description Name of its wheel, below this address.
+             */
+            file: string;
+            /** Sha256 */
+            sha256: string;
+            /**
+             * Torch Index
+             * @description Package index that torch comes from; empty for pip's own choice.
+             */
+            torch_index: string;
+            /** Version */
+            version: string;
         };
         /**
          * ResumeRequest
