@@ -117,10 +117,23 @@ class System:
         self, name: str = "w1", device: str = "cpu", *, module: str = "worker", **environment: str
     ) -> None:
         """Start a worker, `python -m module`, and wait until the api has heard of it."""
-        self._start(name, ["-m", module, "--device", device, "--name", name], environment)
+        started_at = time.time()
+        self.begin_worker(name, device, module=module, **environment)
+
+        def online() -> bool:
+            # One that a job waits for may be busy before anybody has seen it idle.
+            worker = self._workers.get(name)
+            return worker is not None and worker["started_at"] >= started_at and worker["state"] in {"idle", "busy"}
+
         with self._changed:
-            online = self._changed.wait_for(lambda: self._workers.get(name, {}).get("state") == "idle", READY_S)
-        assert online, f"The worker {name} did not come online: {self.log(name)}"
+            came = self._changed.wait_for(online, READY_S)
+        assert came, f"The worker {name} did not come online: {self.log(name)}"
+
+    def begin_worker(
+        self, name: str = "w1", device: str = "cpu", *, module: str = "worker", **environment: str
+    ) -> None:
+        """Start a worker without waiting for it."""
+        self._start(name, ["-m", module, "--device", device, "--name", name], environment)
 
     def pid(self, name: str) -> int:
         """Process id of `api` or a worker."""
@@ -148,6 +161,13 @@ class System:
         """SIGKILL to the process and all of its process group, and wait until it is gone."""
         os.killpg(self.pid(name), signal.SIGKILL)
         self.kill(name)
+
+    def wait_end(self, name: str, timeout_s: float) -> int:
+        """Wait for a process that something else ends; returns the exit status, negative for a signal."""
+        status = self._processes[name].wait(timeout_s)
+        self._processes.pop(name)
+        self._workers.pop(name, None)
+        return status
 
     def workers(self) -> list[str]:
         """Names of the workers that were started and neither stopped nor killed since."""

@@ -22,6 +22,8 @@ from shared.jobs import AttemptSpec
 
 FENCED_EXIT: Final = 75
 """Exit status of a trainer that learned that a newer attempt owns the job."""
+TRAINER: Final = "worker.trainer"
+"""The module that is the trainer process."""
 _TAIL_LINES: Final = 60
 
 
@@ -41,7 +43,7 @@ class TrainerProcess:
         """What it reported as its end, if it came to that."""
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.trainer", "--report-fd", str(report_write)],
+            [sys.executable, "-m", TRAINER, "--report-fd", str(report_write)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
+from typing import TypeVar
 
 import pytest
 from redis import Redis
 
 from deploy.redis_server import RedisServer
+from shared.event_bus import WORKER_KEY
 from shared.jobs import ENDED
 from tests.faults.counting import LEASE_S, Fault
 from tests.sounds import write_sounds
@@ -18,6 +20,7 @@ from tests.system import System
 _PATIENCE = 4.0
 """Limits of time are so many times as long where few faults are injected: that machine may be busy."""
 
+Number = TypeVar("Number", int, float)
 _FAULTS: pytest.StashKey[list[Fault]] = pytest.StashKey()
 
 
@@ -71,8 +74,8 @@ def all_faults(pytestconfig: pytest.Config) -> bool:
 
 
 @pytest.fixture(scope="session")
-def count(all_faults: bool) -> Callable[[int, int], int]:
-    """`count(quick, full)`: how often to inject."""
+def count(all_faults: bool) -> Callable[[Number, Number], Number]:
+    """`count(quick, full)`: how often to inject; or another figure that the full counts have otherwise."""
     return lambda quick, full: full if all_faults else quick
 
 
@@ -117,11 +120,14 @@ def module_system(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> I
 
 
 @pytest.fixture
-def system(module_system: System) -> Iterator[System]:
+def system(module_system: System, owner: Redis) -> Iterator[System]:
     """The module's system without workers; what a test leaves at work is ended."""
     yield module_system
-    for name in module_system.workers():
-        module_system.kill(name)
     for job in module_system.get("/jobs")["jobs"]:
         if job["state"] not in ENDED:
             module_system.post(f"/jobs/{job['id']}/cancel")
+    for name in module_system.workers():
+        module_system.kill(name)
+    # The heartbeat of one that was killed would be believed for some seconds more, in the next test.
+    for key in owner.scan_iter(match=f"{WORKER_KEY}*"):
+        owner.delete(key)

@@ -1,0 +1,170 @@
+"""Tickets that are lost with their worker, and tickets that come again and again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import redis
+from sqlalchemy import select
+
+from api.record.attempts import attempt_spec
+from api.record.database import Database
+from api.record.tables import Job
+from shared.jobs import Ticket
+from shared.tickets import device_queue, make_celery, put_attempt, send_ticket
+from tests.faults.counting import Fault
+from tests.faults.processes import continue_all, stop_all
+from tests.faults.quick_trainer import STAYS
+from tests.faults.quick_worker import QUICK_WORKER
+from tests.system import SMALL, JobJson, System
+
+ELSEWHERE_S = 25.0
+"""A job whose ticket was lost with its worker starts elsewhere after so long."""
+TOGETHER = 4
+"""Tickets that are lost at the same time."""
+COPIES = 5
+
+
+def test_row_01_a_ticket_deleted_from_its_queue_and_its_worker_killed(
+    system: System,
+    fault: Fault,
+    count: Callable[[int, int], int],
+    limit: Callable[[float], float],
+    owner: redis.Redis,
+) -> None:
+    slowest_s = 0.0
+    rounds, together = count(1, 3), count(2, TOGETHER)
+    workers = [f"w{index}" for index in range(2 * together)]
+    for _ in range(rounds):
+        _start_missing(system, workers)
+        # Workers that are stopped are still given jobs for a while, but take nothing from their queues.
+        stop_all(system.pid(name) for name in workers)
+        jobs = [system.train("sounds", **{**SMALL, "seed": STAYS}) for _ in range(together)]
+        victims = [system.wait_job(job, "starting", limit(8.0))["worker"] for job in jobs]
+        lost = [_delete_ticket(owner, victim) for victim in victims]
+        assert lost == [1] * together, "each ticket was there, and is gone"
+        for victim in victims:
+            system.kill(victim)
+        lost_at = time.monotonic()
+        continue_all(system.pid(name) for name in system.workers())
+        fault.injected(together)
+        slowest_s = max(slowest_s, _wait_elsewhere(system, jobs, victims, lost_at, limit(ELSEWHERE_S)))
+        fault.held(together)
+    fault.note(f"started elsewhere within {slowest_s:.1f} s")
+
+
+def test_row_01_a_worker_killed_between_taking_its_ticket_and_claiming_it(
+    system: System, fault: Fault, count: Callable[[int, int], int], limit: Callable[[float], float]
+) -> None:
+    slowest_s = 0.0
+    rounds, together = count(1, 2), count(2, TOGETHER)
+    workers = [f"w{index}" for index in range(2 * together)]
+    for _ in range(rounds):
+        _start_missing(system, workers)
+        for name in workers:
+            (system.data / f"dies-{name}").touch()
+        jobs = [system.train("sounds", **{**SMALL, "seed": STAYS}) for _ in range(together)]
+        victims = [system.wait_job(job, "starting", limit(8.0))["worker"] for job in jobs]
+        lost_at = time.monotonic()
+        for name in workers:
+            if name not in victims:
+                (system.data / f"dies-{name}").unlink()
+        for victim in victims:
+            assert system.wait_end(victim, limit(5.0)) == -9
+            assert (system.data / f"died-{victim}").exists(), "it died with the ticket in its hand"
+            (system.data / f"died-{victim}").unlink()
+        fault.injected(together)
+        slowest_s = max(slowest_s, _wait_elsewhere(system, jobs, victims, lost_at, limit(ELSEWHERE_S)))
+        fault.held(together)
+    fault.note(f"started elsewhere within {slowest_s:.1f} s")
+
+
+def test_row_02_each_ticket_five_times_to_three_workers(
+    system: System, fault: Fault, count: Callable[[int, int], int], redis_url: str, owner: redis.Redis
+) -> None:
+    workers = ["w0", "w1", "w2"]
+    for name in workers:
+        system.start_worker(name, module=QUICK_WORKER)
+    logged = _tickets_by_result(system, workers)
+    jobs = [system.train("sounds", **SMALL) for _ in range(count(12, 200))]
+    celery, database = make_celery(redis_url), Database(f"sqlite:///{system.data / 'record.db'}")
+    copied: set[int] = set()
+    while len(copied) < len(jobs):
+        with database.reading() as session:
+            given = session.scalars(select(Job).where(Job.id.in_(jobs), Job.attempt > 0, Job.id.not_in(copied)))
+            specs = [(job.worker, attempt_spec(session, job)) for job in given]
+        for worker, spec in specs:
+            # The worker claims once; the other copies find the specification again, which a claim had dropped.
+            put_attempt(owner, worker, spec)
+            for name in workers * COPIES:
+                send_ticket(celery, name, Ticket(job_id=spec.job_id, attempt=spec.attempt))
+            copied.add(spec.job_id)
+        time.sleep(0.02)
+    database.close()
+    celery.close()
+    for job_id in jobs:
+        system.wait_job(job_id, "completed")
+
+    sent = len(jobs) * len(workers) * COPIES
+    deadline = time.monotonic() + 60.0
+    while True:
+        results = _tickets_by_result(system, workers)
+        taken = sum(results.values()) - sum(logged.values())
+        if taken >= sent + len(jobs):
+            break
+        assert time.monotonic() < deadline, f"{taken} of {sent} copies arrived: {results}"
+        time.sleep(0.1)
+    fault.injected(len(jobs))
+    assert results["claimed"] - logged.get("claimed", 0) == len(jobs)
+    for job_id in jobs:
+        started = system.events(job_id, "attempt_started")
+        assert [event["attempt"] for event in started] == [1], f"job {job_id} ran {len(started)} times"
+        assert system.get(f"/jobs/{job_id}")["attempt"] == 1
+    fault.held(len(jobs))
+    fault.note(f"{taken} tickets taken, {results['claimed']} claimed")
+
+
+def _start_missing(system: System, workers: list[str]) -> None:
+    for name in workers:
+        if name not in system.workers():
+            system.start_worker(name, module=QUICK_WORKER)
+
+
+def _delete_ticket(owner: redis.Redis, worker: str) -> int:
+    """Wait until the ticket is in the worker's queue, and delete it; returns how many there were."""
+    deadline = time.monotonic() + 5.0
+    while not (tickets := int(owner.llen(device_queue(worker)))):
+        assert time.monotonic() < deadline, f"no ticket came to {worker}"
+        time.sleep(0.005)
+    owner.delete(device_queue(worker))
+    return tickets
+
+
+def _wait_elsewhere(system: System, jobs: list[int], victims: list[str], lost_at: float, limit_s: float) -> float:
+    """Wait until each job steps on a worker that is none of the `victims`, then end it; returns how long it took."""
+    for job_id in jobs:
+        left_s = limit_s - (time.monotonic() - lost_at)
+        system.wait_job(job_id, _steps_elsewhere(victims), left_s)
+    took_s = time.monotonic() - lost_at
+    for job_id in jobs:
+        system.post(f"/jobs/{job_id}/cancel")
+    for job_id in jobs:
+        system.wait_job(job_id, "cancelled")
+    return took_s
+
+
+def _steps_elsewhere(victims: list[str]) -> Callable[[JobJson], bool]:
+    return lambda job: job["state"] == "running" and job["worker"] not in victims
+
+
+def _tickets_by_result(system: System, workers: list[str]) -> dict[str, int]:
+    """How many tickets the workers took so far, by what came of them."""
+    results: dict[str, int] = {}
+    for name in workers:
+        for line in (system.data / f"{name}.log").read_text(encoding="utf-8").splitlines():
+            if '"event": "ticket"' in line:
+                result = json.loads(line)["result"]
+                results[result] = results.get(result, 0) + 1
+    return results
