@@ -34,7 +34,7 @@ def test_row_08_sigterm_at_random_points(
         system.start_worker(f"w{index}")
     stops: list[tuple[str, float]] = []
     with ThreadPoolExecutor(LANES) as lanes:
-        times = count(5, 50)
+        times = count(3, 50)
         for done in [lanes.submit(_stop_again_and_again, system, job, times, limit, stops) for job in jobs]:
             done.result()
     fault.injected(len(stops))
@@ -60,7 +60,7 @@ def _stop_again_and_again(
     """Stop the worker that has the job, and start it anew; keep when it was told and how long it took."""
     chance = random.Random(job_id)
     for index in range(times):
-        moment = MOMENTS[index % len(MOMENTS)]
+        moment = MOMENTS[(job_id * times + index) % len(MOMENTS)]
         job = system.wait_job(job_id, lambda job: job["state"] in {"starting", "running"}, limit(30.0))
         worker, attempt = job["worker"], job["attempt"]
         if moment in {"steps", "save", "preview"}:
@@ -135,7 +135,7 @@ def test_row_10_cancels_of_running_jobs(
                 took.append(saved["at"] - asked_at)
 
     with ThreadPoolExecutor(2) as lanes:
-        for done in [lanes.submit(cancel_each, count(3, 30)) for _ in range(2)]:
+        for done in [lanes.submit(cancel_each, count(2, 30)) for _ in range(2)]:
             done.result()
     fault.injected(len(took))
     step_s = 0.1  # far above what a step of this size takes
