@@ -34,8 +34,9 @@ from shared.tickets import forget_attempt, get_attempt
 from worker.trainer_process import FENCED_EXIT, TrainerProcess
 
 _TICK_S: Final = 0.25
-_HARD_GRACE: Final = 2
-"""A trainer that keeps making progress but never ends is killed after so many grace times."""
+_HARD_GRACE: Final = 20
+"""A trainer that keeps making progress but never ends is killed after so many grace times. A checkpoint may travel over
+a slow line for minutes, and it makes progress then."""
 _SIGNALS: Final[Mapping[int, str]] = {
     signal.SIGKILL: "was killed by the system, most likely because memory ran out",
     signal.SIGSEGV: "crashed with a segmentation fault",

@@ -26,7 +26,7 @@ from shared.errors import LeaseLostError, SpectrainError
 from shared.events import AttemptStarted
 from shared.jobs import AttemptSpec, AttemptSpecAdapter
 from shared.settings import Settings
-from shared.storage import open_storage
+from shared.storage import FolderStorage, open_storage
 from shared.version import VERSION
 from worker.control_mirror import ControlMirror
 from worker.reporter import StreamReporter
@@ -104,6 +104,7 @@ def _run(attempt: AttemptSpec, report: TextIO, shutdown: threading.Event) -> dic
                     cache=settings.data / "cache",
                     reporter=reporter,
                     control=control,
+                    outbox=None if isinstance(storage, FolderStorage) else settings.data / "unsent",
                 )
             )
         except LeaseLostError:

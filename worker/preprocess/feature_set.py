@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from shared.config import FeatureConfig, Frozen
-from shared.errors import NotFoundError, StorageError, StorageFullError, TrainingError
+from shared.errors import DamagedError, NotFoundError, StorageError, StorageFullError, TrainingError
 from shared.storage import Storage
 
 MANIFEST: Final = "manifest.json"
@@ -123,7 +123,7 @@ def load_feature_set(storage: Storage, cache_key: str) -> FeatureSet | None:
     for shard in manifest.shards:
         try:
             rows = _read_shard(storage.file(f"{features_prefix(cache_key)}/{shard.name}"), shard)
-        except (NotFoundError, OSError, SafetensorError):
+        except (NotFoundError, DamagedError, OSError, SafetensorError):
             return None
         if rows is None or rows.shape != (shard.rows, width):
             return None

@@ -15,6 +15,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -26,7 +27,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from shared.config import FeatureConfig, Frozen, ModelConfig, TrainConfig
-from shared.errors import CheckpointError, CorruptCheckpointError, NotFoundError
+from shared.errors import CheckpointError, CorruptCheckpointError, DamagedError, NotFoundError, StorageError
 from shared.events import CheckpointReason, Number
 from shared.storage import Storage
 from worker.train.host_copy import Claim
@@ -150,7 +151,7 @@ class CheckpointStore:
             return CheckpointManifest.model_validate_json(self._storage.read(f"{self._folder}/{name}/{MANIFEST_FILE}"))
         except NotFoundError as error:
             raise CorruptCheckpointError(f"Checkpoint {name} has no manifest.", name=name) from error
-        except ValidationError as error:
+        except (ValidationError, DamagedError) as error:
             raise CorruptCheckpointError(f"Checkpoint {name} has a damaged manifest.", name=name) from error
 
     def save(self, snapshot: Snapshot, *, on_part: Callable[[], None] = lambda: None) -> CheckpointManifest:
@@ -171,10 +172,30 @@ class CheckpointStore:
             manifest = _manifest(snapshot, files)
             self._storage.write(f"{folder}/{MANIFEST_FILE}", manifest.model_dump_json(indent=1).encode())
         except BaseException:
-            # A save that failed must not take the space that the next one needs.
-            self._storage.delete(folder)
+            # A save that failed must not take the space that the next one needs. A store that is away keeps it.
+            with suppress(StorageError):
+                self._storage.delete(folder)
             raise
         return manifest
+
+    def take(
+        self, other: CheckpointStore, name: str, *, on_part: Callable[[], None] = lambda: None
+    ) -> CheckpointManifest:
+        """Bring the checkpoint `name` over from `other`, where it is removed once it is durable here.
+
+        Raises StorageError, CorruptCheckpointError; what came over so far stays, and the next try goes on from it.
+        """
+        manifest = other.manifest(name)
+        for file in (*manifest.files, MANIFEST_FILE):
+            on_part()
+            path = other._storage.file(f"{other._folder}/{name}/{file}")
+            self._storage.write_file(f"{self._folder}/{name}/{file}", path)
+        other.remove(name)
+        return manifest
+
+    def remove(self, name: str) -> None:
+        """Remove the checkpoint `name`."""
+        self._storage.delete(f"{self._folder}/{name}")
 
     def load(self, name: str) -> LoadedCheckpoint:
         """The checkpoint called `name`; raises CorruptCheckpointError unless it is whole."""
@@ -185,6 +206,8 @@ class CheckpointStore:
                 content[file] = self._storage.read(f"{self._folder}/{name}/{file}")
             except NotFoundError as error:
                 raise CorruptCheckpointError(f"Checkpoint {name} lacks {file}.", name=name) from error
+            except DamagedError as error:
+                raise CorruptCheckpointError(f"Checkpoint {name} is damaged: {file} was changed.", name=name) from error
             if hashlib.sha256(content[file]).hexdigest() != expected.sha256:
                 raise CorruptCheckpointError(f"Checkpoint {name} is damaged: {file} was changed.", name=name)
         try:
@@ -210,7 +233,7 @@ class CheckpointStore:
         removed once an attempt newer than `attempt` has saved: the job is no longer the caller's.
         """
         names = self.names()
-        if any((_order(name) or (0, 0, 0))[0] > attempt for name in names):
+        if any(attempt_of(name) > attempt for name in names):
             return names
         kept: list[str] = []
         for name in names:
@@ -221,7 +244,7 @@ class CheckpointStore:
             if manifest and (len(kept) < NEWEST_KEPT or name == best or manifest.reason == "final"):
                 kept.append(name)
             else:
-                self._storage.delete(f"{self._folder}/{name}")
+                self.remove(name)
         return kept
 
     def best_of(self, name: str | None) -> str | None:
@@ -314,6 +337,11 @@ def _manifest(snapshot: Snapshot, files: dict[str, CheckpointFile]) -> Checkpoin
 def checkpoint_name(attempt: int, step: int, repeat: int = 0) -> str:
     """`<attempt>-<step>`, and for a further one of the same step `<attempt>-<step>-<repeat>`."""
     return f"{attempt}-{step}-{repeat}" if repeat else f"{attempt}-{step}"
+
+
+def attempt_of(name: str) -> int:
+    """The attempt that saved the checkpoint `name`; 0 for a name that is none."""
+    return (_order(name) or (0, 0, 0))[0]
 
 
 def _order(name: str) -> tuple[int, int, int] | None:

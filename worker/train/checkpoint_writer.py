@@ -6,13 +6,23 @@ import threading
 import time
 from collections import deque
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from shared.errors import StorageError, StorageFullError
 from shared.events import CheckpointSaved
 from worker.attempt import Control, Reporter
-from worker.train.checkpoint import CheckpointStore, Snapshot, snapshot_size
+from worker.train.checkpoint import CheckpointManifest, CheckpointStore, Snapshot, snapshot_size
+from worker.train.unsent import UnsentCheckpoints
 from worker.train.warnings import Warnings
+
+FINAL_PATIENCE_S: Final = 600.0
+"""How long a training that is done waits for a store that is away."""
+_PAUSE_S: Final = 1.0
+_ADVICE: Final = "The training goes on, and earlier checkpoints are as they were; make room, then save now."
+_ADVICE_UNSENT: Final = (
+    "The training goes on, and this machine keeps a copy: it is sent with the next checkpoint, or when the job goes on"
+    " here."
+)
 
 
 class CheckpointWriter:
@@ -23,9 +33,18 @@ class CheckpointWriter:
     """
 
     def __init__(
-        self, store: CheckpointStore, reporter: Reporter, control: Control, warnings: Warnings, *, best: str | None
+        self,
+        store: CheckpointStore,
+        reporter: Reporter,
+        control: Control,
+        warnings: Warnings,
+        *,
+        best: str | None,
+        unsent: UnsentCheckpoints | None = None,
     ) -> None:
+        """`unsent` keeps what a store on another machine does not take at once."""
         self._store = store
+        self._unsent = unsent
         self._reporter = reporter
         self._control = control
         self._warnings = warnings
@@ -112,13 +131,13 @@ class CheckpointWriter:
                 self._last_size or snapshot_size(snapshot)
             ):
                 raise StorageFullError("Less free space is left than two and a half checkpoints take.")
-            manifest = self._store.save(snapshot, on_part=self._control.beat)
+            manifest = self._save(snapshot)
         except StorageError as error:
             self.failure = _without_frames(error)
             self._warnings.warn(
                 "disk" if isinstance(error, StorageFullError) else "checkpoint",
                 f"Step {snapshot.step} could not be saved: {error}",
-                advice="The training goes on, and earlier checkpoints are as they were; make room, then save now.",
+                advice=_ADVICE if self._unsent is None else _ADVICE_UNSENT,
                 step=snapshot.step,
             )
             return
@@ -127,22 +146,28 @@ class CheckpointWriter:
         self.seconds = time.monotonic() - snapshot.wished_at
         self._last_size = manifest.size_bytes
         self._warnings.said -= {"disk", "checkpoint"}  # the next failure is news again
+        if self._unsent is not None:
+            for late in self._unsent.send(on_part=self._control.beat):
+                self._best = late.name
+                self._reporter.publish(saved(late, seconds=time.time() - late.saved_at, kept=self._store.names()))
         if snapshot.best:
             self._best = snapshot.name
-        self._reporter.publish(
-            CheckpointSaved(
-                name=snapshot.name,
-                epoch=snapshot.epoch,
-                step=snapshot.step,
-                reason=snapshot.reason,
-                best=snapshot.best,
-                loss=snapshot.loss,
-                val_reconstruction=snapshot.val_reconstruction,
-                size_bytes=manifest.size_bytes,
-                seconds=self.seconds,
-                kept=self._prune(snapshot),
-            )
-        )
+        self._reporter.publish(saved(manifest, seconds=self.seconds, kept=self._prune(snapshot)))
+
+    def _save(self, snapshot: Snapshot) -> CheckpointManifest:
+        """Write it, durable on return; the end of a training waits for a store that is away."""
+        if self._unsent is None:
+            return self._store.save(snapshot, on_part=self._control.beat)
+        ends_at = time.monotonic() + FINAL_PATIENCE_S
+        while True:
+            try:
+                return self._unsent.save(snapshot, on_part=self._control.beat)
+            except StorageFullError:
+                raise
+            except StorageError:
+                if snapshot.reason != "final" or self._control.wish() != "none" or time.monotonic() > ends_at:
+                    raise
+                time.sleep(_PAUSE_S)
 
     def _prune(self, snapshot: Snapshot) -> list[str]:
         try:
@@ -150,6 +175,22 @@ class CheckpointWriter:
         except StorageError as error:
             self._warnings.warn("checkpoint", f"Old checkpoints could not be removed: {error}", step=snapshot.step)
             return self._store.names()
+
+
+def saved(manifest: CheckpointManifest, *, seconds: float, kept: list[str]) -> CheckpointSaved:
+    """The event of a checkpoint that is durable."""
+    return CheckpointSaved(
+        name=manifest.name,
+        epoch=manifest.epoch,
+        step=manifest.step,
+        reason=manifest.reason,
+        best=manifest.best,
+        loss=manifest.loss,
+        val_reconstruction=manifest.val_reconstruction,
+        size_bytes=manifest.size_bytes,
+        seconds=seconds,
+        kept=kept,
+    )
 
 
 def _without_frames(error: StorageError) -> StorageError:

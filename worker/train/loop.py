@@ -31,12 +31,20 @@ LEAST_TRAINING_CHUNKS_JUDGED = 256
 
 
 def run_training(
-    attempt: AttemptSpec, *, storage: Storage, device: str, cache: Path, reporter: Reporter, control: Control
+    attempt: AttemptSpec,
+    *,
+    storage: Storage,
+    device: str,
+    cache: Path,
+    reporter: Reporter,
+    control: Control,
+    outbox: Path | None = None,
 ) -> AttemptResult:
     """Train, or go on training, until the last epoch is done or somebody wishes to stop.
 
-    `device` is "cpu", "cuda:0" or "mps"; `cache` a local folder for what was measured on this machine. Makes the
-    features that are absent first. Our own errors end the attempt as failed with their sentence; others propagate.
+    `device` is "cpu", "cuda:0" or "mps"; `cache` a local folder for what was measured on this machine, `outbox` one for
+    checkpoints that wait for a store on another one. Makes the features that are absent first. Our own errors end the
+    attempt as failed with their sentence; others propagate.
     """
     if not isinstance(attempt.spec, TrainSpec):
         raise TypeError("run_training takes a train job")
@@ -44,7 +52,14 @@ def run_training(
     session: Session | None = None
     try:
         session = prepare_session(
-            attempt, attempt.spec, storage=storage, device=device, cache=cache, reporter=reporter, control=control
+            attempt,
+            attempt.spec,
+            storage=storage,
+            device=device,
+            cache=cache,
+            reporter=reporter,
+            control=control,
+            outbox=outbox,
         )
         if session is None:
             return stopped(control.wish(), reason="Stopped before the first step; nothing was lost.")
@@ -90,6 +105,7 @@ class _Training:
             control,
             session.warnings,
             best=session.store.best_of(session.position.best_checkpoint),
+            unsent=session.unsent,
         )
         self.previews = PreviewMaker(
             storage,
@@ -266,10 +282,14 @@ class _Training:
 
     def stop(self, wish: Wish) -> AttemptResult:
         """Save right here, and wait until it is durable."""
-        step = self.session.position.step
         self.previews.abandon()
         self.save(wish if wish != "none" else "cancel")
         self.writer.wait()
+        return self.stopped(wish)
+
+    def stopped(self, wish: Wish) -> AttemptResult:
+        """The result of a stop whose checkpoint was written, or not."""
+        step = self.session.position.step
         if self.writer.failure is None:
             return stopped(wish, step=step, reason=f"Saved step {step:,} in {self.writer.seconds:.2f} s.")
         durable = self.writer.durable_step
@@ -280,6 +300,9 @@ class _Training:
         """All epochs are done: wait for the final checkpoint."""
         self.writer.wait()
         if self.writer.failure is not None:
+            wish = self.control.wish()
+            if wish != "none":
+                return self.stopped(wish)
             raise self.writer.failure
         step = self.session.position.step
         return AttemptResult(

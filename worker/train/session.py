@@ -31,6 +31,7 @@ from worker.train.checkpoint import (
     check_compatible,
     checkpoint_name,
 )
+from worker.train.checkpoint_writer import saved
 from worker.train.data import ChunkGrid, TrainingData
 from worker.train.determinism import compute_deterministically
 from worker.train.host_copy import HostCopies
@@ -46,6 +47,7 @@ from worker.train.start import (
     start_message,
 )
 from worker.train.timing import time_candidates
+from worker.train.unsent import UnsentCheckpoints
 from worker.train.warnings import Warnings
 
 
@@ -90,6 +92,7 @@ class Session:
     scaling: FeatureScaling
     learner: Learner
     store: CheckpointStore
+    unsent: UnsentCheckpoints | None
     copies: HostCopies
     warnings: Warnings
     position: Position = field(default_factory=Position)
@@ -179,12 +182,17 @@ def prepare_session(
     cache: Path,
     reporter: Reporter,
     control: Control,
+    outbox: Path | None = None,
 ) -> Session | None:
-    """Everything that the loop needs, at the step to go on from; None when somebody wished to stop meanwhile."""
+    """Everything that the loop needs, at the step to go on from; None when somebody wished to stop meanwhile.
+
+    `outbox` is a folder for checkpoints that a store on another machine does not take at once.
+    """
     config, dataset, place = spec.train, spec.dataset, torch.device(device)
     compute_deterministically(place)
     keep_freed_memory()
     store = CheckpointStore(storage, attempt.job_id)
+    unsent = send_unsent(store, attempt.job_id, outbox, reporter, control)
     loaded = choose_checkpoint(store, attempt, reporter)
     if loaded is not None:
         check_compatible(loaded.manifest, config, dataset.version_hash)
@@ -250,6 +258,7 @@ def prepare_session(
         scaling=scaling,
         learner=Learner(config, plan, place, batch_size=batches.bounds(0)[1]),
         store=store,
+        unsent=unsent,
         copies=HostCopies(place),
         warnings=Warnings(reporter, set()),
     )
@@ -266,6 +275,18 @@ def prepare_session(
         reporter.publish(LogLine(message=components_message(components)))
     give_back_freed_memory()
     return session
+
+
+def send_unsent(
+    store: CheckpointStore, job_id: int, outbox: Path | None, reporter: Reporter, control: Control
+) -> UnsentCheckpoints | None:
+    """What an earlier attempt could not bring into `store` from this machine is there afterwards."""
+    if outbox is None:
+        return None
+    unsent = UnsentCheckpoints(outbox, store, job_id)
+    for late in unsent.send(all_of_them=True, on_part=control.beat):
+        reporter.publish(saved(late, seconds=time.time() - late.saved_at, kept=store.names()))
+    return unsent
 
 
 def choose_checkpoint(store: CheckpointStore, attempt: AttemptSpec, reporter: Reporter) -> LoadedCheckpoint | None:
