@@ -2,7 +2,7 @@
 
     jobs/<id>/checkpoints/<attempt>-<step>/model.safetensors   weights and buffers, with what rebuilds the model
     jobs/<id>/checkpoints/<attempt>-<step>/state.pt            optimizer, random generators, position, counters
-    jobs/<id>/checkpoints/<attempt>-<step>/manifest.json       SHA-256 of both, written last
+    jobs/<id>/checkpoints/<attempt>-<step>/manifest.json       SHA-256 of both and of itself, written last
 
 Each file is written whole or not at all, and a checkpoint without a matching manifest does not count. The newest
 valid one wins; attempts count first, steps second, since a later attempt may have gone back.
@@ -75,6 +75,8 @@ class CheckpointManifest(Frozen):
     """Kind of device that it was computed on."""
     versions: dict[str, str]
     files: dict[str, CheckpointFile]
+    seal: str = ""
+    """SHA-256 of everything else that the manifest says; see `_seal`."""
 
     @property
     def size_bytes(self) -> int:
@@ -148,11 +150,15 @@ class CheckpointStore:
     def manifest(self, name: str) -> CheckpointManifest:
         """The manifest of `name`; raises CorruptCheckpointError where it is absent or unreadable."""
         try:
-            return CheckpointManifest.model_validate_json(self._storage.read(f"{self._folder}/{name}/{MANIFEST_FILE}"))
+            content = self._storage.read(f"{self._folder}/{name}/{MANIFEST_FILE}")
+            manifest = CheckpointManifest.model_validate_json(content)
         except NotFoundError as error:
             raise CorruptCheckpointError(f"Checkpoint {name} has no manifest.", name=name) from error
         except (ValidationError, DamagedError) as error:
             raise CorruptCheckpointError(f"Checkpoint {name} has a damaged manifest.", name=name) from error
+        if manifest.seal != _seal(content):
+            raise CorruptCheckpointError(f"Checkpoint {name} is damaged: its manifest was changed.", name=name)
+        return manifest
 
     def save(self, snapshot: Snapshot, *, on_part: Callable[[], None] = lambda: None) -> CheckpointManifest:
         """Write `snapshot`, durable on return; `on_part` is called after each file.
@@ -316,7 +322,7 @@ def decode_model(data: bytes) -> tuple[dict[str, Tensor], ModelDescription]:
 
 
 def _manifest(snapshot: Snapshot, files: dict[str, CheckpointFile]) -> CheckpointManifest:
-    return CheckpointManifest(
+    manifest = CheckpointManifest(
         name=snapshot.name,
         attempt=snapshot.attempt,
         epoch=snapshot.epoch,
@@ -332,6 +338,17 @@ def _manifest(snapshot: Snapshot, files: dict[str, CheckpointFile]) -> Checkpoin
         versions=snapshot.versions,
         files=files,
     )
+    return manifest.model_copy(update={"seal": _seal(manifest.model_dump_json())})
+
+
+def _seal(manifest: str | bytes) -> str:
+    """SHA-256 over the fields of a manifest as they stand in its JSON, the seal left out.
+
+    Not over the validated values: a version of Spectrain that knows more fields reads the same seal.
+    """
+    fields = cast(dict[str, Any], json.loads(manifest))
+    fields.pop("seal", None)
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def checkpoint_name(attempt: int, step: int, repeat: int = 0) -> str:

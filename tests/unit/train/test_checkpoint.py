@@ -9,59 +9,21 @@ import torch
 from typing_extensions import override
 
 from shared.errors import CheckpointError, CorruptCheckpointError, StorageError, StorageFullError
-from shared.events import CheckpointReason, CheckpointSaved, Warned
+from shared.events import CheckpointSaved, Warned
 from shared.storage import FolderStorage
-from shared.vae.scaling import FeatureScaling
-from tests.unit.train.tools import Surroundings, tiny_config
+from tests.unit.train.tools import Surroundings, snapshot, tiny_config
 from worker.train.checkpoint import (
     MANIFEST_FILE,
     MODEL_FILE,
     STATE_FILE,
     CheckpointStore,
-    ModelDescription,
     Snapshot,
     check_compatible,
 )
 from worker.train.checkpoint_writer import CheckpointWriter
-from worker.train.host_copy import Claim
 from worker.train.warnings import Warnings
 
 FOLDER = "jobs/1/checkpoints"
-
-
-def snapshot(
-    step: int,
-    *,
-    attempt: int = 1,
-    reason: CheckpointReason = "interval",
-    best: bool = False,
-    repeat: int = 0,
-    model: dict[str, torch.Tensor] | None = None,
-    claim: Claim | None = None,
-) -> Snapshot:
-    """A very small training at `step`."""
-    config = tiny_config()
-    return Snapshot(
-        attempt=attempt,
-        epoch=1,
-        step=step,
-        reason=reason,
-        best=best,
-        config=config,
-        dataset_version="0" * 64,
-        loss=0.5,
-        val_reconstruction=None,
-        device="cpu",
-        versions={"torch": torch.__version__},
-        model=model or {"weight": torch.full((3,), float(step)), "count": torch.tensor(7)},
-        description=ModelDescription(
-            model=config.model(), features=config.features(), scaling=FeatureScaling.identity(1).to_json()
-        ),
-        state={"position": {"step": step}, "generator": torch.get_rng_state(), "pair": (1, 2.5), "nothing": None},
-        wished_at=0.0,
-        repeat=repeat,
-        claim=claim,
-    )
 
 
 @pytest.fixture

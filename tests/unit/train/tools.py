@@ -12,12 +12,15 @@ import torch
 from typing_extensions import override
 
 from shared.config import Representation, SpectrogramConfig, TrainConfig
-from shared.events import EventBody, StepMetrics
+from shared.events import CheckpointReason, EventBody, StepMetrics
 from shared.jobs import AttemptSpec, DatasetSnapshot, StartPoint, TrainSpec
 from shared.storage import FolderStorage, Storage
+from shared.vae.scaling import FeatureScaling
 from tests.sounds import store_dataset, write_sounds
 from worker.attempt import AttemptResult, Control, Reporter, Wish
 from worker.train import metrics, run_training
+from worker.train.checkpoint import ModelDescription, Snapshot
+from worker.train.host_copy import Claim
 from worker.train.plan import ExecutionPlan, keep_job_plan
 
 Body = TypeVar("Body")
@@ -87,6 +90,41 @@ def tiny_config(representation: Representation = "mel", **changes: Any) -> Train
         **changes,
     }
     return TrainConfig(**values)
+
+
+def snapshot(
+    step: int,
+    *,
+    attempt: int = 1,
+    reason: CheckpointReason = "interval",
+    best: bool = False,
+    repeat: int = 0,
+    model: dict[str, torch.Tensor] | None = None,
+    claim: Claim | None = None,
+) -> Snapshot:
+    """A very small training at `step`."""
+    config = tiny_config()
+    return Snapshot(
+        attempt=attempt,
+        epoch=1,
+        step=step,
+        reason=reason,
+        best=best,
+        config=config,
+        dataset_version="0" * 64,
+        loss=0.5,
+        val_reconstruction=None,
+        device="cpu",
+        versions={"torch": torch.__version__},
+        model=model or {"weight": torch.full((3,), float(step)), "count": torch.tensor(7)},
+        description=ModelDescription(
+            model=config.model(), features=config.features(), scaling=FeatureScaling.identity(1).to_json()
+        ),
+        state={"position": {"step": step}, "generator": torch.get_rng_state(), "pair": (1, 2.5), "nothing": None},
+        wished_at=0.0,
+        repeat=repeat,
+        claim=claim,
+    )
 
 
 def make_dataset(storage: Storage, folder: Path, count: int = 6) -> DatasetSnapshot:

@@ -14,6 +14,7 @@ import torch
 from shared.config import Representation, TrainConfig
 from shared.events import CheckpointSaved, EpochMetrics, StepMetrics
 from shared.vae.model import STAGES
+from tests.faults.counting import Fault
 from tests.unit.train.tools import Bench, Surroundings, one_thread_and_no_delay, tiny_config
 from worker.train.checkpoint import CheckpointStore
 from worker.train.plan import ExecutionPlan, Precision
@@ -67,14 +68,17 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
 
 
 @pytest.mark.parametrize("representation", ["mel", "mel_if"])
-def test_thirty_random_stops_change_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, representation: Representation
+def test_row_19_thirty_interruptions_at_random_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, representation: Representation, fault: Fault
 ):
     monkeypatch.setitem(STAGES, "mel_if", NARROW)
     config = tiny_config(representation, epochs=6, **EVERYTHING_RANDOM)
     total = 6 * STEPS_PER_EPOCH
     stops = sorted(random.Random(representation).sample(range(1, total), 30))
+    fault.injected(len(stops))
     _check_that_stops_change_nothing(Bench(tmp_path), config, stops)
+    fault.held(len(stops))
+    fault.note(f"{representation}: weights, optimizer and losses equal bit for bit")
 
 
 def _check_that_stops_change_nothing(bench: Bench, config: TrainConfig, stops: list[int]) -> None:
