@@ -1,0 +1,148 @@
+"""Disks that are full or fail under a training's checkpoints, the record and the append-only file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from shared.errors import CorruptCheckpointError
+from shared.storage import FolderStorage
+from tests.faults.counting import LEASE_S, Fault
+from tests.faults.disks import LoopDisk, SmallDisk, loop_disk, small_disk
+from tests.sounds import write_sounds
+from tests.system import LONG, SMALL, JobJson, System, first_step, steps_of
+from worker.train.checkpoint import CheckpointStore
+
+WARNED_S = 5.0
+MORE_STEPS = 20
+RARELY_S = 86_400
+"""Between two checkpoints that nobody asked for: only those that the test asks for are made."""
+
+Limit = Callable[[float], float]
+Count = Callable[[int, int], int]
+
+
+@pytest.fixture
+def store_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmallDisk | LoopDisk]:
+    """A disk for artifacts alone."""
+    make = small_disk if request.param == "small" else loop_disk
+    with make(tmp_path / "disk", size_mb=96) as disk:
+        yield disk
+
+
+@pytest.fixture
+def system(tmp_path: Path, redis_url: str, owner: Redis, store_disk: SmallDisk | LoopDisk) -> Iterator[System]:
+    """Api and worker whose artifacts lie on `store_disk`, everything else elsewhere."""
+    owner.flushall()  # what the system of another test left: its jobs have the same numbers
+    storage = str(store_disk.folder / "store")
+    with System(tmp_path / "data", redis_url, storage=storage, lease_s=f"{LEASE_S:g}") as system:
+        system.start_api()
+        system.add_dataset("sounds", write_sounds(tmp_path / "sounds", 8))
+        system.start_worker("w1")
+        yield system
+
+
+@pytest.mark.parametrize("store_disk", ["small"], indirect=True)
+def test_row_18_a_full_disk_during_a_save(
+    system: System, store_disk: SmallDisk, fault: Fault, count: Count, limit: Limit
+) -> None:
+    job_id = system.train("sounds", **{**SMALL, "epochs": LONG, "checkpoint_every_s": RARELY_S})
+    first_step(system, job_id)
+    for _ in range(count(1, 5)):
+        before = save(system, job_id)
+        # Room for the first bytes of the first file, so that it is the writing that fails.
+        store_disk.fill(leave_bytes=1 << 16)
+        fault.injected()
+        warning, seconds = failed_save(system, job_id, "disk", limit(WARNED_S))
+        assert "The disk is full" in warning["body"]["message"]
+        goes_on(system, job_id)
+        assert_newest_is(store_disk, job_id, before)
+        store_disk.free()
+        assert save(system, job_id) != before
+        fault.held()
+        fault.note(f"warned after {seconds:.2f} s")
+    assert_nothing_else_happened(system, job_id)
+
+
+@pytest.mark.parametrize("store_disk", ["loop"], indirect=True)
+def test_row_18_an_io_error_during_a_save(
+    system: System, store_disk: LoopDisk, fault: Fault, count: Count, limit: Limit
+) -> None:
+    job_id = system.train("sounds", **{**SMALL, "epochs": LONG, "checkpoint_every_s": RARELY_S})
+    first_step(system, job_id)
+    for _ in range(count(1, 5)):
+        before = save(system, job_id)
+        store_disk.cut()
+        fault.injected()
+        warning, seconds = failed_save(system, job_id, "checkpoint", limit(WARNED_S))
+        assert "Input/output error" in warning["body"]["message"]
+        goes_on(system, job_id)
+        store_disk.mend()
+        assert_newest_is(store_disk, job_id, before)
+        assert save(system, job_id) != before
+        fault.held()
+        fault.note(f"warned after {seconds:.2f} s")
+    assert_nothing_else_happened(system, job_id)
+
+
+def save(system: System, job_id: int) -> str:
+    """Have the training save; returns the checkpoint's name."""
+    told = newest_number(system, job_id)
+    system.post(f"/jobs/{job_id}/save")
+    event = system.wait_event(job_id, lambda each: each["number"] > told and each["body"]["type"] == "checkpoint")
+    return str(event["body"]["name"])
+
+
+def failed_save(system: System, job_id: int, code: str, within_s: float) -> tuple[JobJson, float]:
+    """Have the training save in vain; returns the warning and the seconds until it came."""
+    told = newest_number(system, job_id)
+    started = time.monotonic()
+    system.post(f"/jobs/{job_id}/save")
+    warning = system.wait_event(
+        job_id,
+        lambda each: each["number"] > told and each["body"]["type"] in ("warning", "checkpoint"),
+        timeout_s=within_s,
+    )
+    assert warning["body"]["type"] == "warning", warning
+    assert warning["body"]["code"] == code, warning
+    return warning, time.monotonic() - started
+
+
+def newest_number(system: System, job_id: int) -> int:
+    return int(system.get(f"/jobs/{job_id}")["last_event"])
+
+
+def goes_on(system: System, job_id: int) -> None:
+    """The training does more steps from now on."""
+    step = system.get(f"/jobs/{job_id}")["progress"]["step"]
+    system.wait_job(job_id, lambda job: job["progress"]["step"] > step + MORE_STEPS)
+
+
+def assert_newest_is(disk: SmallDisk | LoopDisk, job_id: int, name: str) -> None:
+    """The newest checkpoint that loads, read from the disk and not from memory, is `name`.
+
+    A disk that failed the writing may have failed the clearing away, too: what it left counts as damaged.
+    """
+    storage = FolderStorage(disk.folder / "store")
+    damaged: list[CorruptCheckpointError] = []
+    for path in (storage.root / "jobs" / str(job_id)).rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    loaded = CheckpointStore(storage, job_id).load_newest(on_corrupt=damaged.append)
+    assert loaded is not None
+    assert loaded.manifest.name == name
+    assert isinstance(disk, LoopDisk) or not damaged, damaged
+
+
+def assert_nothing_else_happened(system: System, job_id: int) -> None:
+    """The training ran on in its first attempt, and every step was recorded once."""
+    system.post(f"/jobs/{job_id}/cancel")
+    job = system.wait_job(job_id, "cancelled")
+    assert job["attempt"] == 1
+    assert steps_of(system, job_id) == list(range(1, job["last_checkpoint_step"] + 1))
