@@ -20,6 +20,8 @@ import socketio
 from safetensors.numpy import load as load_safetensors
 
 READY_S = 60.0
+LOOK_S = 2.0
+"""A wait trusts the live connection for so long; then it asks by HTTP, too."""
 ROOT = Path(__file__).parent.parent
 
 JobJson = dict[str, Any]
@@ -65,7 +67,7 @@ class System:
         self._jobs: dict[int, JobJson] = {}
         self._events: list[JobJson] = []
         self._changed = threading.Condition()
-        self._socket = socketio.Client(reconnection=False)
+        self._socket = socketio.Client(reconnection_delay=0.3)
         self._socket.on("job", self._on_job)
         self._socket.on("worker", self._on_worker)
         self._socket.on("event", self._on_event)
@@ -110,8 +112,7 @@ class System:
 
     def _disconnect_socket(self) -> None:
         """Before the api ends: a client that tries to come back leaves threads and sockets to later tests."""
-        if self._socket.connected:
-            self._socket.disconnect()
+        self._socket.shutdown()
 
     def start_worker(
         self, name: str = "w1", device: str = "cpu", *, module: str = "worker", **environment: str
@@ -233,23 +234,40 @@ class System:
         def met(job: JobJson) -> bool:
             return job.get("state") == wanted if isinstance(wanted, str) else wanted(job)
 
-        with self._changed:
+        def look() -> None:
             self._jobs[job_id] = self.get(f"/jobs/{job_id}")
-            done = self._changed.wait_for(lambda: met(self._jobs[job_id]), timeout_s)
-            job = self._jobs[job_id]
+
+        look()
+        done = self._wait_for(lambda: met(self._jobs[job_id]), look, timeout_s)
+        job = self._jobs[job_id]
         assert done, f"waited {timeout_s} s; the job is {json.dumps(job, indent=1)}"
         return job
 
     def wait_event(self, job_id: int, wanted: Callable[[JobJson], bool], timeout_s: float = 240.0) -> JobJson:
-        """Wait for a live event of a watched job."""
+        """Wait for an event of a watched job, live or, where the connection was lost meanwhile, recorded."""
+
+        recorded: list[JobJson] = []
 
         def found() -> JobJson | None:
-            return next((event for event in self._events if event["job_id"] == job_id and wanted(event)), None)
+            events = (event for event in self._events if event["job_id"] == job_id)
+            return next((event for event in (*events, *recorded) if wanted(event)), None)
 
-        with self._changed:
-            event = self._changed.wait_for(found, timeout_s)
+        def look() -> None:
+            recorded[:] = self.events(job_id)
+
+        event = self._wait_for(found, look, timeout_s)
         assert event, f"waited {timeout_s} s for an event of job {job_id}: {self.get(f'/jobs/{job_id}')}"
         return event
+
+    def _wait_for(self, met: Callable[[], Any], look: Callable[[], None], timeout_s: float) -> Any:
+        """Wait until `met` gives something; `look` asks by HTTP what a lost connection did not tell."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            with self._changed:
+                came = self._changed.wait_for(met, max(0.0, min(LOOK_S, deadline - time.monotonic())))
+            if came or time.monotonic() > deadline:
+                return came
+            look()
 
     def _start(self, name: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
