@@ -74,6 +74,7 @@ class JobRecord:
         kind: JobKind | None = None,
         dataset_id: int | None = None,
         query: str = "",
+        batch: int | None = None,
         limit: int = 500,
     ) -> list[JobView]:
         """Active jobs first, then waiting ones in the order of the queue, then ended ones, newest first."""
@@ -84,6 +85,8 @@ class JobRecord:
             statement = statement.where(Job.kind == kind)
         if dataset_id is not None:
             statement = statement.where(Job.dataset_id == dataset_id)
+        if batch is not None:
+            statement = statement.where(Job.batch == batch)
         if query:
             pattern = "%" + query.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
             statement = statement.where(

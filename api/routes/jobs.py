@@ -45,6 +45,8 @@ class JobsQuery(Frozen):
     """Id or name of a dataset."""
     q: Annotated[str, Field(max_length=200)] = ""
     """Part of a job's or a dataset's name."""
+    batch: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """Only the jobs of this batch."""
     limit: Annotated[int, Field(ge=1, le=10_000)] = 500
 
 
@@ -74,6 +76,7 @@ def list_jobs(query: JobsQuery) -> Response:
                 kind=kind,
                 dataset_id=parts.datasets.view(query.dataset).id if query.dataset else None,
                 query=query.q,
+                batch=query.batch,
                 limit=query.limit,
             )
         )

@@ -1,17 +1,19 @@
 import { ErrorBoundary, lazy, LocationProvider, Route, Router } from "preact-iso";
 import { Empty } from "./components/Notices";
 import { Page } from "./components/Page";
+import { PlaceDialog } from "./components/PlaceDialog";
 import { ResumeDialog } from "./components/ResumeDialog";
 import { Header, OfflineBanner } from "./components/Shell";
 import { Toasts } from "./components/Toasts";
 import { DatasetPage } from "./pages/datasets/DatasetPage";
 import { DatasetsPage } from "./pages/datasets/DatasetsPage";
-import { NewJobPage } from "./pages/new_job/NewJobPage";
 import { QueuePage } from "./pages/queue/QueuePage";
-import { WorkersPage } from "./pages/workers/WorkersPage";
 
-// The charts are the heaviest part, and only this page needs them.
+// The queue opens at once: what only other pages need comes when they are opened.
 const JobPage = lazy(() => import("./pages/job/JobPage").then((module) => module.JobPage));
+const NewJobPage = lazy(() => import("./pages/new_job/NewJobPage").then((module) => module.NewJobPage));
+const EditJobPage = lazy(() => import("./pages/new_job/EditJobPage").then((module) => module.EditJobPage));
+const WorkersPage = lazy(() => import("./pages/workers/WorkersPage").then((module) => module.WorkersPage));
 
 export function App() {
   return (
@@ -28,11 +30,13 @@ export function App() {
             <Route path="/new" component={NewJobPage} />
             <Route path="/workers" component={WorkersPage} />
             <Route path="/jobs/:id" component={JobPage} />
+            <Route path="/jobs/:id/edit" component={EditJobPage} />
             <Route default component={NotFoundPage} />
           </Router>
         </ErrorBoundary>
       </main>
       <ResumeDialog />
+      <PlaceDialog />
       <Toasts />
     </LocationProvider>
   );

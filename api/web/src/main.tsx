@@ -5,6 +5,7 @@ import "./styles/base.css";
 import "./styles/shell.css";
 import "./styles/controls.css";
 import "./styles/queue.css";
+import "./styles/workers.css";
 import "./styles/datasets.css";
 import "./styles/new_job.css";
 import "./styles/job.css";

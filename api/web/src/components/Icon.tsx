@@ -17,6 +17,17 @@ const PATHS = {
   branch: "M6 4v16M6 14c8 0 11-3 11-9m0 0-3.5 3.5M17 5l3.5 3.5",
   copy: "M9 9h10v10H9zM5 15V5h10",
   folder: "M3.5 6.5v11a1.5 1.5 0 0 0 1.5 1.5h14a1.5 1.5 0 0 0 1.5-1.5v-8A1.5 1.5 0 0 0 19 8h-7l-2-2.5H5A1.5 1.5 0 0 0 3.5 7Z",
+  tick: "m5 12.5 4.5 4.5L19 7.5",
+  more: "M5.5 12h.01M12 12h.01M18.5 12h.01",
+  grip: "M9 6h.01M15 6h.01M9 12h.01M15 12h.01M9 18h.01M15 18h.01",
+  up: "M12 19V5m0 0-5.5 5.5M12 5l5.5 5.5",
+  down: "M12 5v14m0 0 5.5-5.5M12 19l-5.5-5.5",
+  first: "M12 20V8m0 0-5 5m5-5 5 5M6 4h12",
+  last: "M12 4v12m0 0 5-5m-5 5-5-5M6 20h12",
+  edit: "M4 20l1-4L16 5a2 2 0 0 1 3 3L8 19l-4 1Z",
+  place: "M12 21s7-6.2 7-11.5a7 7 0 0 0-14 0C5 14.8 12 21 12 21Zm0-9a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5Z",
+  layers: "m12 4 8.5 4.5L12 13 3.5 8.5 12 4Zm-8.5 9L12 17.5 20.5 13",
+  link: "M9.5 14.5 14.5 9.5M8 11l-2.5 2.5a3.5 3.5 0 0 0 5 5L13 16m-2-8 2.5-2.5a3.5 3.5 0 0 1 5 5L16 13",
 } as const;
 
 export type IconName = keyof typeof PATHS;
@@ -30,7 +41,7 @@ export function Icon({ name, spin = false }: { name: IconName; spin?: boolean })
       height="16"
       fill={name === "play" ? "currentColor" : "none"}
       stroke="currentColor"
-      stroke-width="2"
+      stroke-width={name === "more" || name === "grip" ? 3 : 2}
       stroke-linecap="round"
       stroke-linejoin="round"
       aria-hidden="true"

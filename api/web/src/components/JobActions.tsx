@@ -1,28 +1,37 @@
-import type { Job } from "../model/job";
-import { busy, command, resuming } from "../store/actions";
+import type { Job, JobAction } from "../model/job";
+import type { Priority } from "../model/wire_types";
+import { busy, command, placing, prioritise, resuming } from "../store/actions";
+import { moveBy, moveTo, placeOf } from "../store/order";
+import { waitingJobs } from "../store/queue";
 import { Icon, type IconName } from "./Icon";
+import { Menu, type MenuItem } from "./Menu";
 
-interface Action {
-  readonly key: keyof Job["can"];
+interface Button {
+  readonly key: JobAction;
   readonly label: string;
   readonly icon: IconName;
   readonly danger?: boolean;
 }
 
-const ACTIONS: readonly Action[] = [
-  { key: "save", label: "Save now", icon: "save" },
-  { key: "preview", label: "Preview now", icon: "ear" },
-  { key: "pause", label: "Pause", icon: "pause" },
-  { key: "cancel", label: "Cancel", icon: "stop", danger: true },
-  { key: "resume", label: "Resume", icon: "again" },
-];
+const SAVE: Button = { key: "save", label: "Save now", icon: "save" };
+const PREVIEW: Button = { key: "preview", label: "Preview now", icon: "ear" };
+const PAUSE: Button = { key: "pause", label: "Pause", icon: "pause" };
+const CANCEL: Button = { key: "cancel", label: "Cancel", icon: "stop", danger: true };
+const RELEASE: Button = { key: "release", label: "Release", icon: "play" };
+const RETRY: Button = { key: "retry", label: "Retry", icon: "again" };
+const RESUME: Button = { key: "resume", label: "Resume", icon: "again" };
 
-/** Buttons for what can be done to a job in its state; `labelledBy` is the id of the element with its name. */
+/** What most people want of a job in its state stands as buttons; the rest is in the menu. */
+function buttonsFor(job: Job, all: boolean): readonly Button[] {
+  const order = job.state === "failed" ? [CANCEL, RETRY] : [...(all ? [SAVE, PREVIEW] : []), PAUSE, RELEASE, CANCEL, RESUME];
+  return order.filter(({ key }) => job.can[key]);
+}
+
+/** Buttons and a menu for what can be done to a job in its state; `labelledBy` is the id of the element with its name. */
 export function JobActions({ job, all = false, labelledBy }: { job: Job; all?: boolean; labelledBy: string }) {
-  const shown = ACTIONS.filter(({ key }) => job.can[key] && (all || (key !== "save" && key !== "preview")));
   return (
     <div class="row job-actions">
-      {shown.map(({ key, label, icon, danger }) => (
+      {buttonsFor(job, all).map(({ key, label, icon, danger }) => (
         <button
           key={key}
           type="button"
@@ -31,13 +40,56 @@ export function JobActions({ job, all = false, labelledBy }: { job: Job; all?: b
           disabled={busy.value.has(`${job.id} ${key}`)}
           onClick={() => {
             if (key === "resume") resuming.value = { job };
-            else void command(job, key);
+            else void command(job, key as Parameters<typeof command>[1]);
           }}
         >
           <Icon name={icon} />
           {key === "resume" && job.state === "completed" ? "Extend …" : label}
         </button>
       ))}
+      <Menu label={`More for ${job.name}`} items={() => menuFor(job)}><Icon name="more" /></Menu>
     </div>
   );
+}
+
+const PRIORITIES: readonly (readonly [Priority, string])[] = [
+  ["high", "High priority"],
+  ["normal", "Normal priority"],
+  ["low", "Low priority"],
+];
+
+function menuFor(job: Job): readonly MenuItem[] {
+  const { can } = job;
+  const groups: (readonly MenuItem[])[] = [
+    [
+      ...(can.next ? [{ label: "Run next", icon: "first" as const, onChoose: () => void command(job, "next") }] : []),
+      ...(can.reorder ? orderItems(job) : []),
+      ...(can.hold ? [{ label: "Hold", icon: "hand" as const, onChoose: () => void command(job, "hold") }] : []),
+    ],
+    can.prioritise
+      ? PRIORITIES.map(([priority, label]) => ({ label, checked: job.priority === priority, onChoose: () => void prioritise(job, priority) }))
+      : [],
+    [
+      ...(can.edit ? [{ label: "Edit settings …", icon: "edit" as const, href: `/jobs/${job.id}/edit` }] : []),
+      ...(can.place ? [{ label: "Move to another device …", icon: "place" as const, onChoose: () => { placing.value = job; } }] : []),
+      ...(can.retry && job.state !== "failed" ? [{ label: "Retry at once", icon: "again" as const, onChoose: () => void command(job, "retry") }] : []),
+      ...(can.resume && job.state === "failed" ? [{ label: "Resume …", icon: "again" as const, onChoose: () => { resuming.value = { job }; } }] : []),
+      { label: "Duplicate …", icon: "copy" as const, href: `/new?from=${job.id}` },
+    ],
+    job.batch === null ? [] : [{ label: `Show batch ${job.batch}`, icon: "layers" as const, href: `/?batch=${job.batch}` }],
+  ];
+  return groups.filter((group) => group.length > 0).flatMap((group, number) =>
+    group.map((item, index) => ({ ...item, startsGroup: number > 0 && index === 0 })));
+}
+
+function orderItems(job: Job): readonly MenuItem[] {
+  const place = placeOf(job);
+  const end = waitingJobs.value.length - 1;
+  const items: MenuItem[] = [];
+  if (place > 0) items.push({ label: "Move up", icon: "up", onChoose: () => void moveBy(job, -1) });
+  if (place < end) {
+    items.push({ label: "Move down", icon: "down", onChoose: () => void moveBy(job, 1) });
+    items.push({ label: "Move to the end", icon: "last", onChoose: () => void moveTo(job, end) });
+  }
+  return items;
 }

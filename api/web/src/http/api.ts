@@ -2,24 +2,44 @@
 import { type Checkpoint, type Preview, type ResumeSummary, toCheckpoint, toPreview, toResumeSummary } from "../model/artifacts";
 import { type Dataset, type DatasetDetail, type FileResult, toDataset, toDatasetDetail, toFileResult } from "../model/dataset";
 import { type Job, type JobDetail, toJob, toJobDetail } from "../model/job";
-import type { Representation, TrainConfig, Wire } from "../model/wire_types";
+import type { Batch, BulkAction, BulkResult, QueueState } from "../model/queue";
+import { type NewToken, type Token, toToken } from "../model/token";
+import type { JobState, Representation, TrainConfig, Wire } from "../model/wire_types";
 import { toWorker, type Worker } from "../model/worker";
 import { request } from "./request";
 
-/** Newest ended jobs are enough for the page; active and waiting ones are always among them. */
-const JOB_LIMIT = 500;
+/** The most jobs that one batch may have. */
+const BATCH_LIMIT = 1000;
+
+type QueueWishes = Pick<Wire<"TrainRequest">, "dataset" | "name" | "device" | "placement" | "priority" | "held" | "after">;
 
 export type JobRequest =
-  | (Pick<Wire<"TrainRequest">, "dataset" | "name" | "preset" | "changes" | "device"> &
+  | (QueueWishes & Pick<Wire<"TrainRequest">, "preset" | "changes"> &
       // What a training starts from decides its representation.
       ({ representation: Representation } | { start: Wire<"StartRequest"> }) & { kind: "train" })
-  | (Pick<Wire<"PreprocessRequest">, "dataset" | "name" | "features" | "device"> & { kind: "preprocess" });
+  | (QueueWishes & Pick<Wire<"PreprocessRequest">, "features"> & { kind: "preprocess" });
+
+export interface SweepRequest {
+  readonly job: JobRequest;
+  readonly datasets: readonly string[];
+  /** Values by field of TrainConfig. */
+  readonly vary: Readonly<Record<string, readonly unknown[]>>;
+}
 
 export type ResumeChanges = { epochs?: number; checkpoint?: string };
 
-export async function listJobs(query: { dataset?: string } = {}): Promise<Job[]> {
-  const wire = await request<Wire<"JobListView">>("/jobs", { query: { ...query, limit: JOB_LIMIT } });
+/** What is changed of a job that has not ended. */
+export type EditRequest = Partial<Wire<"EditRequest">>;
+
+/** The first `limit` jobs in `states`: active ones, then queued ones in their order, then ended ones, newest first. */
+export async function listJobs(states: readonly JobState[], limit: number): Promise<Job[]> {
+  const wire = await request<Wire<"JobListView">>("/jobs", { query: { state: states.join(","), limit } });
   return wire.jobs.map(toJob);
+}
+
+/** All jobs of a batch. */
+export async function listBatch(batch: number): Promise<Job[]> {
+  return (await request<Wire<"JobListView">>("/jobs", { query: { batch, limit: BATCH_LIMIT } })).jobs.map(toJob);
 }
 
 export async function getJob(id: number, signal?: AbortSignal): Promise<JobDetail> {
@@ -34,8 +54,37 @@ export function checkJob(body: JobRequest, signal: AbortSignal): Promise<Wire<"C
   return request("/jobs/check", { method: "POST", body, signal });
 }
 
-export async function commandJob(id: number, command: "cancel" | "pause" | "save" | "preview"): Promise<JobDetail> {
+export type JobCommand = "cancel" | "pause" | "save" | "preview" | "hold" | "release" | "next" | "retry";
+
+export async function commandJob(id: number, command: JobCommand): Promise<JobDetail> {
   return toJobDetail(await request<Wire<"JobDetailView">>(`/jobs/${id}/${command}`, { method: "POST", body: {} }));
+}
+
+/** Puts a waiting job before another one; null means to the end. */
+export async function moveJob(id: number, before: number | null): Promise<JobDetail> {
+  return toJobDetail(await request<Wire<"JobDetailView">>(`/jobs/${id}/move`, { method: "POST", body: { before } }));
+}
+
+export async function editJob(id: number, body: EditRequest): Promise<JobDetail> {
+  return toJobDetail(await request<Wire<"JobDetailView">>(`/jobs/${id}/edit`, { method: "POST", body }));
+}
+
+export function submitSweep(body: SweepRequest): Promise<Batch> {
+  return request("/jobs/sweep", { method: "POST", body });
+}
+
+export async function bulk(action: BulkAction, jobs: readonly number[]): Promise<BulkResult[]> {
+  return (await request<Wire<"BulkView">>("/jobs/bulk", { method: "POST", body: { action, jobs } })).results;
+}
+
+export const toQueueState = (wire: Wire<"QueueView">): QueueState => ({ paused: wire.paused, pausedAt: wire.paused_at });
+
+export async function getQueue(): Promise<QueueState> {
+  return toQueueState(await request<Wire<"QueueView">>("/queue"));
+}
+
+export async function commandQueue(command: "pause" | "resume"): Promise<QueueState> {
+  return toQueueState(await request<Wire<"QueueView">>(`/queue/${command}`, { method: "POST", body: {} }));
 }
 
 export async function getResumeSummary(id: number, changes: ResumeChanges, signal: AbortSignal): Promise<ResumeSummary> {
@@ -104,6 +153,28 @@ export async function listPresets(
 
 export async function listWorkers(): Promise<Worker[]> {
   return (await request<Wire<"WorkerListView">>("/workers")).workers.map((wire) => toWorker(wire));
+}
+
+export async function commandWorker(worker: string, command: "drain" | "resume" | "remove"): Promise<void> {
+  await request(`/workers/${command}`, { method: "POST", body: { worker } });
+}
+
+export async function labelWorker(worker: string, labels: readonly string[]): Promise<void> {
+  await request("/workers/labels", { method: "POST", body: { worker, labels } });
+}
+
+export async function listTokens(): Promise<Token[]> {
+  return (await request<Wire<"TokenListView">>("/tokens")).tokens.map(toToken);
+}
+
+/** Makes a token that is valid for `days`, or for ever. */
+export async function createToken(name: string, days: number | null): Promise<NewToken> {
+  const wire = await request<Wire<"NewTokenView"> & { command: string; note: string }>("/tokens", { method: "POST", body: { name, days } });
+  return { ...toToken(wire), command: wire.command, note: wire.note };
+}
+
+export async function revokeToken(id: number): Promise<Token> {
+  return toToken(await request<Wire<"TokenView">>(`/tokens/${id}/revoke`, { method: "POST", body: {} }));
 }
 
 export const clipUrl = (dataset: number, sha256: string): string => `/api/v1/datasets/${dataset}/clips/${sha256}/audio`;

@@ -7,6 +7,7 @@ interface ServerToPage {
   job: (job: Wire<"JobView">) => void;
   worker: (worker: Wire<"WorkerView">) => void;
   dataset: (dataset: Wire<"DatasetView">) => void;
+  queue: (queue: Wire<"QueueView">) => void;
 }
 
 type Ack = (answer: { ok?: boolean; error?: string }) => void;

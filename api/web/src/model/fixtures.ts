@@ -16,6 +16,18 @@ export function wireJob(change: Partial<Wire<"JobView">> = {}): Wire<"JobView"> 
   };
 }
 
+export function wireWorker(change: Partial<Wire<"WorkerView">> = {}): Wire<"WorkerView"> {
+  return {
+    name: "studio/cuda:0", host: "studio", state: "idle", job_id: null, heartbeat_age_s: 1, started_at: 100,
+    device: {
+      name: "cuda:0", model: "GPU", memory_total_bytes: 8e9, memory_used_bytes: 2e9, memory_others_bytes: 5e8, utilisation: 0.5,
+      temperature_c: 61,
+    },
+    versions: { torch: "2" }, system: "Linux", labels: [], drained: false, threads: 4, others_load: 0, joined: false, warning: "",
+    ...change,
+  };
+}
+
 export function wireEvent(number: number, body: Wire<"Event">["body"] = { type: "log", level: "info", message: "" }): Wire<"Event"> {
   return { job_id: 1, number, attempt: 1, at: number, body };
 }

@@ -18,14 +18,16 @@ describe("toJob", () => {
   });
 
   it("allows what the state allows", () => {
-    expect(toJob(wireJob()).can).toEqual({ cancel: true, pause: true, resume: false, save: true, preview: true });
-    expect(toJob(wireJob({ state: "queued" })).can).toEqual({ cancel: true, pause: false, resume: false, save: false, preview: false });
+    expect(toJob(wireJob()).can).toMatchObject({ cancel: true, pause: true, resume: false, retry: false, save: true, preview: true, hold: false, reorder: false, edit: false, place: true });
+    expect(toJob(wireJob({ state: "queued" })).can).toMatchObject({ cancel: true, pause: false, resume: false, save: false, preview: false, hold: true, release: false, next: true, reorder: true, edit: true, place: true });
+    expect(toJob(wireJob({ state: "held" })).can).toMatchObject({ hold: false, release: true, next: true, reorder: true });
+    expect(toJob(wireJob({ state: "completed" })).can).toMatchObject({ resume: true, retry: false });
     expect(toJob(wireJob({ state: "cancelling" })).can.cancel).toBe(false);
     expect(toJob(wireJob({ state: "failed" })).can.resume).toBe(true);
   });
 
   it("offers no training commands for a preprocess job", () => {
-    expect(toJob(wireJob({ kind: "preprocess" })).can).toEqual({ cancel: true, pause: false, resume: false, save: false, preview: false });
+    expect(toJob(wireJob({ kind: "preprocess" })).can).toMatchObject({ cancel: true, pause: false, resume: false, save: false, preview: false });
     expect(toJob(wireJob({ kind: "preprocess", state: "completed" })).can.resume).toBe(false);
   });
 

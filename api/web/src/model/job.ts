@@ -1,6 +1,7 @@
 // A job as the page knows it, and the converter from the wire.
-import { canCancel, canCommand, canPause, canResume, isActive, isWaiting } from "./states";
-import type { FeatureConfig, JobState, PresetName, Representation, TrainConfig, Wire } from "./wire_types";
+import { type Placement, toPlacement } from "./placement";
+import { canCancel, canCommand, canPause, canResume, canRetry, isActive, isWaiting } from "./states";
+import type { FeatureConfig, JobState, PresetName, Priority, Representation, TrainConfig, Wire } from "./wire_types";
 
 export interface JobWarning {
   readonly code: string;
@@ -46,7 +47,16 @@ export interface Job {
   readonly attempt: number;
   readonly device: string;
   readonly worker: string;
+  /** The device that was asked for. */
+  readonly wantedDevice: string;
+  readonly placement: Placement;
+  readonly priority: Priority;
+  /** Place among the jobs of its priority: lower starts earlier. */
   readonly position: number;
+  /** The first job of the batch that it came in. */
+  readonly batch: number | null;
+  /** Jobs that must have completed before it starts. */
+  readonly after: readonly number[];
   readonly progress: JobProgress;
   readonly loss: number | null;
   readonly validationError: number | null;
@@ -68,13 +78,16 @@ export interface Job {
   readonly can: Readonly<Record<JobAction, boolean>>;
 }
 
-export type JobAction = "cancel" | "pause" | "resume" | "save" | "preview";
+export type JobAction =
+  | "cancel" | "pause" | "resume" | "retry" | "save" | "preview" | "hold" | "release" | "next" | "reorder" | "prioritise" | "edit" | "place";
 
 export interface JobDetail extends Job {
   readonly train: TrainConfig | null;
   readonly features: FeatureConfig | null;
   readonly presetDifferences: Readonly<Record<string, unknown>>;
   readonly versions: Readonly<Record<string, string>>;
+  /** What was asked for; null for jobs of old versions. */
+  readonly request: Wire<"JobDetailView">["request"];
 }
 
 export function toJob(wire: Wire<"JobView">): Job {
@@ -93,7 +106,12 @@ export function toJob(wire: Wire<"JobView">): Job {
     attempt: wire.attempt,
     device: wire.device,
     worker: wire.worker,
+    wantedDevice: wire.wanted_device,
+    placement: toPlacement(wire.placement),
+    priority: wire.priority,
     position: wire.position,
+    batch: wire.batch,
+    after: wire.after,
     progress: toProgress(wire),
     loss: wire.loss,
     validationError: wire.val_reconstruction,
@@ -116,6 +134,14 @@ export function toJob(wire: Wire<"JobView">): Job {
       cancel: canCancel(wire.state),
       pause: trains && canPause(wire.state),
       resume: canResume(wire.state) && (trains || wire.state !== "completed"),
+      retry: canRetry(wire.state),
+      hold: wire.state === "queued",
+      release: wire.state === "held",
+      next: isWaiting(wire.state),
+      reorder: isWaiting(wire.state),
+      prioritise: isWaiting(wire.state),
+      edit: isWaiting(wire.state),
+      place: isWaiting(wire.state) || canPause(wire.state),
       save: trains && canCommand(wire.state),
       preview: trains && canCommand(wire.state),
     },
@@ -133,6 +159,7 @@ export function toJobDetail(wire: Wire<"JobDetailView">): JobDetail {
     features: wire.features,
     presetDifferences: wire.preset_differences,
     versions: wire.versions,
+    request: wire.request,
   };
 }
 
@@ -147,11 +174,18 @@ function toProgress(wire: Wire<"JobView">): JobProgress {
   return { phase, message, done, total, epoch, epochs, step, totalSteps, fraction };
 }
 
+const PRIORITY_RANK: Readonly<Record<Priority, number>> = { high: 0, normal: 1, low: 2 };
+
+/** The order in which waiting jobs are taken: by priority, then by place. */
+export function compareWaiting(a: Job, b: Job): number {
+  return PRIORITY_RANK[a.priority] - PRIORITY_RANK[b.priority] || a.position - b.position || a.id - b.id;
+}
+
 /** Active ones first, then waiting ones in their order, then paused and ended ones, newest first. */
 export function compareJobs(a: Job, b: Job): number {
   const rank = ({ state }: Job): number => (isActive(state) ? 0 : isWaiting(state) ? 1 : state === "paused" ? 2 : 3);
   if (rank(a) !== rank(b)) return rank(a) - rank(b);
   if (rank(a) === 0) return (a.startedAt ?? 0) - (b.startedAt ?? 0) || a.id - b.id;
-  if (rank(a) === 1) return a.position - b.position || a.id - b.id;
+  if (rank(a) === 1) return compareWaiting(a, b);
   return (b.endedAt ?? b.queuedAt) - (a.endedAt ?? a.queuedAt) || b.id - a.id;
 }

@@ -33,5 +33,7 @@ export const isWaiting = (state: JobState): boolean => WAITING.has(state);
 export const canCancel = (state: JobState): boolean => CANCELLABLE.has(state);
 export const canPause = (state: JobState): boolean => PAUSABLE.has(state);
 export const canResume = (state: JobState): boolean => RESUMABLE.has(state);
+/** Goes on at once, without questions; a completed one has to be told how much longer. */
+export const canRetry = (state: JobState): boolean => RESUMABLE.has(state) && state !== "completed";
 /** Save and preview are answered by the trainer, so it has to be at work. */
 export const canCommand = (state: JobState): boolean => state === "running";

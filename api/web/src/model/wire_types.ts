@@ -8,4 +8,5 @@ export type Representation = Wire<"JobView">["representation"];
 export type PresetName = Wire<"TrainConfig">["preset"];
 export type TrainConfig = Wire<"TrainConfig">;
 export type FeatureConfig = Wire<"FeatureConfig">;
+export type Priority = Wire<"JobView">["priority"];
 export type EventBody = Wire<"Event">["body"];

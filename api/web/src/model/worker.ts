@@ -10,6 +10,8 @@ export interface Worker {
     readonly model: string;
     readonly memoryTotalBytes: number | null;
     readonly memoryUsedBytes: number | null;
+    /** What other programs use of it. */
+    readonly memoryOthersBytes: number | null;
     /** 0 … 1 */
     readonly utilisation: number | null;
     readonly temperatureC: number | null;
@@ -20,6 +22,17 @@ export interface Worker {
   readonly startedAt: number;
   readonly versions: Readonly<Record<string, string>>;
   readonly system: string;
+  readonly labels: readonly string[];
+  /** It finishes what it does and gets no more. */
+  readonly drained: boolean;
+  /** Threads that a training computes with. */
+  readonly threads: number | null;
+  /** Share of the machine that other programs keep busy, 0 … 1. */
+  readonly othersLoad: number | null;
+  /** It came over the network, with a token. */
+  readonly joined: boolean;
+  /** What a person should know about it. */
+  readonly warning: string;
 }
 
 const KNOWN: ReadonlySet<string> = new Set(["idle", "busy", "stopping", "offline"]);
@@ -34,6 +47,7 @@ export function toWorker(wire: Wire<"WorkerView">, nowMs: number = Date.now()): 
       model: wire.device.model,
       memoryTotalBytes: wire.device.memory_total_bytes,
       memoryUsedBytes: wire.device.memory_used_bytes,
+      memoryOthersBytes: wire.device.memory_others_bytes,
       utilisation: wire.device.utilisation,
       temperatureC: wire.device.temperature_c,
     },
@@ -42,5 +56,11 @@ export function toWorker(wire: Wire<"WorkerView">, nowMs: number = Date.now()): 
     startedAt: wire.started_at,
     versions: wire.versions,
     system: wire.system,
+    labels: wire.labels,
+    drained: wire.drained,
+    threads: wire.threads,
+    othersLoad: wire.others_load,
+    joined: wire.joined,
+    warning: wire.warning,
   };
 }

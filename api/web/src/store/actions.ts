@@ -1,29 +1,63 @@
-// What a person can tell a job; every outcome is said in a toast.
+// What a person can tell a job, or the queue; every outcome is said in a toast.
 import { signal } from "@preact/signals";
-import { commandJob } from "../http/api";
+import { commandJob, commandQueue, editJob, type EditRequest, type JobCommand } from "../http/api";
 import type { Job } from "../model/job";
-import { putJob } from "./queue";
+import type { Priority } from "../model/wire_types";
+import { putJob, queue } from "./queue";
 import { tell, tellError } from "./toasts";
 
 /** The job whose resume dialog is open, and the checkpoint chosen for it. */
 export const resuming = signal<{ readonly job: Job; readonly checkpoint?: string } | null>(null);
+/** The job whose dialog for another device is open. */
+export const placing = signal<Job | null>(null);
 /** Commands under way, as "12 cancel". */
 export const busy = signal<ReadonlySet<string>>(new Set());
 
-const SAID = {
-  cancel: (job: Job) => (job.state === "running" ? `${job.name} saves a checkpoint, then stops.` : `${job.name} is cancelled.`),
-  pause: (job: Job) => `${job.name} saves a checkpoint, then frees its device.`,
-  save: (job: Job) => `${job.name} saves a checkpoint now.`,
-  preview: (job: Job) => `${job.name} makes a preview now.`,
-} as const;
+const SAID: Readonly<Record<JobCommand, (job: Job) => string>> = {
+  cancel: (job) => (job.state === "running" ? `${job.name} saves a checkpoint, then stops.` : `${job.name} is cancelled.`),
+  pause: (job) => `${job.name} saves a checkpoint, then frees its device.`,
+  save: (job) => `${job.name} saves a checkpoint now.`,
+  preview: (job) => `${job.name} makes a preview now.`,
+  hold: (job) => `${job.name} waits until it is released.`,
+  release: (job) => `${job.name} waits for its turn.`,
+  next: (job) => `${job.name} runs next.`,
+  retry: (job) => `${job.name} is in the queue again.`,
+};
 
-export async function command(job: Job, what: keyof typeof SAID): Promise<void> {
-  const key = `${job.id} ${what}`;
+export function command(job: Job, what: JobCommand): Promise<void> {
+  return once(`${job.id} ${what}`, async () => {
+    putJob(await commandJob(job.id, what));
+    tell(SAID[what](job));
+  });
+}
+
+export function prioritise(job: Job, priority: Priority): Promise<void> {
+  return once(`${job.id} priority`, async () => {
+    putJob(await editJob(job.id, { priority }));
+    tell(`${job.name} has ${priority} priority.`);
+  });
+}
+
+/** Has a job run elsewhere; throws what the api says against it. */
+export async function place(job: Job, where: Pick<EditRequest, "device" | "placement">): Promise<void> {
+  const moved = await editJob(job.id, where);
+  putJob(moved);
+  tell(job.can.reorder ? `${job.name} waits for its new place.` : `${job.name} saves, and goes on in its new place.`);
+}
+
+export function pauseQueue(pause: boolean): Promise<void> {
+  return once("queue", async () => {
+    queue.value = await commandQueue(pause ? "pause" : "resume");
+    tell(pause ? "The queue is paused: nothing new starts." : "The queue goes on.");
+  });
+}
+
+/** Does `deed` unless it is under way already; what goes wrong is told. */
+async function once(key: string, deed: () => Promise<void>): Promise<void> {
   if (busy.value.has(key)) return;
   busy.value = new Set(busy.value).add(key);
   try {
-    putJob(await commandJob(job.id, what));
-    tell(SAID[what](job));
+    await deed();
   } catch (error) {
     tellError(error);
   } finally {

@@ -1,24 +1,43 @@
-// All jobs, workers and datasets as the lists show them, kept current by the socket.
-import { computed, signal } from "@preact/signals";
-import { listDatasets, listJobs, listWorkers } from "../http/api";
-import { compareJobs, type Job, toJob } from "../model/job";
+// All jobs, workers and datasets as the lists show them, and the queue's own state, kept current by the socket.
+import { batch, computed, signal } from "@preact/signals";
+import { getQueue, listDatasets, listJobs, listWorkers, toQueueState } from "../http/api";
+import { compareJobs, compareWaiting, type Job, toJob } from "../model/job";
 import { type Dataset, toDataset } from "../model/dataset";
+import type { QueueState } from "../model/queue";
 import { isActive, isWaiting } from "../model/states";
+import type { JobState } from "../model/wire_types";
 import { toWorker, type Worker } from "../model/worker";
 import { nowMs } from "./clock";
 import { onConnection, socket } from "./live";
 import { noteLoss } from "./sparks";
+import { noteWorker } from "./worker_history";
 
 type Loading = "loading" | "ready" | { readonly error: unknown };
+
+/** Jobs that are not over; of 10,000 queued ones the page asks for the first, and for more when somebody looks. */
+const OPEN: readonly JobState[] = ["starting", "running", "pausing", "cancelling", "queued", "held", "paused"];
+const ENDED: readonly JobState[] = ["completed", "cancelled", "failed"];
+const FIRST_JOBS = 500;
+const MOST_JOBS = 10_000;
+/** A bulk action changes many jobs within moments: they enter the list together. */
+const GATHER_MS = 60;
 
 export const jobs = signal<ReadonlyMap<number, Job>>(new Map());
 export const workers = signal<ReadonlyMap<string, Worker>>(new Map());
 export const datasets = signal<ReadonlyMap<number, Dataset>>(new Map());
+export const queue = signal<QueueState>({ paused: false, pausedAt: null });
 export const loading = signal<Loading>("loading");
+/** Whether the api has open or ended jobs that were not fetched. */
+export const hasMore = signal({ open: false, ended: false });
+const limits = { open: FIRST_JOBS, ended: FIRST_JOBS };
 
 export const orderedJobs = computed(() => [...jobs.value.values()].sort(compareJobs));
+/** Queued and held jobs in the order in which they are taken. */
+export const waitingJobs = computed(() => [...jobs.value.values()].filter((job) => isWaiting(job.state)).sort(compareWaiting));
 export const orderedDatasets = computed(() => [...datasets.value.values()].sort((a, b) => b.createdAt - a.createdAt));
-export const orderedWorkers = computed(() => [...workers.value.values()].sort((a, b) => a.name.localeCompare(b.name)));
+const isAway = (worker: Worker): number => (worker.state === "offline" ? 1 : 0);
+/** By name; those that are away come last. */
+export const orderedWorkers = computed(() => [...workers.value.values()].sort((a, b) => isAway(a) - isAway(b) || a.name.localeCompare(b.name)));
 export const onlineWorkers = computed(() => orderedWorkers.value.filter((worker) => worker.state !== "offline"));
 
 const midnight = computed(() => new Date(nowMs.value).setHours(0, 0, 0, 0) / 1000);
@@ -32,28 +51,87 @@ export const counts = computed(() => {
   };
 });
 
+export type Place = Pick<Job, "position" | "priority">;
+/** Places that were given to jobs here and that the api has not confirmed yet: older views do not undo them. */
+const placed = new Map<number, Place>();
+
+/** Shows a job at a place until the api's answer is there; null ends that. */
+export function placeJob(id: number, place: Place | null): void {
+  if (place) placed.set(id, place);
+  else placed.delete(id);
+  const job = jobs.value.get(id);
+  if (job && place) putJob(job);
+}
+
 /** Puts a newer view of a job into the list. */
 export function putJob(job: Job): void {
-  noteLoss(job);
-  jobs.value = new Map(jobs.value).set(job.id, job);
+  putJobs([job]);
+}
+
+export function putJobs(fresh: readonly Job[]): void {
+  const all = new Map(jobs.value);
+  for (const job of fresh) {
+    noteLoss(job);
+    all.set(job.id, withPlace(job));
+  }
+  jobs.value = all;
+}
+
+function withPlace(job: Job): Job {
+  const place = placed.get(job.id);
+  return place ? { ...job, ...place } : job;
 }
 
 export function putDataset(dataset: Dataset): void {
   datasets.value = new Map(datasets.value).set(dataset.id, dataset);
 }
 
+export function putWorker(worker: Worker): void {
+  noteWorker(worker);
+  workers.value = new Map(workers.value).set(worker.name, worker);
+}
+
 /** Reads all lists anew; what the socket brought meanwhile is newer and wins. */
 export async function loadLists(): Promise<void> {
-  const before = { jobs: jobs.value, datasets: datasets.value };
   try {
-    const [jobList, workerList, datasetList] = await Promise.all([listJobs(), listWorkers(), listDatasets()]);
-    jobs.value = merged(before.jobs, jobs.value, jobList.map((job) => [job.id, job]));
-    datasets.value = merged(before.datasets, datasets.value, datasetList.map((dataset) => [dataset.id, dataset]));
-    workers.value = new Map(workerList.map((worker) => [worker.name, worker]));
+    await Promise.all([loadJobs(), loadWorkers(), loadDatasets(), loadQueue()]);
     loading.value = "ready";
   } catch (error) {
     if (loading.value !== "ready") loading.value = { error };
   }
+}
+
+async function loadJobs(): Promise<void> {
+  const before = jobs.value;
+  const [open, ended] = await Promise.all([listJobs(OPEN, limits.open), listJobs(ENDED, limits.ended)]);
+  batch(() => {
+    jobs.value = merged(before, jobs.value, [...ended, ...open].map((job) => [job.id, withPlace(job)]));
+    hasMore.value = {
+      open: open.length >= limits.open && limits.open < MOST_JOBS,
+      ended: ended.length >= limits.ended && limits.ended < MOST_JOBS,
+    };
+  });
+}
+
+/** Fetches twice as many of the open or of the ended jobs. */
+export async function loadMoreJobs(which: "open" | "ended"): Promise<void> {
+  limits[which] = Math.min(MOST_JOBS, limits[which] * 2);
+  await loadJobs();
+}
+
+export async function loadWorkers(): Promise<void> {
+  const list = await listWorkers();
+  workers.value = new Map(list.map((worker) => [worker.name, worker]));
+}
+
+async function loadDatasets(): Promise<void> {
+  const before = datasets.value;
+  const list = await listDatasets();
+  datasets.value = merged(before, datasets.value, list.map((dataset) => [dataset.id, dataset]));
+}
+
+async function loadQueue(): Promise<void> {
+  queue.value = await getQueue();
 }
 
 /** `fresh`, except for entries that changed between `before` and `now`. */
@@ -65,10 +143,21 @@ function merged<K, V>(before: ReadonlyMap<K, V>, now: ReadonlyMap<K, V>, fresh: 
 
 /** Starts following; called once. */
 export function followQueue(): void {
-  socket.on("job", (wire) => putJob(toJob(wire)));
+  const arrived = new Map<number, Job>();
+  socket.on("job", (wire) => {
+    if (arrived.size === 0) {
+      setTimeout(() => {
+        const fresh = [...arrived.values()];
+        arrived.clear();
+        putJobs(fresh);
+      }, GATHER_MS);
+    }
+    arrived.set(wire.id, toJob(wire));
+  });
   socket.on("dataset", (wire) => putDataset(toDataset(wire)));
-  socket.on("worker", (wire) => {
-    workers.value = new Map(workers.value).set(wire.name, toWorker(wire));
+  socket.on("worker", (wire) => putWorker(toWorker(wire)));
+  socket.on("queue", (wire) => {
+    queue.value = toQueueState(wire);
   });
   onConnection(() => {
     socket.emit("watch_queue", {}, () => void loadLists());

@@ -20,7 +20,10 @@ export function tell(text: string, link?: Toast["link"]): void {
 }
 
 export function tellError(error: unknown): void {
-  const text = messageOf(error);
+  warn(messageOf(error));
+}
+
+export function warn(text: string): void {
   if (!toasts.value.some((toast) => toast.kind === "error" && toast.text === text)) add({ kind: "error", text });
 }
 

@@ -1,6 +1,9 @@
 import { Empty } from "../../components/Notices";
+import { Icon } from "../../components/Icon";
+import { JobLinks } from "../../components/JobWishes";
 import { fieldLabel, setting } from "../../format";
 import type { JobDetail } from "../../model/job";
+import { placementWords } from "../../model/placement";
 import { valueOf } from "../../store/draft";
 import { TRAIN_FIELDS } from "../../train_fields";
 
@@ -18,6 +21,7 @@ export function ConfigTab({ job }: { job: JobDetail }) {
   const isDifferent = (name: string): boolean => differing.has(name) || differing.has(name.split(".")[0] ?? "");
   return (
     <div class="stack">
+      <QueueWishes job={job} />
       {job.preset && (
         <p class="muted">
           Preset {job.preset}{differing.size > 0 ? `, with ${differing.size === 1 ? "one value" : `${differing.size} values`} changed.` : ", unchanged."}
@@ -44,6 +48,25 @@ export function ConfigTab({ job }: { job: JobDetail }) {
         </section>
       )}
     </div>
+  );
+}
+
+/** What was asked of the queue: where, when, before and after what. */
+function QueueWishes({ job }: { job: JobDetail }) {
+  const where = placementWords(job.placement, job.wantedDevice);
+  return (
+    <section class="card versions" aria-label="Where and when">
+      <div class="row">
+        <h2>Where and when</h2>
+        {job.can.edit && <a class="button button-small push" href={`/jobs/${job.id}/edit`}><Icon name="edit" />Edit</a>}
+      </div>
+      <dl class="facts">
+        <div class="wide"><dt>Runs</dt><dd>{where.length > 0 ? where.join(", ") : "anywhere, at any time"}</dd></div>
+        <div><dt>Priority</dt><dd>{job.priority}</dd></div>
+        <div><dt>After</dt><dd>{job.after.length > 0 ? <JobLinks ids={job.after} /> : "no other job"}</dd></div>
+        <div><dt>Batch</dt><dd>{job.batch === null ? "none" : <a href={`/?batch=${job.batch}`}>batch {job.batch}</a>}</dd></div>
+      </dl>
+    </section>
   );
 }
 

@@ -1,6 +1,7 @@
 import { Fragment } from "preact";
 import { Icon } from "../../components/Icon";
 import { JobActions } from "../../components/JobActions";
+import { JobWishes } from "../../components/JobWishes";
 import { ProgressBar } from "../../components/ProgressBar";
 import { ProgressText } from "../../components/ProgressText";
 import { StateBadge } from "../../components/StateBadge";
@@ -22,6 +23,7 @@ export function JobHeader({ job }: { job: JobDetail }) {
         </p>
         <div class="push"><JobActions job={job} all labelledBy="job-kind" /></div>
       </div>
+      <JobWishes job={job} />
       <Lineage job={job} />
       {job.state === "failed" ? <Failure job={job} /> : job.reason && <p class="job-header-reason">{job.reason}</p>}
       <div>

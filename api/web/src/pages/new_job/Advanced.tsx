@@ -1,9 +1,9 @@
-import { useEffect, useState } from "preact/hooks";
 import { plural } from "../../format";
 import type { TrainConfig } from "../../model/wire_types";
 import { changeDraft, draft, valueOf } from "../../store/draft";
 import { ConfigField } from "./ConfigField";
 import { fieldGroups } from "./field_groups";
+import { Folded } from "./Folded";
 
 /** Everything else that decides a training, generated from the configuration's own schema. */
 export function Advanced({ preset, errors }: { preset: TrainConfig | null; errors: Readonly<Record<string, string>> }) {
@@ -11,17 +11,13 @@ export function Advanced({ preset, errors }: { preset: TrainConfig | null; error
   const groups = fieldGroups(form);
   const names = groups.flatMap(({ fields }) => fields.map(({ name }) => name));
   const changed = names.filter((name) => form.typed[name] !== undefined).length;
-  const hasError = names.some((name) => errors[name]);
-  const [isOpen, setOpen] = useState(changed > 0);
-  useEffect(() => {
-    if (hasError) setOpen(true);
-  }, [hasError]);
   return (
-    <details class="card form-card advanced" open={isOpen} onToggle={(event) => setOpen(event.currentTarget.open)}>
-      <summary>
-        <h2>Advanced</h2>
-        <span class="small muted">{changed > 0 ? `${plural(changed, "value")} changed` : "the preset decides"}</span>
-      </summary>
+    <Folded
+      title="Advanced"
+      summary={changed > 0 ? `${plural(changed, "value")} changed` : "the preset decides"}
+      isUsed={changed > 0}
+      hasError={names.some((name) => errors[name])}
+    >
       {changed > 0 && <p><button type="button" class="button button-small" onClick={() => changeDraft({ typed: {} })}>Reset all to the preset</button></p>}
       {groups.map(({ title, fields }) => (
         <section key={title} aria-label={title}>
@@ -31,6 +27,6 @@ export function Advanced({ preset, errors }: { preset: TrainConfig | null; error
           </div>
         </section>
       ))}
-    </details>
+    </Folded>
   );
 }

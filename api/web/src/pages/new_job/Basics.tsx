@@ -2,10 +2,13 @@ import { Field } from "../../components/Field";
 import { plural } from "../../format";
 import type { PresetName } from "../../model/wire_types";
 import { changeDraft, draft, startOf, valueOf } from "../../store/draft";
-import { onlineWorkers, orderedDatasets } from "../../store/queue";
+import type { JobDetail } from "../../model/job";
+import { orderedDatasets } from "../../store/queue";
+import { deviceChoices } from "../../store/where";
 import { TRAIN_FIELDS } from "../../train_fields";
 import { Choices } from "./Choices";
 import { ConfigField } from "./ConfigField";
+import { kindText } from "../queue/JobRow";
 import { fieldId } from "./field_groups";
 import type { Presets } from "./form_check";
 
@@ -28,15 +31,21 @@ const PRESETS: readonly { value: PresetName; title: string; text: string }[] = [
 
 const EPOCHS = TRAIN_FIELDS.find(({ name }) => name === "epochs");
 
-export function Basics({ presets, errors }: { presets: Presets | null; errors: Readonly<Record<string, string>> }) {
+/** What everybody decides; of a job that is edited, dataset and representation are what they are. */
+export function Basics({ presets, errors, editing }: {
+  presets: Presets | null;
+  errors: Readonly<Record<string, string>>;
+  editing: JobDetail | undefined;
+}) {
   const form = draft.value;
   const trains = form.kind === "train";
   const preset = presets?.presets.find((one) => one.preset === form.preset)?.train ?? null;
   const recommended = new Map(presets?.presets.map((one) => [one.preset, one.recommendedFor]));
   return (
     <section class="card form-card" aria-label="Basics">
-      <Choices legend="What to do" name="kind" value={form.kind} choices={KINDS} onChange={(kind) => changeDraft({ kind })} />
-      <Field id={fieldId("dataset")} label="Dataset" error={errors["dataset"]}>
+      {editing && <p class="muted">{kindText(editing)}, <a href={`/datasets/${editing.dataset.id}`}>{editing.dataset.name}</a>, {plural(editing.dataset.clips, "clip")}. These stay; a duplicate can have others.</p>}
+      {!editing && <Choices legend="What to do" name="kind" value={form.kind} choices={KINDS} onChange={(kind) => changeDraft({ kind })} />}
+      {!editing && <Field id={fieldId("dataset")} label="Dataset" error={errors["dataset"]}>
         {(props) => (
           <select {...props} class="select" value={form.dataset} onChange={(event) => changeDraft({ dataset: event.currentTarget.value })}>
             <option value="">Choose one …</option>
@@ -47,15 +56,17 @@ export function Basics({ presets, errors }: { presets: Presets | null; errors: R
             ))}
           </select>
         )}
-      </Field>
-      {!startOf(form) && <Choices legend="Representation" name="representation" value={form.representation} choices={REPRESENTATIONS} onChange={(representation) => changeDraft({ representation })} />}
-      <Choices
-        legend="Preset"
-        name="preset"
-        value={form.preset}
-        choices={PRESETS.map((one) => ({ ...one, text: recommended.get(one.value) || one.text }))}
-        onChange={(chosen) => changeDraft({ preset: chosen })}
-      />
+      </Field>}
+      {!editing && !startOf(form) && <Choices legend="Representation" name="representation" value={form.representation} choices={REPRESENTATIONS} onChange={(representation) => changeDraft({ representation })} />}
+      {(!editing || trains) && (
+        <Choices
+          legend="Preset"
+          name="preset"
+          value={form.preset}
+          choices={PRESETS.map((one) => ({ ...one, text: recommended.get(one.value) || one.text }))}
+          onChange={(chosen) => changeDraft({ preset: chosen })}
+        />
+      )}
       <div class="field-grid">
         {trains && EPOCHS && <ConfigField field={EPOCHS} preset={valueOf(preset, "epochs")} error={errors["epochs"]} />}
         <Field id={fieldId("name")} label="Name" help="Empty for a name made of the dataset's." error={errors["name"]}>
@@ -71,10 +82,4 @@ export function Basics({ presets, errors }: { presets: Presets | null; errors: R
       </div>
     </section>
   );
-}
-
-/** Kinds of devices, the devices that are there, and what is chosen already. */
-function deviceChoices(chosen: string): string[] {
-  const there = onlineWorkers.value.map((worker) => worker.device.name);
-  return [...new Set(["auto", "cpu", "cuda", "mps", ...there, chosen])];
 }

@@ -1,6 +1,7 @@
 import { Field } from "../../components/Field";
 import { fieldLabel, setting } from "../../format";
 import { draft, typeInto } from "../../store/draft";
+import { textOf } from "../../store/typed";
 import type { TrainField } from "../../train_fields";
 import { fieldId } from "./field_groups";
 
@@ -53,10 +54,4 @@ export function ConfigField({ field, preset, error }: { field: TrainField; prese
 /** What an empty input stands for. */
 function emptyWord(field: TrainField): string | undefined {
   return field.nullable ? "automatic" : field.type === "array" ? "none" : undefined;
-}
-
-/** A value as it stands in its input. */
-export function textOf(value: unknown): string {
-  if (typeof value === "boolean") return String(value);
-  return setting(value);
 }

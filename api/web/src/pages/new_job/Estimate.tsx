@@ -4,19 +4,23 @@ import { onlineWorkers } from "../../store/queue";
 import type { FormCheck } from "./form_check";
 
 /** What the job comes to, what to know before starting it, and the button that does. */
-export function Estimate({ check, general, fileCount, isSending }: {
+export function Estimate({ check, general, fileCount, isSending, jobCount, isEdit }: {
   check: FormCheck;
   general: string | undefined;
   fileCount: number | undefined;
   isSending: boolean;
+  jobCount: number;
+  isEdit: boolean;
 }) {
   const trains = draft.value.kind === "train";
   const { view } = check;
   return (
     <aside class="card estimate" aria-label="Summary">
       <h2>What it comes to</h2>
+      {jobCount > 1 && <p class="small muted">The numbers below are of the first job.</p>}
       {draft.value.dataset ? (
         <dl class="estimate-facts number" data-fresh={check.isFresh}>
+          {jobCount > 1 && <div><dt>Jobs</dt><dd>{count(jobCount)}</dd></div>}
           <div><dt>Clips</dt><dd>{count(view?.file_count ?? fileCount)}</dd></div>
           {trains && <div><dt>Chunks</dt><dd>{count(view?.chunks)}</dd></div>}
           {trains && <div><dt>Steps an epoch</dt><dd>{count(view?.steps_per_epoch)}</dd></div>}
@@ -30,7 +34,13 @@ export function Estimate({ check, general, fileCount, isSending }: {
         {!view && onlineWorkers.value.length === 0 && <div class="note note-warn"><p>No worker is online. The job waits until one is.</p></div>}
         {general && <div class="note note-bad"><p>{general}</p></div>}
       </div>
-      <button type="submit" class="button button-primary" disabled={isSending}>{trains ? "Start training" : "Start preprocessing"}</button>
+      <button type="submit" class="button button-primary" disabled={isSending}>{buttonText(isEdit, trains, jobCount)}</button>
     </aside>
   );
+}
+
+function buttonText(isEdit: boolean, trains: boolean, jobCount: number): string {
+  if (isEdit) return "Save changes";
+  if (jobCount > 1) return trains ? `Start ${count(jobCount)} trainings` : `Start ${count(jobCount)} preprocessings`;
+  return trains ? "Start training" : "Start preprocessing";
 }

@@ -6,7 +6,7 @@ import { changeDraft, draft, startOf } from "../../store/draft";
 import { fieldId } from "./field_groups";
 
 /** The checkpoint that the training starts from, as the server found it, with a way back to new weights. */
-export function StartLine({ known, error }: { known: Wire<"StartPoint"> | null; error: string | undefined }) {
+export function StartLine({ known, error, isFixed }: { known: Wire<"StartPoint"> | null; error: string | undefined; isFixed: boolean }) {
   // A refusal tells nothing of the start: what was found before stays.
   const last = useRef(known);
   last.current = known ?? last.current;
@@ -22,7 +22,7 @@ export function StartLine({ known, error }: { known: Wire<"StartPoint"> | null; 
         {checkpoint ? `, checkpoint ${checkpoint}` : ", its best checkpoint"}
         {found && `, epoch ${count(found.epoch)}`}.
       </p>
-      <button
+      {!isFixed && <button
         type="button"
         id={id}
         class="button button-small"
@@ -32,7 +32,7 @@ export function StartLine({ known, error }: { known: Wire<"StartPoint"> | null; 
       >
         <Icon name="close" />
         Start from new weights
-      </button>
+      </button>}
       {error
         ? <p class="field-error" id={`${id}-error`} role="alert">{error}</p>
         : <p class="field-help" id={`${id}-help`}>Representation, latent space, chunk length and spectrogram are that model’s; sigma and elbo go together, beta and documented stay alone. Any dataset will do.</p>}

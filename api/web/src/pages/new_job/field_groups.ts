@@ -39,11 +39,11 @@ export function fieldGroups(form: Draft): readonly FieldGroup[] {
   return [...groups, { title: "More", fields: shown.filter(({ name }) => !placed.has(name)) }].filter(({ fields }) => fields.length > 0);
 }
 
-const SHOWN: ReadonlySet<string> = new Set(["dataset", "name", "device", "start", ...TRAIN_FIELDS.map(({ name }) => name)]);
+const SHOWN: ReadonlySet<string> = new Set(["dataset", "name", "device", "start", "priority", "after", "datasets", ...TRAIN_FIELDS.map(({ name }) => name)]);
 
 /** Errors that belong to no input of the form, as one text: they are shown beside the button. */
 export function generalError(errors: Readonly<Record<string, string>>): string | undefined {
-  const texts = Object.entries(errors).filter(([name]) => !SHOWN.has(name)).map(([, text]) => text);
+  const texts = Object.entries(errors).filter(([name]) => !SHOWN.has(name) && !/^(placement|after|vary)\./.test(name)).map(([, text]) => text);
   return texts.length > 0 ? texts.join(" ") : undefined;
 }
 
@@ -53,5 +53,5 @@ export function fieldId(name: string): string {
 
 /** The name of the form's field that the server means: "changes.learning_rate" and "learning_rate" are one. */
 export function formField(name: string): string {
-  return name.replace(/^(train|preprocess)\./, "").replace(/^(changes|features|train)\./, "");
+  return name.replace(/^(job|jobs\.\d+)\./, "").replace(/^(train|preprocess)\./, "").replace(/^(changes|features|train)\./, "");
 }

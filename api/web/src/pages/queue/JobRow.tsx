@@ -1,25 +1,42 @@
 import { JobActions } from "../../components/JobActions";
+import { JobWishes } from "../../components/JobWishes";
 import { ProgressBar } from "../../components/ProgressBar";
 import { ProgressText } from "../../components/ProgressText";
 import { Sparkline } from "../../components/Sparkline";
 import { StateBadge } from "../../components/StateBadge";
 import { ago, duration, measure, plural, REPRESENTATIONS } from "../../format";
 import type { Job } from "../../model/job";
-import { isActive, isWaiting } from "../../model/states";
+import { isActive, isWaiting, STATES } from "../../model/states";
 import { nowMs } from "../../store/clock";
+import { queue } from "../../store/queue";
+import { selected, toggle } from "../../store/selection";
+import { Grip } from "./Grip";
 
-export function JobRow({ job }: { job: Job }) {
+/** `shown` are the rows of its group, for a selection from one row to another. */
+export function JobRow({ job, shown }: { job: Job; shown: readonly number[] }) {
   const nameId = `job-${job.id}-name`;
   const hasBegun = job.progress.fraction !== null || isActive(job.state);
+  const isSelected = selected.value.has(job.id);
+  const why = reasonOf(job);
   return (
-    <li class="job-row" data-job={job.id}>
+    <li class="job-row" data-job={job.id} data-selected={isSelected || undefined}>
+      {job.can.reorder && <Grip job={job} />}
+      <label class="job-check">
+        <input
+          type="checkbox"
+          aria-label={`Select ${job.name}`}
+          checked={isSelected}
+          onClick={(event) => toggle(job.id, event.currentTarget.checked, event.shiftKey, shown)}
+        />
+      </label>
       <div class="job-what">
         <p class="job-title">
           <StateBadge state={job.state} />
           <a id={nameId} class="job-name" href={`/jobs/${job.id}`}>{job.name}</a>
         </p>
         <p class="small muted">{kindText(job)} · <a class="link-plain" href={`/datasets/${job.dataset.id}`}>{job.dataset.name}</a>, {plural(job.dataset.clips, "clip")}</p>
-        {job.reason && <p class={`small job-reason${job.state === "failed" ? " job-reason-bad" : ""}`}>{job.reason}</p>}
+        <JobWishes job={job} />
+        {why && <p class={`small job-reason${job.state === "failed" ? " job-reason-bad" : ""}`}>{why}</p>}
       </div>
       <div class="job-progress">
         {hasBegun && <ProgressBar job={job} />}
@@ -35,6 +52,12 @@ export function JobRow({ job }: { job: Job }) {
   );
 }
 
+/** Why it is in its state; of a job that waits there is always something to say. */
+function reasonOf(job: Job): string {
+  if (job.reason || !isWaiting(job.state)) return job.reason;
+  return job.state === "queued" && queue.value.paused ? "The queue is paused." : STATES[job.state].meaning;
+}
+
 export function kindText(job: Job): string {
   const representation = REPRESENTATIONS[job.representation];
   const what = job.kind === "train" ? `training, ${representation}${job.preset ? `, ${job.preset}` : ""}` : `features, ${representation}`;
@@ -48,15 +71,11 @@ function WhereAndWhen({ job }: { job: Job }) {
     : isActive(job.state)
       ? `${duration(job.elapsedS)} so far`
       : `${job.endedAt ? ago(now - job.endedAt) : "stopped"}${job.elapsedS > 0 ? `, ran ${duration(job.elapsedS)}` : ""}`;
-  const where = isWaiting(job.state) ? wish(job.device) : job.worker || (job.device === "auto" ? "" : job.device);
+  const where = isWaiting(job.state) ? "" : job.worker || (job.device === "auto" ? "" : job.device);
   return (
     <div class="job-where small">
       <p>{where}</p>
       <p class="muted number">{when}</p>
     </div>
   );
-}
-
-function wish(device: string): string {
-  return device === "" || device === "auto" ? "any device" : `wants ${device}`;
 }

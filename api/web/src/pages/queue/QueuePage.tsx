@@ -1,39 +1,71 @@
 import { useLocation } from "preact-iso";
-import { useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { Icon } from "../../components/Icon";
 import { Empty, Loading, Problem } from "../../components/Notices";
 import { Page } from "../../components/Page";
-import { count } from "../../format";
-import { counts, jobs, loading, loadLists, orderedJobs } from "../../store/queue";
-import { belongs, grouped, matches, type Show, SHOWS, SHOW_WORDS, toShow, withQuery } from "./filter";
-import { JobRow } from "./JobRow";
-
-const ROWS = 60;
+import { count, moment, plural } from "../../format";
+import { listBatch } from "../../http/api";
+import type { Job } from "../../model/job";
+import { isActive, isWaiting } from "../../model/states";
+import { busy, pauseQueue } from "../../store/actions";
+import { orderNews } from "../../store/order";
+import { counts, hasMore, jobs, loading, loadLists, orderedJobs, putJobs, queue } from "../../store/queue";
+import { bulkDo, clearSelection, isBulkBusy } from "../../store/selection";
+import { tellError } from "../../store/toasts";
+import { BulkBar } from "./BulkBar";
+import { belongs, grouped, matches, type Show, SHOWS, SHOW_WORDS, toBatch, toShow, withQuery } from "./filter";
+import { JobGroup } from "./JobGroup";
 
 export function QueuePage() {
-  const newJob = <a class="button button-primary" href="/new"><Icon name="plus" />Start a job</a>;
+  useEffect(() => clearSelection, []);
+  const head = (
+    <div class="row">
+      {!queue.value.paused && (
+        <button type="button" class="button" disabled={busy.value.has("queue")} onClick={() => void pauseQueue(true)}><Icon name="pause" />Pause queue</button>
+      )}
+      <a class="button button-primary" href="/new"><Icon name="plus" />Start a job</a>
+    </div>
+  );
   return (
-    <Page title="Queue" head={newJob}>
+    <Page title="Queue" head={head}>
+      <PausedBanner />
       <Strip />
       <QueueBody />
+      <p class="unseen" role="status">{orderNews.value}</p>
     </Page>
+  );
+}
+
+/** Nobody should wonder why nothing starts. */
+function PausedBanner() {
+  const { paused, pausedAt } = queue.value;
+  return (
+    <div role="status">
+      {paused && (
+        <div class="note note-warn row queue-paused">
+          <Icon name="pause" />
+          <p><b>The queue is paused{pausedAt !== null && ` since ${moment(pausedAt)}`}.</b> Nothing new starts; what runs goes on.</p>
+          <button type="button" class="button button-small push" disabled={busy.value.has("queue")} onClick={() => void pauseQueue(false)}><Icon name="play" />Resume queue</button>
+        </div>
+      )}
+    </div>
   );
 }
 
 function Strip() {
   const { running, queued, failedToday, workers } = counts.value;
   const facts = [
-    { label: "Running", value: running, href: "/?show=running", tone: running ? "work" : "" },
-    { label: "Queued", value: queued, href: "/?show=waiting", tone: "" },
-    { label: "Failed today", value: failedToday, href: "/?show=failed", tone: failedToday ? "bad" : "" },
-    { label: "Workers online", value: workers, href: "/workers", tone: workers ? "" : "warn" },
+    { label: "Running", value: count(running), href: "/?show=running", tone: running ? "work" : "" },
+    { label: "Queued", value: count(queued) + (hasMore.value.open ? "+" : ""), href: "/?show=waiting", tone: "" },
+    { label: "Failed today", value: count(failedToday), href: "/?show=failed", tone: failedToday ? "bad" : "" },
+    { label: "Workers online", value: count(workers), href: "/workers", tone: workers ? "" : "warn" },
   ];
   return (
     <ul class="strip" aria-label="At a glance">
       {facts.map(({ label, value, href, tone }) => (
         <li key={label}>
           <a href={href} class="card strip-fact" data-tone={tone}>
-            <b>{count(value)}</b> <span>{label}</span>
+            <b>{value}</b> <span>{label}</span>
           </a>
         </li>
       ))}
@@ -44,26 +76,50 @@ function Strip() {
 function QueueBody() {
   const { query } = useLocation();
   const show = toShow(query["show"]);
+  const batch = toBatch(query["batch"]);
   const words = query["q"] ?? "";
-  const [limit, setLimit] = useState(ROWS);
   if (loading.value === "loading") return <Loading what="the queue" />;
   if (typeof loading.value === "object") return <Problem error={loading.value.error} retry={() => void loadLists()} />;
   if (jobs.value.size === 0) return <EmptyQueue />;
-  const shown = orderedJobs.value.filter((job) => belongs(job, show) && matches(job, words));
+  const inBatch = batch === null ? orderedJobs.value : orderedJobs.value.filter((job) => job.batch === batch);
+  const shown = inBatch.filter((job) => belongs(job, show) && matches(job, words));
   return (
     <>
       <QueueFilter show={show} words={words} />
+      {batch !== null && <BatchLine batch={batch} jobs={inBatch} />}
       {shown.length === 0 && <Empty title="No job fits this filter"><a class="button" href="/">Show all jobs</a></Empty>}
-      {grouped(shown.slice(0, limit)).map((group) => (
-        <section key={group.title} class="queue-group" aria-labelledby={`group-${group.title}`}>
-          <h2 id={`group-${group.title}`}>{group.title}</h2>
-          <ul class="card job-list">{group.jobs.map((job) => <JobRow key={job.id} job={job} />)}</ul>
-        </section>
-      ))}
-      {shown.length > limit && (
-        <p class="more"><button type="button" class="button" onClick={() => setLimit(limit + ROWS)}>Show {count(Math.min(ROWS, shown.length - limit))} more</button></p>
-      )}
+      {grouped(shown).map((group) => <JobGroup key={`${group.title} ${show} ${batch}`} {...group} />)}
+      <BulkBar />
     </>
+  );
+}
+
+/** What a batch has come to, and the way to stop all of it. */
+function BatchLine({ batch, jobs: members }: { batch: number; jobs: readonly Job[] }) {
+  const { query } = useLocation();
+  // Of a long queue, the lists may lack some of them.
+  useEffect(() => {
+    listBatch(batch).then(putJobs, tellError);
+  }, [batch]);
+  const open = members.filter((job) => job.can.cancel);
+  const parts = [
+    [members.filter((job) => isActive(job.state)).length, "running"],
+    [members.filter((job) => isWaiting(job.state)).length, "waiting"],
+    [members.filter((job) => job.state === "completed").length, "completed"],
+    [members.filter((job) => job.state === "failed").length, "failed"],
+  ].filter(([number]) => number).map(([number, word]) => `${number} ${word}`);
+  return (
+    <div class="card batch-line" role="region" aria-label={`Batch ${batch}`}>
+      <p><b>Batch {batch}</b>: {plural(members.length, "job")}{parts.length > 0 && `, ${parts.join(", ")}`}</p>
+      <div class="row">
+        {open.length > 0 && (
+          <button type="button" class="button button-small button-danger" disabled={isBulkBusy.value} onClick={() => void bulkDo("cancel", open)}>
+            <Icon name="stop" />Cancel the batch
+          </button>
+        )}
+        <a class="button button-small" href={withQuery("/", query, { batch: "" })}><Icon name="close" />Show all jobs</a>
+      </div>
+    </div>
   );
 }
 

@@ -23,9 +23,14 @@ export function belongs(job: Job, show: Show): boolean {
   return show === "all" || job.state === "failed";
 }
 
+/** The batch that the address names. */
+export function toBatch(text: string | undefined): number | null {
+  return /^\d{1,9}$/.test(text ?? "") ? Number(text) : null;
+}
+
 /** True when every word of `query` occurs somewhere in what the row shows. */
 export function matches(job: Job, query: string): boolean {
-  const text = [`#${job.id}`, job.name, job.kind, job.dataset.name, job.representation, job.preset ?? "", job.state, job.worker, job.device].join(" ").toLowerCase();
+  const text = [`#${job.id}`, job.name, job.kind, job.dataset.name, job.representation, job.preset ?? "", job.state, job.worker, job.device, ...job.placement.labels].join(" ").toLowerCase();
   return query.toLowerCase().split(/\s+/).filter(Boolean).every((word) => text.includes(word));
 }
 
@@ -36,16 +41,17 @@ export function withQuery(path: string, query: Readonly<Record<string, string>>,
 }
 
 export interface Group {
-  readonly title: string;
+  readonly title: "Running" | "Waiting" | "Paused" | "Finished";
   readonly jobs: readonly Job[];
 }
 
 /** Jobs, already in their order, under the headings of the queue. */
 export function grouped(jobs: readonly Job[]): readonly Group[] {
-  return [
+  const groups: readonly Group[] = [
     { title: "Running", jobs: jobs.filter((job) => isActive(job.state)) },
     { title: "Waiting", jobs: jobs.filter((job) => isWaiting(job.state)) },
     { title: "Paused", jobs: jobs.filter(isPaused) },
     { title: "Finished", jobs: jobs.filter(isEnded) },
-  ].filter((group) => group.jobs.length > 0);
+  ];
+  return groups.filter((group) => group.jobs.length > 0);
 }

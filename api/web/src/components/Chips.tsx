@@ -1,0 +1,57 @@
+import { useId, useState } from "preact/hooks";
+import { Icon } from "./Icon";
+
+/** Words as chips that can be taken off, and an input for one more; Enter, a comma or leaving it adds what it holds. */
+export function Chips({ id, label, describedBy, invalid, values, suggestions = [], placeholder, onChange }: {
+  id?: string;
+  label: string;
+  describedBy?: string | undefined;
+  invalid?: boolean | undefined;
+  values: readonly string[];
+  suggestions?: readonly string[];
+  placeholder?: string;
+  onChange: (values: readonly string[]) => void;
+}) {
+  const listId = useId();
+  const [text, setText] = useState("");
+  const add = (typed: string): void => {
+    const fresh = typed.toLowerCase().split(/[\s,]+/).filter((word) => word && !values.includes(word));
+    setText("");
+    if (fresh.length > 0) onChange([...values, ...new Set(fresh)]);
+  };
+  return (
+    <div class="chips">
+      {values.map((value) => (
+        <span key={value} class="chip">
+          {value}
+          <button type="button" aria-label={`Take ${value} off`} onClick={() => onChange(values.filter((one) => one !== value))}><Icon name="close" /></button>
+        </span>
+      ))}
+      <input
+        id={id}
+        class="chip-input"
+        aria-label={id ? undefined : label}
+        aria-describedby={describedBy}
+        aria-invalid={invalid}
+        list={listId}
+        autoComplete="off"
+        spellcheck={false}
+        placeholder={placeholder}
+        value={text}
+        onInput={(event) => {
+          const typed = event.currentTarget.value;
+          if (/[,\s]$/.test(typed) || suggestions.includes(typed)) add(typed);
+          else setText(typed);
+        }}
+        onKeyDown={(event) => {
+          if (event.key === "Enter" && text) {
+            event.preventDefault();
+            add(text);
+          } else if (event.key === "Backspace" && text === "" && values.length > 0) onChange(values.slice(0, -1));
+        }}
+        onBlur={() => add(text)}
+      />
+      <datalist id={listId}>{suggestions.filter((one) => !values.includes(one)).map((one) => <option key={one} value={one} />)}</datalist>
+    </div>
+  );
+}
