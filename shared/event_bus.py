@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import structlog
@@ -36,28 +37,57 @@ _UNKNOWN: Final = -2
 
 log = structlog.get_logger(__name__)
 
-_PUBLISH: Final = f"""{STANDING}
+_PUBLISH: Final = (
+    STANDING
+    + """
 if ARGV[6] == '1' then
   local stands = standing(KEYS[1], tonumber(ARGV[1]), ARGV[7])
-  if stands == 'stale' then return -1 end
-  if stands == 'unknown' then return -2 end
+  if stands ~= 'newest' then return {stands == 'stale' and -1 or -2, 0} end
 end
 local done = tonumber(redis.call('HGET', KEYS[2], ARGV[2]) or '0')
-local last = math.max(tonumber(redis.call('HGET', KEYS[2], 'last') or '0'), tonumber(ARGV[4]))
-local first = tonumber(ARGV[3])
-for i = 8, #ARGV do
-  local count = first + i - 8
+local last = math.max(tonumber(redis.call('HGET', KEYS[2], 'last') or '0'), tonumber(ARGV[3]))
+local room = tonumber(ARGV[5])
+if room > 0 then room = math.max(0, room - redis.call('XLEN', KEYS[3])) else room = #ARGV end
+local taken = 0
+for i = 8, #ARGV, 2 do
+  local count = tonumber(ARGV[i])
   if count > done then
+    if room == 0 then break end
+    room = room - 1
     last = last + 1
-    redis.call('XADD', KEYS[3], last .. '-0', 'event', ARGV[i])
-    redis.call('PUBLISH', ARGV[5], last .. ' ' .. ARGV[i])
+    redis.call('XADD', KEYS[3], last .. '-0', 'event', ARGV[i + 1])
+    redis.call('PUBLISH', ARGV[4], last .. ' ' .. ARGV[i + 1])
     done = count
   end
+  taken = taken + 1
 end
 redis.call('HSET', KEYS[2], 'last', last, ARGV[2], done)
-redis.call('SADD', KEYS[4], string.match(ARGV[5], '%d+$'))
-return last
+redis.call('SADD', KEYS[4], string.match(ARGV[4], '%d+$'))
+return {last, taken}
 """
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An event on its way: its wire form, and which one of its writer's it is."""
+
+    writer: str
+    """Who counts it: a trainer, a supervisor or the api."""
+    count: int
+    """Grows with every event of the writer; one that Redis took is never taken again."""
+    text: str
+    """The event as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """What became of entries."""
+
+    last: int
+    """Number of the job's newest event."""
+    taken: int
+    """How many, from the first one on, are in the stream now or were before; the rest found no room."""
 
 
 def _numbers_key(job_id: int) -> str:
@@ -91,20 +121,39 @@ class EventBus:
         attempt's; LeaseLostError is raised where it does not, or a newer attempt was granted. None is for the api,
         whose events are of the record and refused by nobody.
         """
-        job_id, attempt = events[0].job_id, events[0].attempt
-        last = cast(
-            int,
+        entries = [
+            Entry(writer=writer, count=count, text=event.to_json()) for count, event in enumerate(events, first_count)
+        ]
+        return self.send(events[0].job_id, events[0].attempt, entries, floor=floor, secret=secret).last
+
+    def send(
+        self,
+        job_id: int,
+        attempt: int,
+        entries: Sequence[Entry],
+        *,
+        floor: int = 0,
+        secret: str | None,
+        room: int | None = None,
+    ) -> Sent:
+        """The same for events of one writer that are counted and written already.
+
+        Once the stream holds `room` events, no more are taken. Raises UnknownAttemptError, a RedisError, where Redis
+        has yet to be told of the attempt again.
+        """
+        last, taken = cast(
+            list[int],
             self._publish(
                 keys=[lease_key(job_id), _numbers_key(job_id), _stream_key(job_id), _STREAMS],
                 args=[
                     attempt,
-                    writer,
-                    first_count,
+                    entries[0].writer,
                     floor,
                     f"{EVENT_CHANNEL}{job_id}",
+                    room or 0,
                     int(secret is not None),
                     secret or "",
-                    *(event.to_json() for event in events),
+                    *(part for entry in entries for part in (entry.count, entry.text)),
                 ],
             ),
         )
@@ -112,7 +161,7 @@ class EventBus:
             raise UnknownAttemptError(f"Redis does not know attempt {attempt} of job {job_id}")
         if last == _STALE:
             raise LeaseLostError(f"Job {job_id} is run by a newer attempt than {attempt}; this one stops.")
-        return last
+        return Sent(last=last, taken=taken)
 
     def read(self, job_id: int, *, after: int, count: int = 500) -> list[Event]:
         """Events of a job with numbers above `after`, in order, at most `count`."""

@@ -164,6 +164,8 @@ class AttemptSpec(Frozen):
     """True when earlier attempts saved a checkpoint: the newest valid one must load, or the attempt fails."""
     checkpoint: str | None = None
     """Name of the one checkpoint to resume from, when a person chose it."""
+    checkpoints: tuple[str, ...] | None = None
+    """Names of the checkpoints that the record knows; others of earlier attempts are not to be used. None: all are."""
     elapsed_s: float = 0.0
     """Seconds that earlier attempts ran."""
     time_left_s: float | None = None

@@ -23,6 +23,11 @@ class Reporter(Protocol):
         """Send `body` on its way; never blocks."""
         ...
 
+    @property
+    def recorded_checkpoint(self) -> str | None:
+        """The newest checkpoint that a later attempt would hear of; None before the first."""
+        return None
+
 
 class Control(Protocol):
     """The attempt's control flags as they stand in memory; looked at on every step boundary."""

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Literal, Self
 
@@ -23,6 +24,13 @@ _POLL_S: Final = 0.1
 _BEAT_S: Final = 0.5
 
 
+@dataclass
+class SupervisorWish:
+    """What the supervisor asked for by itself: its worker stops, or a limit of the attempt is reached."""
+
+    wish: Literal["none", "pause", "shutdown"] = "none"
+
+
 class ControlMirror(Control):
     """Control flags of one attempt. To be entered before use; leaving it ends its thread."""
 
@@ -31,13 +39,13 @@ class ControlMirror(Control):
         redis_url: str,
         job_id: int,
         attempt: int,
-        shutdown: threading.Event,
+        asked: SupervisorWish,
         send_beat: Callable[[str], None],
     ) -> None:
         self._controls = Controls(connect(redis_url))
         self._job_id = job_id
         self._attempt = attempt
-        self._shutdown = shutdown
+        self._asked = asked
         self._send_beat = send_beat
         self._flags = ControlFlags()
         self._saves_taken = 0
@@ -59,11 +67,9 @@ class ControlMirror(Control):
 
     @override
     def wish(self) -> Literal["none", "cancel", "pause", "shutdown"]:
-        # What a person wants outranks the machine's wish to rest: a cancelled job must not come back elsewhere.
+        # What a person wants outranks the machine's wishes: a cancelled job must not come back elsewhere.
         wish = self._flags.wish
-        if wish == "hand_back" or (wish == "none" and self._shutdown.is_set()):
-            return "shutdown"
-        return wish
+        return "shutdown" if wish == "hand_back" else self._asked.wish if wish == "none" else wish
 
     @override
     def take_save(self) -> bool:

@@ -6,23 +6,21 @@ returns, so that the worker answers at any time and a warm shutdown has nothing 
 
 from __future__ import annotations
 
-import fcntl
 import os
-import re
 import socket
 import warnings
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
 from celery import signals
 from celery.exceptions import SecurityWarning
 
 from shared.devices import Device, check_present
-from shared.errors import InUseError
 from shared.jobs import Ticket
 from shared.settings import Settings
 from shared.tickets import RUN_TASK, device_queue, make_celery
+from worker.leftovers import send_leftovers
+from worker.locks import hold_lock
 from worker.presence import Presence
 from worker.supervisor import Supervisor
 
@@ -40,9 +38,9 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
     Returns the exit status: 0 unless Celery gave up by itself. Raises InUseError when another worker of this data
     folder has the name, or the device where it is not the CPU.
     """
-    locks = [_lock(settings.data, name)]
+    locks = [hold_lock(settings.data, name)]
     if device.kind != "cpu":
-        locks.append(_lock(settings.data, device.name))
+        locks.append(hold_lock(settings.data, device.name))
 
     supervisor = Supervisor(settings=settings, device=device, worker=name)
     presence = Presence(redis_url=settings.redis_url, worker=name, device=device, supervisor=supervisor)
@@ -60,6 +58,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
     # Celery holds its handlers weakly: the reference above must live as long as the worker.
     signals.worker_shutting_down.connect(on_shutting_down)
     check_present(device)
+    send_leftovers(settings, name)
     supervisor.start()
     presence.start()
     log.info("worker.ready", worker=name, device=device.name, pid=os.getpid())
@@ -85,23 +84,3 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
         presence.stop()
         for lock in locks:
             lock.close()
-
-
-def _lock(data: Path, name: str) -> TextIO:
-    """Hold the lock of `name` in the data folder for as long as the returned file is open."""
-    folder = data / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / f"{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.lock").open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        holder = lock.read().strip()
-        lock.close()
-        raise InUseError(
-            f"Another worker (process {holder}) already serves {name}: stop it first, or give this one a --name."
-        ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock

@@ -1,67 +1,45 @@
 """The supervisor: claims what a ticket names, has a trainer process do it, and answers for how it ends.
 
-It renews the lease only while the trainer makes progress, ends a trainer that is stuck, that does not stop in its
-grace time, or whose job went to a newer attempt, and says in plain words how each attempt ended. A crash of the trainer
-never takes the worker down. One thread does all of it; the trainer processes are its children.
+While an attempt runs, `lease_keeper` holds its lease and `watch` its limits; `exits` says in plain words how it ended.
+A crash of the trainer never takes the worker down. One thread does all of it; the trainer processes are its children.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared.control import Controls
 from shared.devices import Device
 from shared.errors import LeaseLostError
-from shared.event_bus import EventBus
+from shared.event_bus import Entry, EventBus
 from shared.events import AttemptEnded, Event
-from shared.jobs import AttemptSpec, Outcome, Ticket
+from shared.jobs import AttemptSpec, Ticket
 from shared.lease import Leases
 from shared.redis_client import connect
 from shared.settings import Settings
 from shared.tickets import forget_attempt, get_attempt
-from worker.trainer_process import FENCED_EXIT, TrainerProcess
+from worker.exits import classify, count_memory_kills
+from worker.lease_keeper import LeaseKeeper
+from worker.reporter import Sender
+from worker.spool import Spool
+from worker.trainer_process import TrainerProcess
+from worker.watch import TICK_S, Watch
 
-_TICK_S: Final = 0.25
-_HARD_GRACE: Final = 20
-"""A trainer that keeps making progress but never ends is killed after so many grace times. A checkpoint may travel over
-a slow line for minutes, and it makes progress then."""
-_SIGNALS: Final[Mapping[int, str]] = {
-    signal.SIGKILL: "was killed by the system, most likely because memory ran out",
-    signal.SIGSEGV: "crashed with a segmentation fault",
-    signal.SIGABRT: "aborted",
-    signal.SIGBUS: "crashed with a bus error",
-    signal.SIGILL: "used an instruction that this processor does not have",
-    signal.SIGFPE: "crashed with an arithmetic fault",
-}
+_RETRY_S: Final = 0.5
+_PARTING_S: Final = 2.0
+"""A worker that stops tries for so long to tell how its attempt ended, before it leaves that to the next one."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(kw_only=True)
-class _Watch:
-    """What the supervisor remembers while an attempt runs."""
-
-    started: float
-    beats: int = 0
-    progressed: float = 0.0
-    renewed: float = 0.0
-    looked: float = 0.0
-    told_to_stop: float | None = None
-    wish: str = "none"
-    killed_because: str = ""
-    fenced: bool = False
 
 
 class Supervisor:
@@ -73,7 +51,6 @@ class Supervisor:
         self._worker = worker
         self._redis = redis or connect(settings.redis_url)
         self._leases = Leases(self._redis)
-        self._controls = Controls(self._redis)
         self._bus = EventBus(self._redis)
         self._inbox: SimpleQueue[AttemptSpec] = SimpleQueue()
         self._accepting = threading.Lock()
@@ -149,7 +126,7 @@ class Supervisor:
         self._ready.set()
         while not self._stopping.is_set():
             try:
-                attempt = self._inbox.get(timeout=_TICK_S)
+                attempt = self._inbox.get(timeout=TICK_S)
             except Empty:
                 if self._warm.exit_status is not None:
                     log.warning("trainer.died_idle", status=self._warm.join(), output=self._warm.tail)
@@ -183,114 +160,51 @@ class Supervisor:
 
     def _run_attempt(self, attempt: AttemptSpec, trainer: TrainerProcess) -> None:
         log.info("attempt.started", job=attempt.job_id, attempt=attempt.attempt, pid=trainer.pid)
-        now = time.monotonic()
-        watch = _Watch(started=now, progressed=now, renewed=now)
-        trainer.begin(attempt)
-        while trainer.exit_status is None:
-            trainer.changed.wait(_TICK_S)
-            trainer.changed.clear()
-            self._look_after(attempt, trainer, watch)
-        status = trainer.join()
-        ended = _classify(status, trainer, watch)
-        log.info("attempt.ended", job=attempt.job_id, attempt=attempt.attempt, outcome=ended.outcome)
-        if ended.outcome != "fenced":
+        keeper = LeaseKeeper(self._redis, attempt, worker=self._worker, lease_s=self._settings.lease_s)
+        watch = Watch(attempt, trainer, keeper, settings=self._settings, stopping=self._stopping)
+        memory_kills = count_memory_kills() or 0
+        with keeper:
+            trainer.begin(attempt)
+            status = watch.follow()
+            ended = classify(
+                status,
+                result=trainer.result,
+                tail=trainer.tail,
+                began=bool(trainer.phase),
+                killed_because=watch.killed_because,
+                wish=watch.wish,
+                why=watch.why,
+                fenced=keeper.lost,
+                memory_kills=(count_memory_kills() or 0) - memory_kills,
+                elapsed_s=watch.elapsed_s,
+            )
+            log.info("attempt.ended", job=attempt.job_id, attempt=attempt.attempt, outcome=ended.outcome)
             self._tell(attempt, ended)
 
-    def _look_after(self, attempt: AttemptSpec, trainer: TrainerProcess, watch: _Watch) -> None:
-        """Renew the lease, pass on a wish to stop, enforce the limits."""
-        now = time.monotonic()
-        if trainer.beats != watch.beats:
-            watch.beats, watch.progressed = trainer.beats, now
-        stall_s = self._settings.stall_s if trainer.phase == "steps" else self._settings.setup_stall_s
-        if watch.told_to_stop is None and now - watch.progressed > stall_s:
-            watch.killed_because = f"made no progress for {stall_s:.0f} s, so it was stopped"
-            trainer.kill()
-            return
-        if not watch.killed_because and now - watch.renewed >= self._settings.lease_s / 6:
-            self._renew(attempt, trainer, watch)
-        if now - watch.looked >= _TICK_S:
-            watch.looked = now
-            self._look_for_wish(attempt, trainer, watch)
-        if watch.told_to_stop is not None:
-            grace = self._settings.grace_s
-            quiet_s, told_s = now - max(watch.told_to_stop, watch.progressed), now - watch.told_to_stop
-            if quiet_s > grace or told_s > grace * _HARD_GRACE:
-                watch.killed_because = f"did not save within {grace:.0f} s, so it was stopped"
-                trainer.kill()
-
-    def _renew(self, attempt: AttemptSpec, trainer: TrainerProcess, watch: _Watch) -> None:
-        try:
-            held = self._leases.renew(
-                attempt.job_id, attempt.attempt, self._worker, attempt.secret, self._settings.lease_s
-            )
-        except RedisError as error:
-            log.warning("lease.unreachable", job=attempt.job_id, error=str(error))
-            return  # the trainer goes on; if the lease lapsed, the next renewal or event finds out
-        watch.renewed = time.monotonic()
-        if not held:
-            watch.fenced = True
-            trainer.kill()
-
-    def _look_for_wish(self, attempt: AttemptSpec, trainer: TrainerProcess, watch: _Watch) -> None:
-        if watch.told_to_stop is not None:
-            return
-        if self._stopping.is_set():
-            watch.wish, watch.told_to_stop = "shutdown", time.monotonic()
-            trainer.shut_down()
-            return
-        try:
-            wish = self._controls.read(attempt.job_id, attempt.attempt).wish
-        except RedisError:
-            return  # the trainer's own mirror reads it as soon as Redis is back, and so do we
-        if wish != "none":
-            watch.wish, watch.told_to_stop = wish, time.monotonic()
-
     def _tell(self, attempt: AttemptSpec, ended: AttemptEnded) -> None:
-        """Publish how the attempt ended, as often as it takes; while stopping, no longer than the grace time."""
+        """Publish what the trainer left and how it ended, as often as it takes; when stopping, the spool keeps it."""
+        spool = Spool.of(self._settings, attempt, worker=self._worker)
+        if ended.outcome == "fenced":
+            spool.remove()  # the newer attempt does it all again
+            return
         event = Event(job_id=attempt.job_id, attempt=attempt.attempt, at=time.time(), body=ended)
-        deadline: float | None = None
-        while True:
+        sender = Sender(self._bus, spool, stream_events=self._settings.stream_events)
+        sender.add(Entry(writer=f"supervisor:{attempt.attempt}", count=1, text=event.to_json()))
+        deadline, told = math.inf, False
+        while sender:
             try:
-                self._bus.publish([event], writer=f"supervisor:{attempt.attempt}", first_count=1, secret=attempt.secret)
+                sender.send()
             except LeaseLostError:
+                spool.remove()
                 return  # a newer attempt owns the job: nobody asks any more how this one ended
-            except RedisError as error:
-                log.warning("attempt.end_waiting", job=attempt.job_id, error=str(error))
-                if self._stopping.is_set():
-                    deadline = deadline or time.monotonic() + self._settings.grace_s
-                    if time.monotonic() > deadline:
-                        return  # the lease lapses, and the reaper takes the attempt back
-                time.sleep(0.5)
-            else:
+            if not sender.trouble:
+                continue
+            if not told:
+                log.warning("attempt.end_waiting", job=attempt.job_id, error=sender.trouble)
+                told = True
+            if self._stopping.is_set():
+                deadline = min(deadline, time.monotonic() + _PARTING_S)
+            if time.monotonic() > deadline:
+                sender.keep()
                 return
-
-
-def _classify(status: int, trainer: TrainerProcess, watch: _Watch) -> AttemptEnded:
-    """How an attempt ended, from the process' exit status, its last word and what was done to it."""
-    elapsed_s = time.monotonic() - watch.started
-    if watch.fenced or status == FENCED_EXIT:
-        return AttemptEnded(outcome="fenced", elapsed_s=elapsed_s)
-    if watch.killed_because:
-        outcomes: dict[str, Outcome] = {
-            "cancel": "cancelled",
-            "pause": "paused",
-            "hand_back": "handed_back",
-            "shutdown": "handed_back",
-        }
-        return AttemptEnded(
-            outcome=outcomes.get(watch.wish, "crashed"),
-            reason=f"The trainer {watch.killed_because}.",
-            detail=trainer.tail,
-            elapsed_s=elapsed_s,
-        )
-    if trainer.result is not None and status == 0:
-        result: dict[str, Any] = trainer.result
-        return AttemptEnded(elapsed_s=elapsed_s, **result)
-    if status < 0:
-        reason = f"The trainer {_SIGNALS.get(-status, f'was ended by signal {-status}')}."
-    elif status == 128 + signal.SIGKILL:
-        # How a shell or a container reports a process that the system killed.
-        reason = f"The trainer {_SIGNALS[signal.SIGKILL]}."
-    else:
-        reason = f"The trainer ended with status {status} before it finished."
-    return AttemptEnded(outcome="crashed", reason=reason, detail=trainer.tail, elapsed_s=elapsed_s)
+            time.sleep(_RETRY_S)

@@ -1,8 +1,8 @@
 """The trainer process itself: imports torch, waits for one attempt, runs it, reports how it ended.
 
-Reads JSON lines on standard input: `{"attempt": ...}` once, `{"wish": "shutdown"}` at any time; end-of-file means that
-the supervisor is gone. Writes JSON lines to the report descriptor: `{"beat": "setup" | "steps"}` while it makes
-progress, `{"result": ...}` at the end. Everything else goes through Redis and the artifact store.
+Reads JSON lines on standard input: `{"attempt": ...}` once, `{"wish": "pause" | "shutdown"}` at any time; end-of-file
+means that the supervisor is gone. Writes JSON lines to the report descriptor: `{"beat": "setup" | "steps"}` while it
+makes progress, `{"result": ...}` at the end. Everything else goes through Redis and the artifact store.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 import threading
 import traceback
@@ -28,8 +29,10 @@ from shared.jobs import AttemptSpec, AttemptSpecAdapter
 from shared.settings import Settings
 from shared.storage import FolderStorage, open_storage
 from shared.version import VERSION
-from worker.control_mirror import ControlMirror
+from worker.control_mirror import ControlMirror, SupervisorWish
+from worker.exits import explain, explain_start
 from worker.reporter import StreamReporter
+from worker.spool import Spool
 from worker.trainer_process import FENCED_EXIT
 
 
@@ -42,14 +45,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
+    end_children_with_us()
 
     attempts: SimpleQueue[AttemptSpec] = SimpleQueue()
-    shutdown = threading.Event()
-    threading.Thread(target=_follow_supervisor, args=(attempts, shutdown), name="lifeline", daemon=True).start()
-    _import_engine()
+    asked = SupervisorWish()
+    threading.Thread(target=_follow_supervisor, args=(attempts, asked), name="lifeline", daemon=True).start()
+    fault = _import_engine()
 
     attempt = attempts.get()
-    result = _run(attempt, report, shutdown)
+    result = fault or _run(attempt, report, asked)
     report.write(json.dumps({"result": result}) + "\n")
     report.flush()
     sys.stdout.flush()
@@ -57,7 +61,7 @@ def main() -> None:
     os._exit(0)  # everything is sent and durable; taking torch apart would only keep the device longer
 
 
-def _run(attempt: AttemptSpec, report: TextIO, shutdown: threading.Event) -> dict[str, Any]:
+def _run(attempt: AttemptSpec, report: TextIO, asked: SupervisorWish) -> dict[str, Any]:
     """Run the attempt; returns how it ended: outcome, step, reason and detail."""
     from worker.preprocess import run_preprocess  # noqa: PLC0415 - imported by `_import_engine` already
     from worker.train import run_training  # noqa: PLC0415
@@ -69,13 +73,12 @@ def _run(attempt: AttemptSpec, report: TextIO, shutdown: threading.Event) -> dic
     def beat(phase: str) -> None:
         report.write(json.dumps({"beat": phase}) + "\n")
 
-    control = ControlMirror(settings.redis_url, attempt.job_id, attempt.attempt, shutdown, beat)
+    control = ControlMirror(settings.redis_url, attempt.job_id, attempt.attempt, asked, beat)
     with (
         StreamReporter(
             settings.redis_url,
-            attempt.job_id,
-            attempt.attempt,
-            secret=attempt.secret,
+            Spool.of(settings, attempt, worker=worker),
+            stream_events=settings.stream_events,
             on_fenced=lambda: os._exit(FENCED_EXIT),
             on_steps=control.steps_began,
         ) as reporter,
@@ -112,14 +115,7 @@ def _run(attempt: AttemptSpec, report: TextIO, shutdown: threading.Event) -> dic
         except SpectrainError as error:
             return {"outcome": "failed", "reason": str(error), "detail": traceback.format_exc()}
         except Exception as error:  # whatever it was, the person is told; the process ends next
-            return {"outcome": "crashed", "reason": _plain(error), "detail": traceback.format_exc()}
-
-
-def _plain(error: Exception) -> str:
-    """What an unexpected exception means, in one sentence."""
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return "The device ran out of memory: use a smaller batch_size or chunk_s, or close other programs."
-    return f"The trainer met an unexpected error: {type(error).__name__}: {error}"
+            return {"outcome": "crashed", "reason": explain(error), "detail": traceback.format_exc()}
 
 
 def _versions() -> dict[str, str]:
@@ -133,13 +129,17 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _import_engine() -> None:
-    """Import torch and the engine, and wake the device, while nobody waits."""
-    import_module("worker.preprocess")
-    import_module("worker.train").warm_up(torch_name(parse_device(os.environ["SPECTRAIN_DEVICE"])))
+def _import_engine() -> dict[str, Any] | None:
+    """Import torch and the engine, and wake the device, while nobody waits; what went wrong, as a result."""
+    try:
+        import_module("worker.preprocess")
+        import_module("worker.train").warm_up(torch_name(parse_device(os.environ["SPECTRAIN_DEVICE"])))
+    except Exception as error:  # whatever it was, the job that comes here tells it
+        return {"outcome": "crashed", "reason": explain_start(error), "detail": traceback.format_exc()}
+    return None
 
 
-def _follow_supervisor(attempts: SimpleQueue[AttemptSpec], shutdown: threading.Event) -> None:
+def _follow_supervisor(attempts: SimpleQueue[AttemptSpec], asked: SupervisorWish) -> None:
     unread = b""
     # Not through sys.stdin: a thread waiting inside its buffer would hold the lock that the interpreter's end needs.
     while chunk := os.read(0, 1 << 16):
@@ -148,9 +148,20 @@ def _follow_supervisor(attempts: SimpleQueue[AttemptSpec], shutdown: threading.E
             message = json.loads(line)
             if "attempt" in message:
                 attempts.put(AttemptSpecAdapter.validate_python(message["attempt"]))
-            if message.get("wish") == "shutdown":
-                shutdown.set()
+            asked.wish = message.get("wish", asked.wish)
     os._exit(1)  # the supervisor is gone: the lease lapses, and the job goes on elsewhere from its last checkpoint
+
+
+def end_children_with_us() -> None:
+    """Have a shell in our process group kill all of it once we are gone, however we ended."""
+    lifeline, _ = os.pipe()  # nobody else has the other end, which closes with this process
+    subprocess.Popen(
+        ["/bin/sh", "-c", "trap '' TERM INT HUP; read -r line; kill -KILL 0"],
+        stdin=lifeline,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(lifeline)
 
 
 def _die_with_parent() -> None:

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, cast
 
 from shared.devices import Device, pinned_environment
 from shared.jobs import AttemptSpec
@@ -30,7 +30,7 @@ _TAIL_LINES: Final = 60
 class TrainerProcess:
     """One trainer process. `changed` is set whenever it said something or ended."""
 
-    def __init__(self, *, device: Device, environment: Mapping[str, str]) -> None:
+    def __init__(self, *, device: Device, environment: Mapping[str, str], program: Sequence[str] = ()) -> None:
         """Start it. To be called by a thread that lives as long as the worker, since the parent-death signal
         comes when the thread that started the process ends."""
         report_read, report_write = os.pipe()
@@ -43,7 +43,7 @@ class TrainerProcess:
         """What it reported as its end, if it came to that."""
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", TRAINER, "--report-fd", str(report_write)],
+            [sys.executable, *(program or ("-m", TRAINER)), "--report-fd", str(report_write)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -78,9 +78,9 @@ class TrainerProcess:
         """Give it its attempt."""
         self._send({"attempt": attempt.model_dump(mode="json")})
 
-    def shut_down(self) -> None:
-        """Ask it to save and end, so that the job can go on elsewhere."""
-        self._send({"wish": "shutdown"})
+    def ask(self, wish: Literal["pause", "shutdown"]) -> None:
+        """Ask it to save and end."""
+        self._send({"wish": wish})
 
     def kill(self) -> None:
         """End it and whatever it started, at once."""

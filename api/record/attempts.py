@@ -70,14 +70,15 @@ def assign(session: Session, job: Job, *, worker: str, device: str, above: int =
 
 def attempt_spec(session: Session, job: Job) -> AttemptSpec:
     """What the trainer of the job's newest attempt reads."""
-    saved = session.scalar(select(Checkpoint.name).where(Checkpoint.job_id == job.id).limit(1))
+    saved = tuple(session.scalars(select(Checkpoint.name).where(Checkpoint.job_id == job.id).order_by(Checkpoint.name)))
     limit_s, elapsed_s = Placement.model_validate(job.placement or {}).time_limit_s, job_summary(job).ended_elapsed_s
     return AttemptSpec(
         job_id=job.id,
         attempt=job.attempt,
         spec=job_spec(session, job),
-        resume=saved is not None,
+        resume=bool(saved),
         checkpoint=job.checkpoint_choice or None,
+        checkpoints=saved,
         elapsed_s=elapsed_s,
         time_left_s=None if limit_s is None else max(0.0, limit_s - elapsed_s),
         secret=job.secret,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -22,6 +23,7 @@ from tests.benchmarks.corpus import Corpus
 from tests.benchmarks.measuring import ROUNDS, Figures, Options, Results, faster
 from tests.benchmarks.training import Training, ignore_skipped
 from worker.reporter import StreamReporter
+from worker.spool import Spool
 from worker.train.metrics import EpochSums, StepRecorder
 
 REPRESENTATIONS: Final[tuple[Representation, ...]] = ("mel", "mel_if")
@@ -38,14 +40,16 @@ def measure(options: Options) -> Results:
     server.start()
     try:
         return {
-            name: _measure(corpus, name, job_id, options.device, server.url("worker"))
+            name: _measure(corpus, name, job_id, options.device, server.url("worker"), options.folder)
             for job_id, name in enumerate(REPRESENTATIONS, start=1)
         }
     finally:
         server.stop()
 
 
-def _measure(corpus: Corpus, representation: Representation, job_id: int, device: str, redis_url: str) -> Figures:
+def _measure(
+    corpus: Corpus, representation: Representation, job_id: int, device: str, redis_url: str, folder: Path
+) -> Figures:
     threads = torch.get_num_threads()
     config = resolve_train_config(file_count=len(corpus.train), representation=representation)
     training = Training(corpus.features(config.features()), config, corpus.train, torch.device(device))
@@ -56,7 +60,10 @@ def _measure(corpus: Corpus, representation: Representation, job_id: int, device
     recording: list[float] = []
     with connect(redis_url) as redis:
         Leases(redis).grant(job_id, 1, "benchmark", SECRET)
-    with StreamReporter(redis_url, job_id, 1, secret=SECRET, on_fenced=lambda: None, on_steps=lambda: None) as reporter:
+    spool = Spool(folder, job_id=job_id, attempt=1, secret=SECRET, worker="benchmark", limit_bytes=1 << 30)
+    with StreamReporter(
+        redis_url, spool, stream_events=10_000, on_fenced=lambda: None, on_steps=lambda: None
+    ) as reporter:
         recorder = StepRecorder(
             reporter,
             training.device,

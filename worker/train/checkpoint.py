@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -136,16 +136,32 @@ class LoadedCheckpoint:
 
 
 class CheckpointStore:
-    """The checkpoints of one job."""
+    """The checkpoints of one job.
 
-    def __init__(self, storage: Storage, job_id: int) -> None:
+    Where `recorded` is given, it lists those of earlier attempts that the record knows. Others of earlier attempts
+    were saved by a trainer that nobody heard any more: what it reported on the way was refused, so a training that
+    went on from there would lack those steps. They count for nothing and are cleared away.
+    """
+
+    def __init__(
+        self, storage: Storage, job_id: int, *, attempt: int = 0, recorded: Sequence[str] | None = None
+    ) -> None:
         self._storage = storage
         self._folder = f"jobs/{job_id}/checkpoints"
+        self._attempt = attempt
+        self._recorded = None if recorded is None else frozenset(recorded)
 
     def names(self) -> list[str]:
-        """Names of all checkpoints, valid or not, newest first."""
+        """Names of all checkpoints that count, valid or not, newest first."""
+        return [name for name in self._all_names() if self._counts(name)]
+
+    def _all_names(self) -> list[str]:
         found = [name for name in self._storage.names(self._folder) if _order(name) is not None]
         return sorted(found, key=lambda name: _order(name) or (0, 0, 0), reverse=True)
+
+    def _counts(self, name: str) -> bool:
+        attempt = (_order(name) or (0, 0, 0))[0]
+        return self._recorded is None or attempt >= self._attempt or name in self._recorded
 
     def manifest(self, name: str) -> CheckpointManifest:
         """The manifest of `name`; raises CorruptCheckpointError where it is absent or unreadable."""
@@ -197,6 +213,8 @@ class CheckpointStore:
             path = other._storage.file(f"{other._folder}/{name}/{file}")
             self._storage.write_file(f"{self._folder}/{name}/{file}", path)
         other.remove(name)
+        if self._recorded is not None:
+            self._recorded |= {name}  # whoever brings it tells of it, too
         return manifest
 
     def remove(self, name: str) -> None:
@@ -232,13 +250,15 @@ class CheckpointStore:
                 on_corrupt(error)
         return None
 
-    def prune(self, *, attempt: int, best: str | None) -> list[str]:
-        """Remove all but the newest three, `best` and the final ones; returns what is kept, newest first.
+    def prune(self, *, attempt: int, best: str | None, recorded: str | None = None) -> list[str]:
+        """Remove all but the newest three, `best`, `recorded` and the final ones; returns what is kept, newest first.
+
+        `recorded` is the newest one that a later attempt would hear of, which may be older than those three.
 
         One without a readable manifest is neither kept nor counted: an interrupted save left it. Nothing is
         removed once an attempt newer than `attempt` has saved: the job is no longer the caller's.
         """
-        names = self.names()
+        names = self._all_names()
         if any(attempt_of(name) > attempt for name in names):
             return names
         kept: list[str] = []
@@ -247,7 +267,8 @@ class CheckpointStore:
                 manifest = self.manifest(name)
             except CorruptCheckpointError:
                 manifest = None
-            if manifest and (len(kept) < NEWEST_KEPT or name == best or manifest.reason == "final"):
+            wanted = len(kept) < NEWEST_KEPT or name in (best, recorded) or (manifest and manifest.reason == "final")
+            if manifest and wanted and self._counts(name):
                 kept.append(name)
             else:
                 self.remove(name)

@@ -40,15 +40,18 @@ class CheckpointWriter:
         warnings: Warnings,
         *,
         best: str | None,
+        recorded: str | None = None,
         unsent: UnsentCheckpoints | None = None,
     ) -> None:
-        """`unsent` keeps what a store on another machine does not take at once."""
+        """`recorded`: the newest checkpoint that a later attempt would go on from. `unsent` keeps what a store on
+        another machine does not take at once."""
         self._store = store
         self._unsent = unsent
         self._reporter = reporter
         self._control = control
         self._warnings = warnings
         self._best = best
+        self._recorded = recorded
         self._waiting: deque[Snapshot] = deque()
         self._busy = False
         self._closing = False
@@ -171,7 +174,11 @@ class CheckpointWriter:
 
     def _prune(self, snapshot: Snapshot) -> list[str]:
         try:
-            return self._store.prune(attempt=snapshot.attempt, best=self._best)
+            heard_of = self._reporter.recorded_checkpoint
+            # While Redis is away this stays the old one, which must not be pruned: a new attempt would start over.
+            if heard_of is not None and heard_of in self._store.names():
+                self._recorded = heard_of
+            return self._store.prune(attempt=snapshot.attempt, best=self._best, recorded=self._recorded)
         except StorageError as error:
             self._warnings.warn("checkpoint", f"Old checkpoints could not be removed: {error}", step=snapshot.step)
             return self._store.names()

@@ -105,6 +105,7 @@ class _Training:
             control,
             session.warnings,
             best=session.store.best_of(session.position.best_checkpoint),
+            recorded=session.resumed_from,
             unsent=session.unsent,
         )
         self.previews = PreviewMaker(

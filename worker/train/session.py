@@ -97,6 +97,8 @@ class Session:
     warnings: Warnings
     position: Position = field(default_factory=Position)
     sums: EpochSums = field(default_factory=EpochSums)
+    resumed_from: str | None = None
+    """Checkpoint that it went on from."""
     snapshot_step: int = -1
     """Step of the newest snapshot of this attempt."""
     repeats: int = 0
@@ -191,7 +193,7 @@ def prepare_session(
     config, dataset, place = spec.train, spec.dataset, torch.device(device)
     compute_deterministically(place)
     keep_freed_memory()
-    store = CheckpointStore(storage, attempt.job_id)
+    store = CheckpointStore(storage, attempt.job_id, attempt=attempt.attempt, recorded=attempt.checkpoints)
     unsent = send_unsent(store, attempt.job_id, outbox, reporter, control)
     loaded = choose_checkpoint(store, attempt, reporter)
     if loaded is not None:
@@ -265,6 +267,7 @@ def prepare_session(
     session.learner.before_update = session.copies.wait
     if loaded is not None:
         session.restore(loaded)
+        session.resumed_from = loaded.manifest.name
         reporter.publish(LogLine(message=resume_message(loaded, session)))
     elif start is not None and spec.start is not None:
         session.learner.model.load_state_dict(start.model)

@@ -228,3 +228,50 @@ def test_a_best_one_that_still_waits_gives_way_to_a_better_one(storage: FolderSt
     with writer:
         writer.wait()
     assert [saved.name for saved in around.of(CheckpointSaved)] == ["1-3", "1-4"]
+
+
+def test_what_an_unheard_trainer_saved_is_not_gone_on_from(storage: FolderStorage):
+    unheard = CheckpointStore(storage, 1)
+    for step in (10, 20, 30):
+        unheard.save(snapshot(step))
+    newer = CheckpointStore(storage, 1, attempt=2, recorded=["1-10"])
+
+    loaded = newer.load_newest(on_corrupt=lambda _: None)
+
+    assert loaded is not None
+    assert loaded.manifest.name == "1-10"
+    assert newer.names() == ["1-10"]
+
+
+def test_an_unheard_trainer_leaves_the_checkpoint_that_the_record_knows(store: CheckpointStore):
+    for step in range(1, 8):
+        store.save(snapshot(step))
+        kept = store.prune(attempt=1, best=None, recorded="1-1")
+    assert kept == ["1-7", "1-6", "1-5", "1-1"]
+    assert store.names() == kept
+
+
+def test_leftovers_of_an_unheard_trainer_are_cleared_away(storage: FolderStorage):
+    old = CheckpointStore(storage, 1)
+    for step in (1, 2, 3):
+        old.save(snapshot(step))
+    newer = CheckpointStore(storage, 1, attempt=2, recorded=["1-1"])
+    newer.save(snapshot(5, attempt=2))
+    assert newer.prune(attempt=2, best=None) == ["2-5", "1-1"]
+    assert old.names() == ["2-5", "1-1"]
+    assert old.prune(attempt=1, best=None) == ["2-5", "1-1"], "an older attempt removes nothing of a newer one"
+
+
+def test_the_newest_checkpoint_that_is_heard_of_outlives_the_others(storage: FolderStorage):
+    class Heard(Surroundings):
+        recorded_checkpoint = None
+
+    around = Heard()
+    store = CheckpointStore(storage, 1)
+    with CheckpointWriter(store, around, around, Warnings(around, set()), best=None, recorded=None) as writer:
+        for step in range(1, 9):
+            writer.submit(snapshot(step))
+            writer.wait()
+            if step == 2:
+                around.recorded_checkpoint = "1-2"
+    assert store.names() == ["1-8", "1-7", "1-6", "1-2"]

@@ -1,0 +1,107 @@
+"""The spool on a real disk: order, torn files, its limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared.event_bus import Entry
+from shared.events import CheckpointSaved, Event, EventBody, LogLine, StepMetrics, Warned
+from worker.spool import Spool
+
+PLENTY = 1 << 30
+
+
+def entry(count: int, body: EventBody | None = None, writer: str = "trainer:2") -> Entry:
+    event = Event(job_id=7, attempt=2, at=1.0, body=body or LogLine(message=f"{count} “ü”\n"))
+    return Entry(writer=writer, count=count, text=event.to_json())
+
+
+def steps(first: int, number: int = 100) -> StepMetrics:
+    column = [0.123456789] * number
+    return StepMetrics(
+        step=list(range(first, first + number)),
+        epoch=[1] * number,
+        loss=column,
+        reconstruction=column,
+        kl=column,
+        kl_weight=column,
+        learning_rate=column,
+        grad_norm=column,
+        step_time_s=column,
+        total_steps=10_000,
+    )
+
+
+def make(folder: Path, limit_bytes: int = PLENTY) -> Spool:
+    return Spool(folder, job_id=7, attempt=2, secret="s", worker="here/cpu", limit_bytes=limit_bytes)
+
+
+def drained(spool: Spool) -> list[Entry]:
+    entries: list[Entry] = []
+    while head := spool.head():
+        entries += head
+        spool.drop(len(head))
+    return entries
+
+
+def test_what_is_kept_comes_back_in_order_and_leaves_no_file(tmp_path: Path) -> None:
+    spool = make(tmp_path)
+    assert not spool
+    assert spool.head() == []
+    given = [entry(1), entry(2), entry(1, writer="supervisor:2")]
+    spool.append(given[:1])
+    spool.append(given[1:])
+    assert spool
+    assert spool.path.stat().st_mode & 0o077 == 0, "it holds the attempt's secret"
+    assert spool.head() == given[:2], "one writer at a time"
+    assert drained(spool) == given
+    assert not spool
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_later_process_finds_what_an_earlier_one_left(tmp_path: Path) -> None:
+    first = make(tmp_path)
+    first.append([entry(1), entry(2), entry(3)])
+    first.drop(1)
+    found = Spool.open(first.path, limit_bytes=PLENTY)
+    assert found is not None
+    assert (found.job_id, found.attempt, found.secret, found.worker) == (7, 2, "s", "here/cpu")
+    # What had been sent already is sent again; its count has Redis pass over it.
+    assert drained(found) == [entry(1), entry(2), entry(3)]
+
+
+@pytest.mark.parametrize("torn_bytes", [1, 5, 40])
+def test_a_torn_last_line_is_passed_over(tmp_path: Path, torn_bytes: int) -> None:
+    first = make(tmp_path)
+    first.append([entry(1), entry(2)])
+    content = first.path.read_bytes()
+    first.path.write_bytes(content[:-torn_bytes])
+    found = make(tmp_path)
+    found.append([entry(3)])
+    assert drained(found) == [entry(1), entry(3)]
+
+
+def test_a_file_that_says_nothing_is_no_spool(tmp_path: Path) -> None:
+    path = tmp_path / "7-2.jsonl"
+    for content in (b"", b"{", b"[]\n", b'{"job_id": 7}\n'):
+        path.write_bytes(content)
+        assert Spool.open(path, limit_bytes=PLENTY) is None
+
+
+def test_beyond_its_limit_step_metrics_are_thinned_and_nothing_else(tmp_path: Path) -> None:
+    limit_bytes = 200_000
+    spool = make(tmp_path, limit_bytes)
+    saved = CheckpointSaved(name="2-9", epoch=1, step=9, reason="interval", best=False, size_bytes=1, seconds=0.1)
+    for count in range(1, 201):
+        spool.append([entry(count, saved if count % 20 == 0 else steps(100 * count))])
+        assert spool.path.stat().st_size <= limit_bytes + 10_000
+    events = [Event.from_json(each.text).body for each in drained(spool)]
+    assert sum(isinstance(body, CheckpointSaved) for body in events) == 10
+    counted = sum(len(body.step) for body in events if isinstance(body, StepMetrics))
+    (warning,) = [body for body in events if isinstance(body, Warned)]
+    assert warning.message.startswith(f"The metrics of {190 * 100 - counted:,} steps were lost")
+    told = [body.step[0] for body in events if isinstance(body, StepMetrics)]
+    assert 0 < counted < 19_000
+    assert told == sorted(told)
