@@ -40,7 +40,7 @@ def measure(options: Options) -> Results:
     server.start()
     try:
         return {
-            name: _measure(corpus, name, job_id, options.device, server.url("worker"), options.folder)
+            name: _measure(corpus, name, job_id, options.device, server.url("worker"), folder=options.folder)
             for job_id, name in enumerate(REPRESENTATIONS, start=1)
         }
     finally:
@@ -48,7 +48,7 @@ def measure(options: Options) -> Results:
 
 
 def _measure(
-    corpus: Corpus, representation: Representation, job_id: int, device: str, redis_url: str, folder: Path
+    corpus: Corpus, representation: Representation, job_id: int, device: str, redis_url: str, *, folder: Path
 ) -> Figures:
     threads = torch.get_num_threads()
     config = resolve_train_config(file_count=len(corpus.train), representation=representation)
