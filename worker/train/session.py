@@ -263,11 +263,11 @@ def prepare_session(
         unsent=unsent,
         copies=HostCopies(place),
         warnings=Warnings(reporter, set()),
+        resumed_from=None if loaded is None else loaded.manifest.name,
     )
     session.learner.before_update = session.copies.wait
     if loaded is not None:
         session.restore(loaded)
-        session.resumed_from = loaded.manifest.name
         reporter.publish(LogLine(message=resume_message(loaded, session)))
     elif start is not None and spec.start is not None:
         session.learner.model.load_state_dict(start.model)
