@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from flask import Response
+from flask import Response, request
 from pydantic import Field, RootModel
 
 from api.answers import answer
@@ -33,6 +33,16 @@ from shared.queue_requests import (
 )
 
 jobs = Resource("jobs", f"{API}/jobs")
+
+MAX_BATCH_BYTES: Final = 16 << 20
+"""Largest body of a batch: its jobs, each with every value said."""
+
+
+@jobs.before_request
+def allow_batches() -> None:
+    """Let a batch be larger than what is said of one job."""
+    if request.path == f"{API}/jobs/batch":
+        request.max_content_length = MAX_BATCH_BYTES
 
 
 class JobsQuery(Frozen):

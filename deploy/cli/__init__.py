@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "train": "deploy.cli.submit",
     "jobs": "deploy.cli.jobs",
     "token": "deploy.cli.tokens",
+    "queue": "deploy.cli.queue",
     "doctor": "deploy.cli.doctor",
 }
 """Module of each command: its function is called `<name>_command`."""
@@ -37,7 +38,8 @@ _SHORT_HELP: Final = {
     "dataset": "Add and list datasets.",
     "preprocess": "Make the features of a dataset.",
     "train": "Train a model on a dataset.",
-    "jobs": "List, watch, cancel and resume jobs.",
+    "jobs": "List, watch, order, change, cancel and resume jobs.",
+    "queue": "Show, pause and resume the queue.",
     "token": "Make tokens that let other machines join; list and revoke them.",
     "doctor": "Look for what is wrong with this machine.",
 }

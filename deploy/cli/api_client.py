@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from api.views import (
+    BatchView,
+    BulkView,
     CheckView,
     DatasetDetailView,
     DatasetListView,
@@ -24,6 +26,7 @@ from api.views import (
     JoinRequest,
     JoinView,
     NewTokenView,
+    QueueView,
     ReleaseView,
     ResumeSummaryView,
     TokenListView,
@@ -121,9 +124,33 @@ class ApiClient:
         """A new job."""
         return self._request(JobDetailView, "POST", "jobs", json=_said(request))
 
-    def act(self, job_id: int, action: str) -> JobDetailView:
-        """Do `action` (cancel, pause, save or preview) to a job."""
-        return self._request(JobDetailView, "POST", f"jobs/{job_id}/{action}")
+    def submit_batch(self, requests: Sequence[PreprocessRequest | TrainRequest]) -> BatchView:
+        """New jobs: all of them, or none."""
+        body = {"jobs": [_said(request) for request in requests]}
+        return self._request(BatchView, "POST", "jobs/batch", json=body)
+
+    def sweep(
+        self, request: TrainRequest, *, datasets: Sequence[str], vary: Mapping[str, Sequence[object]]
+    ) -> BatchView:
+        """New jobs: one for every combination."""
+        body = {"job": _said(request), "datasets": list(datasets), "vary": dict(vary)}
+        return self._request(BatchView, "POST", "jobs/sweep", json=body)
+
+    def act(self, job_id: int, action: str, body: Mapping[str, Any] | None = None) -> JobDetailView:
+        """Do `action` to a job: cancel, pause, hold, edit …"""
+        return self._request(JobDetailView, "POST", f"jobs/{job_id}/{action}", json=dict(body or {}))
+
+    def bulk(self, action: str, job_ids: Sequence[int]) -> BulkView:
+        """Do `action` to several jobs."""
+        return self._request(BulkView, "POST", "jobs/bulk", json={"action": action, "jobs": list(job_ids)})
+
+    def queue(self) -> QueueView:
+        """The queue as a whole."""
+        return self._request(QueueView, "GET", "queue")
+
+    def set_queue(self, action: Literal["pause", "resume"]) -> QueueView:
+        """Pause the queue, or let it go on."""
+        return self._request(QueueView, "POST", f"queue/{action}")
 
     def resume_summary(self, job_id: int, request: ResumeRequest) -> ResumeSummaryView:
         """Where a resume would go on."""
@@ -183,8 +210,8 @@ class ApiClient:
             ) from error
         # What the request calls `changes.epochs` a person knows as `epochs`.
         raise ApiError(
-            problem.error.replace("changes.", ""),
-            field=problem.field.removeprefix("changes."),
+            problem.error.removeprefix("job.").replace("changes.", ""),
+            field=problem.field.removeprefix("job.").removeprefix("changes."),
             status=response.status_code,
         )
 

@@ -1,25 +1,31 @@
-"""`spectrain jobs`: list, show, watch, cancel, pause, resume; save and preview now."""
+"""`spectrain jobs`: list, show, watch, resume; `job_actions` has what else is done to jobs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
-from api.views import JobDetailView, ResumeSummaryView
+from api.views import JobDetailView, JobView, ResumeSummaryView
 from deploy.cli.exit_codes import ExitCode
+from deploy.cli.job_actions import ACTIONS, job_id_argument
 from deploy.cli.session import Session, client_command
 from deploy.cli.submit import told
-from deploy.cli.text import count, duration, moment, number, progress, started_from
+from deploy.cli.text import count, duration, moment, number, placement, progress, started_from
 from deploy.cli.watch import status_line, watch_job
 from shared.errors import TransitionError
 from shared.jobs import RESUMABLE, JobState, ResumeRequest
 
-_job_id = click.argument("job_id", type=click.IntRange(min=1), metavar="JOB")
 _STATES = tuple(state.value for state in JobState)
 
 
 @click.group("jobs")
 def jobs_command() -> None:
-    """List, watch, cancel and resume jobs. JOB is a job's number."""
+    """List, watch, order, change, cancel and resume jobs. JOB is a job's number."""
+
+
+for action in ACTIONS:
+    jobs_command.add_command(action)
 
 
 @jobs_command.command("ls")
@@ -40,29 +46,13 @@ def ls(session: Session, states: tuple[str, ...], dataset: str, limit: int) -> N
         if not answer.jobs:
             session.say("There are no such jobs: spectrain train DATASET makes one.")
             return
-        rows = [
-            (
-                str(job.id),
-                job.state.value,
-                job.name,
-                job.dataset.name,
-                job.representation,
-                progress(job),
-                number(job.loss),
-                duration(job.eta_s),
-                job.device,
-                job.reason,
-            )
-            for job in answer.jobs
-        ]
-        columns = [">id", "state", "name", "dataset", "sees", "progress", ">loss", ">to go", "device", "reason"]
-        session.table(columns, rows)
+        job_table(session, answer.jobs)
 
     session.show(answer, render)
 
 
 @jobs_command.command("show")
-@_job_id
+@job_id_argument
 @client_command
 def show(session: Session, job_id: int) -> None:
     """Show a job with its configuration."""
@@ -71,7 +61,7 @@ def show(session: Session, job_id: int) -> None:
 
 
 @jobs_command.command("watch")
-@_job_id
+@job_id_argument
 @client_command
 def watch(session: Session, job_id: int) -> int:
     """Follow a job until it ends or pauses. With --json: one event a line, and the job as the last line."""
@@ -80,40 +70,8 @@ def watch(session: Session, job_id: int) -> int:
     return watch_job(session, job, after=job.last_event)
 
 
-@jobs_command.command("cancel")
-@_job_id
-@client_command
-def cancel(session: Session, job_id: int) -> None:
-    """Save and stop a job; one that waits never starts. It can be resumed."""
-    _act(session, job_id, "cancel")
-
-
-@jobs_command.command("pause")
-@_job_id
-@client_command
-def pause(session: Session, job_id: int) -> None:
-    """Save a job and free its device until it is resumed."""
-    _act(session, job_id, "pause")
-
-
-@jobs_command.command("save")
-@_job_id
-@client_command
-def save(session: Session, job_id: int) -> None:
-    """Save a checkpoint at the next step."""
-    _act(session, job_id, "save")
-
-
-@jobs_command.command("preview")
-@_job_id
-@client_command
-def preview(session: Session, job_id: int) -> None:
-    """Make a preview of the model as it is now."""
-    _act(session, job_id, "preview")
-
-
 @jobs_command.command("resume")
-@_job_id
+@job_id_argument
 @click.option("--epochs", type=click.IntRange(min=1), help="New total of epochs; more than before extends the run.")
 @click.option("--preview-every", type=click.IntRange(min=0), help="Epochs between two previews from now on.")
 @click.option("--checkpoint", help="Checkpoint to go on from; the newest valid one where none is named.")
@@ -150,9 +108,29 @@ def resume(
     return ExitCode.DONE
 
 
-def _act(session: Session, job_id: int, action: str) -> None:
-    job = session.client.act(job_id, action)
-    session.show(job, lambda: session.say(told(job)))
+def job_table(session: Session, jobs: Sequence[JobView]) -> None:
+    """Jobs, one a line."""
+    rows = [
+        (
+            str(job.id),
+            job.state.value,
+            job.name,
+            job.dataset.name,
+            job.representation,
+            progress(job),
+            number(job.loss),
+            duration(job.eta_s),
+            job.device,
+            "" if job.priority == "normal" else job.priority,
+            placement(job.placement),
+            str(job.batch or ""),
+            ", ".join(str(each) for each in job.after),
+            job.reason,
+        )
+        for job in jobs
+    ]
+    columns = [">id", "state", "name", "dataset", "sees", "progress", ">loss", ">to go", "device"]
+    session.table([*columns, "priority", "where and when", ">batch", "after", "reason"], rows)
 
 
 def _render_job(session: Session, job: JobDetailView) -> None:
@@ -167,6 +145,10 @@ def _render_job(session: Session, job: JobDetailView) -> None:
             ("Preset", job.preset or ""),
             ("Started from", "" if job.start is None else started_from(job.start)),
             ("Device", f"{job.device}{' of ' if job.worker else ''}{job.worker}"),
+            ("Priority", job.priority),
+            ("Where and when", placement(job.placement)),
+            ("Batch", str(job.batch or "")),
+            ("After", ", ".join(str(each) for each in job.after)),
             ("Attempt", str(job.attempt) if job.attempt else ""),
             ("Validation error", "" if job.val_reconstruction is None else number(job.val_reconstruction)),
             ("Quality", "" if job.quality is None else f"{job.quality:.0%}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from typing import Any, Literal, TypeVar
@@ -9,10 +10,11 @@ from typing import Any, Literal, TypeVar
 import click
 from pydantic import ValidationError
 
-from api.views import JobDetailView
+from api.views import BatchView, JobDetailView
 from deploy.cli.exit_codes import ExitCode
+from deploy.cli.queue_options import order_options, placement_of, placement_options, placement_values
 from deploy.cli.session import Session, client_command
-from deploy.cli.text import count, started_from
+from deploy.cli.text import count, numbers, started_from
 from deploy.cli.watch import watch_job
 from shared.config import Representation, config_error
 from shared.jobs import PreprocessRequest, StartRequest, TrainRequest
@@ -47,42 +49,53 @@ _device = click.option("--device", default="auto", show_default=True, help="auto
 _watch = click.option("--watch", is_flag=True, help="Follow the job until it ends; its end decides the exit code.")
 
 
+_datasets = click.argument("datasets", metavar="DATASET...", nargs=-1, required=True)
+_held = click.option("--held", is_flag=True, help="Wait in the queue until `spectrain jobs release`.")
+
+
 @click.command("preprocess")
-@click.argument("dataset")
+@_datasets
 @_representation
 @_preset
 @_set
 @_name
 @_device
+@order_options
+@_held
+@placement_options
 @_watch
 @client_command
 def preprocess_command(
     session: Session,
     *,
-    dataset: str,
+    datasets: tuple[str, ...],
     representation: Representation | None,
     preset: Preset,
     settings: tuple[str, ...],
-    name: str,
-    device: str,
     watch: bool,
+    **values: Any,
 ) -> int:
-    """Make the features of DATASET that `train` with the same options reads.
+    """Make the features of each DATASET that `train` with the same options reads.
 
     A training makes them itself where they are missing; doing it beforehand lets the training begin at once.
     """
-    training = _train_request(
-        dataset=dataset, representation=representation, preset=preset, changes=parse_settings(settings)
-    )
-    features = session.client.check(training).features
-    values: dict[str, Any] = {"dataset": dataset, "name": name, "device": device}
-    if features is not None:
-        values["features"] = features
-    return _submit(session, _request(PreprocessRequest, values), watch=watch)
+    _check_watch(watch, len(datasets))
+    asked = _queue_values(values)
+    requests: list[PreprocessRequest] = []
+    for dataset in datasets:
+        training = _train_request(
+            dataset=dataset, representation=representation, preset=preset, changes=parse_settings(settings)
+        )
+        features = session.client.check(training).features
+        known = {"dataset": dataset, **asked} | ({} if features is None else {"features": features})
+        requests.append(_request(PreprocessRequest, known))
+    if len(requests) == 1:
+        return _submit(session, requests[0], watch=watch)
+    return _show_batch(session, session.client.submit_batch(requests))
 
 
 @click.command("train")
-@click.argument("dataset")
+@_datasets
 @_representation
 @_preset
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the dataset.")
@@ -93,48 +106,90 @@ def preprocess_command(
     help="Start from the best checkpoint of another job, or from the one that is named; its model's shape is kept.",
 )
 @_set
+@click.option(
+    "--vary",
+    "varied",
+    multiple=True,
+    metavar="NAME=VALUE,VALUE…",
+    help="A job for each of these values, such as latent_dim=32,64,128; repeatable, for every combination.",
+)
 @_name
 @_device
+@order_options
+@_held
+@placement_options
 @_watch
 @client_command
 def train_command(
     session: Session,
     *,
-    dataset: str,
+    datasets: tuple[str, ...],
     representation: Representation | None,
     preset: Preset,
     epochs: int | None,
     start: str | None,
     settings: tuple[str, ...],
-    name: str,
-    device: str,
+    varied: tuple[str, ...],
     watch: bool,
+    **values: Any,
 ) -> int:
-    """Train a model on DATASET, by its name or id.
+    """Train a model on each DATASET, by its name or id.
 
-    Prints the new job. `--set` takes every value of the configuration; `jobs show` lists them.
+    Prints the new job, or the batch where there are several. `--set` takes every value of the configuration;
+    `jobs show` lists them.
     """
     changes = parse_settings(settings)
     if epochs is not None:
         changes["epochs"] = epochs
     request = _train_request(
-        dataset=dataset,
+        dataset=datasets[0],
         representation=representation,
         preset=preset,
         changes=changes,
         start=None if start is None else parse_start(start),
-        name=name,
-        device=device,
+        **_queue_values(values),
     )
-    return _submit(session, request, watch=watch)
+    vary = parse_varied(varied)
+    if len(datasets) == 1 and not vary:
+        return _submit(session, request, watch=watch)
+    _check_watch(watch, 2)
+    return _show_batch(session, session.client.sweep(request, datasets=datasets, vary=vary))
 
 
-def parse_settings(settings: tuple[str, ...]) -> dict[str, Any]:
-    """NAME=VALUE pairs as a nested dictionary: values are JSON, else text; dots in names go into parts.
+def _queue_values(values: dict[str, Any]) -> dict[str, Any]:
+    """What the options say of name, device, order and placement, as values of a request; no more than was said."""
+    placed = placement_values(values)
+    said = {name: value for name, value in values.items() if value not in (None, (), False)}
+    return said | ({"placement": placement_of(placed)} if placed else {})
+
+
+def _check_watch(watch: bool, count: int) -> None:
+    if watch and count > 1:
+        raise click.UsageError("--watch follows one job: `spectrain jobs watch` follows each of several.")
+
+
+def parse_varied(varied: tuple[str, ...]) -> dict[str, list[Any]]:
+    """NAME=VALUE,VALUE… as lists: values are JSON, else text; a list in brackets is taken as it is.
+
+    Raises click.BadParameter for what is of another form.
+    """
+    vary: dict[str, list[Any]] = {}
+    for each in varied:
+        name, equals, text = each.partition("=")
+        if not equals or not name.strip() or not text.strip():
+            raise click.BadParameter(f"{each!r} is not of the form NAME=VALUE,VALUE.", param_hint="--vary")
+        whole = _value(text) if text.lstrip().startswith("[") else None
+        values: list[Any] = whole if isinstance(whole, list) else [_value(part.strip()) for part in text.split(",")]
+        vary.setdefault(name.strip(), []).extend(values)
+    return vary
+
+
+def parse_settings(settings: tuple[str, ...], changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """NAME=VALUE pairs, beside `changes`, as a nested dictionary: values are JSON, else text; dots lead into parts.
 
     Raises click.BadParameter for a pair that is none.
     """
-    changes: dict[str, Any] = {}
+    changes = copy.deepcopy(changes or {})
     for setting in settings:
         name, equals, text = setting.partition("=")
         *parts, last = name.strip().split(".")
@@ -182,6 +237,13 @@ def _submit(session: Session, request: TrainRequest | PreprocessRequest, *, watc
         return watch_job(session, job, after=0)
     start = "" if job.start is None else f" It starts from {started_from(job.start)}."
     session.show(job, lambda: session.say(f"{told(job)}{start}"))
+    return ExitCode.DONE
+
+
+def _show_batch(session: Session, batch: BatchView) -> int:
+    session.show(
+        batch, lambda: session.say(f"{count(len(batch.jobs), 'job')} in batch {batch.batch}: {numbers(batch.jobs)}.")
+    )
     return ExitCode.DONE
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from api.views import JobView
 from shared.events import (
@@ -18,6 +18,7 @@ from shared.events import (
     Warned,
 )
 from shared.jobs import StartPoint
+from shared.placement import Placement
 
 
 def duration(seconds: float | None) -> str:
@@ -70,6 +71,31 @@ def started_from(start: StartPoint) -> str:
     """The checkpoint that a training started from: "job 3 (kit mel), checkpoint 1-250, epoch 12, step 250"."""
     where = f"checkpoint {start.checkpoint}, epoch {start.epoch}, step {start.step:,}"
     return f"job {start.job_id} ({start.job_name}), {where}"
+
+
+def placement(asked: Placement) -> str:
+    """Where and when a job may run, as far as something was asked for: "studio, 23:00-07:00, at most 2 h 00 min"."""
+    parts = [*asked.labels, asked.worker]
+    if asked.hours:
+        parts.append(f"{asked.hours.start}-{asked.hours.end}")
+    if asked.only_when_idle:
+        parts.append("only when idle")
+    if asked.min_free_memory_bytes:
+        parts.append(f"{size(asked.min_free_memory_bytes)} free")
+    if asked.time_limit_s:
+        parts.append(f"at most {duration(asked.time_limit_s)}")
+    return ", ".join(part for part in parts if part)
+
+
+def numbers(ids: Sequence[int]) -> str:
+    """5, 6, 7, 9 -> "5-7, 9"."""
+    runs: list[list[int]] = []
+    for each in ids:
+        if runs and each == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], each]
+        else:
+            runs.append([each])
+    return ", ".join("-".join(str(end) for end in run) for run in runs)
 
 
 def event_lines(event: Event) -> Iterator[str]:

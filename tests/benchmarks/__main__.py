@@ -16,6 +16,7 @@ from rich.table import Table
 from tests.benchmarks.measuring import Options, Results, machine
 
 BENCHMARKS: Final = (
+    "bulk",
     "checkpoint",
     "dispatch",
     "events",
