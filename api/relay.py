@@ -22,6 +22,8 @@ from shared.events import WorkerHeartbeat
 from shared.redis_client import connect_blocking
 
 _PER_JOB_S: Final = 0.25
+_PER_ROUND: Final = 48
+"""Jobs that are sent in that time at most, so that a batch of hundreds leaves no browser behind."""
 
 log = structlog.get_logger(__name__)
 
@@ -120,9 +122,12 @@ class Relay:
             self._wake.wait()
             self._wake.clear()
             with self._changed_lock:
-                changed, self._changed = self._changed, set()
+                changed = sorted(self._changed)[:_PER_ROUND]
+                self._changed.difference_update(changed)
+                if self._changed:
+                    self._wake.set()
             started = time.monotonic()
-            for job_id in sorted(changed):
+            for job_id in changed:
                 self._try(self._send_job, job_id)
             self._closed.wait(max(0.0, _PER_JOB_S - (time.monotonic() - started)))
 
