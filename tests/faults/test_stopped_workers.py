@@ -15,7 +15,7 @@ from tests.faults.histories import whole_history
 from tests.faults.processes import continue_all, stop_all
 from tests.system import SMALL, JobJson, System, final_weights, trainers_of
 
-TRAINING = {**SMALL, "epochs": 120, "seed": 11, "checkpoint_every_s": 1.0}
+TRAINING = {**SMALL, "epochs": 40, "seed": 11, "checkpoint_every_s": 1.0}
 
 
 def test_row_11_a_worker_stopped_for_twice_the_lease_or_until_its_job_is_elsewhere(
@@ -26,7 +26,7 @@ def test_row_11_a_worker_stopped_for_twice_the_lease_or_until_its_job_is_elsewhe
     owner: redis.Redis,
 ) -> None:
     """Supervisor and trainer, or the supervisor alone, whose trainer goes on."""
-    lanes, each = count(2, 4), count(2, 25)
+    lanes, each = count(1, 4), count(3, 25)
     for index in range(lanes + 1):
         system.start_worker(f"w{index}")
     reference = system.train("sounds", **TRAINING)
