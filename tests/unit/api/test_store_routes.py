@@ -61,19 +61,17 @@ def test_a_revoked_token_is_worth_nothing(client: FlaskClient):
 
 def test_an_artifact_is_read_whole_in_ranges_and_only_when_it_changed(client: FlaskClient, core: TwinCore):
     core.storage.write(KEY, DATA)
-    whole = client.get(f"/api/v1/store/files/{KEY}", buffered=True)
+    address = f"/api/v1/store/files/{KEY}"
+    whole = client.get(address, buffered=True)
     assert (whole.data, whole.headers["ETag"]) == (DATA, f'"{SHA256}"')
-    part = client.get(
-        f"/api/v1/store/files/{KEY}", headers={"Range": "bytes=1000-", "If-Range": f'"{SHA256}"'}, buffered=True
-    )
+    rest = {"Range": "bytes=1000-", "If-Range": f'"{SHA256}"'}
+    part = client.get(address, headers=rest, buffered=True)
     assert (part.status_code, part.data) == (206, DATA[1000:])
-    changed = client.get(
-        f"/api/v1/store/files/{KEY}", headers={"Range": "bytes=1000-", "If-Range": f'"{OTHER}"'}, buffered=True
-    )
+    changed = client.get(address, headers={**rest, "If-Range": f'"{OTHER}"'}, buffered=True)
     assert (changed.status_code, changed.data) == (200, DATA)
-    same = client.get(f"/api/v1/store/files/{KEY}", headers={"If-None-Match": f'"{SHA256}"'}, buffered=True)
+    same = client.get(address, headers={"If-None-Match": f'"{SHA256}"'}, buffered=True)
     assert (same.status_code, same.data) == (304, b"")
-    head = client.head(f"/api/v1/store/files/{KEY}", buffered=True)
+    head = client.head(address, buffered=True)
     assert (head.headers["Content-Length"], head.headers["ETag"]) == (str(len(DATA)), f'"{SHA256}"')
 
 
