@@ -22,10 +22,12 @@ _SECRET = "only this test knows it"
 class Writes:
     """Log lines `write 1`, `write 2` … that are reported one by one, evenly spread."""
 
-    def __init__(self, reporter: StreamReporter, *, total: int, per_s: float) -> None:
+    def __init__(self, reporter: StreamReporter, *, total: int, per_s: float, padding: int) -> None:
         self.total = total
         self._reporter = reporter
         self._per_s = per_s
+        self._padding = f" {'.' * padding}" if padding else ""
+        self._enough = threading.Event()
         self._written = 0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._write, name="writes", daemon=True)
@@ -37,6 +39,12 @@ class Writes:
             self._changed.wait_for(lambda: self._written >= share * self.total)
             return self._written
 
+    def enough(self) -> int:
+        """Report no more; returns how many were reported."""
+        self._enough.set()
+        self._thread.join()
+        return self._written
+
     def join(self) -> None:
         """Wait until all were reported."""
         self._thread.join()
@@ -44,16 +52,22 @@ class Writes:
     def _write(self) -> None:
         started = time.monotonic()
         for number in range(1, self.total + 1):
-            time.sleep(max(0.0, started + number / self._per_s - time.monotonic()))
-            self._reporter.publish(LogLine(message=f"write {number}"))
+            if self._enough.wait(max(0.0, started + number / self._per_s - time.monotonic())):
+                return
+            self._reporter.publish(LogLine(message=f"write {number}{self._padding}"))
             with self._changed:
                 self._written = number
                 self._changed.notify_all()
 
 
 @contextmanager
-def writes(redis_url: str, owner: Redis, job_id: int, *, total: int, per_s: float) -> Iterator[Writes]:
-    """Report about a queued job as its first attempt; at the end all of it has been sent."""
+def writes(
+    redis_url: str, owner: Redis, job_id: int, *, total: int, per_s: float, padding: int = 0
+) -> Iterator[Writes]:
+    """Report about a queued job as its first attempt, each line with `padding` more characters.
+
+    At the end all of it has been sent.
+    """
     Leases(owner).grant(job_id, _ATTEMPT, "nobody", _SECRET)
     with StreamReporter(
         redis_url,
@@ -63,7 +77,7 @@ def writes(redis_url: str, owner: Redis, job_id: int, *, total: int, per_s: floa
         on_fenced=lambda: pytest.fail("the reporter was fenced"),
         on_steps=lambda: None,
     ) as reporter:
-        writing = Writes(reporter, total=total, per_s=per_s)
+        writing = Writes(reporter, total=total, per_s=per_s, padding=padding)
         yield writing
         writing.join()
 
