@@ -6,17 +6,23 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from redis import Redis
 
+from shared.event_bus import EventBus
 from shared.events import LogLine
 from shared.lease import Leases
+from shared.redis_client import connect
 from tests.system import JobJson, System
-from worker.reporter import StreamReporter
+from worker.reporter import Sender, StreamReporter
+from worker.spool import Spool
 
 _ATTEMPT = 1
 _SECRET = "only this test knows it"
+_STREAM_EVENTS = 10_000
 
 
 class Writes:
@@ -69,17 +75,23 @@ def writes(
     At the end all of it has been sent.
     """
     Leases(owner).grant(job_id, _ATTEMPT, "nobody", _SECRET)
-    with StreamReporter(
-        redis_url,
-        job_id,
-        _ATTEMPT,
-        secret=_SECRET,
-        on_fenced=lambda: pytest.fail("the reporter was fenced"),
-        on_steps=lambda: None,
-    ) as reporter:
-        writing = Writes(reporter, total=total, per_s=per_s, padding=padding)
-        yield writing
-        writing.join()
+    with TemporaryDirectory() as folder:
+        spool = Spool(
+            Path(folder), job_id=job_id, attempt=_ATTEMPT, secret=_SECRET, worker="nobody", limit_bytes=1 << 30
+        )
+        with StreamReporter(
+            redis_url,
+            spool,
+            stream_events=_STREAM_EVENTS,
+            on_fenced=lambda: pytest.fail("the reporter was fenced"),
+            on_steps=lambda: None,
+        ) as reporter:
+            writing = Writes(reporter, total=total, per_s=per_s, padding=padding)
+            yield writing
+            writing.join()
+        left = Sender(EventBus(connect(redis_url)), spool, stream_events=_STREAM_EVENTS)
+        while left:
+            left.send()
 
 
 def written(system: System, job_id: int) -> list[str]:

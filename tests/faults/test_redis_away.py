@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -79,16 +80,16 @@ def submit(system: System) -> int:
 
 def count_lost_answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How many calls of the reporter's ended without an answer, and so were made again."""
-    publish, lost = EventBus.publish, [0]
+    send, lost = EventBus.send, [0]
 
-    def counted(self: EventBus, *arguments: object, **named: object) -> int:
+    def counted(self: EventBus, *arguments: Any, **named: Any) -> Any:
         try:
-            return publish(self, *arguments, **named)  # pyright: ignore[reportArgumentType]
+            return send(self, *arguments, **named)
         except RedisError:
             lost[0] += 1
             raise
 
-    monkeypatch.setattr(EventBus, "publish", counted)
+    monkeypatch.setattr(EventBus, "send", counted)
     return lambda: lost[0]
 
 
