@@ -21,8 +21,8 @@ WAITING: Final = frozenset({JobState.HELD, JobState.QUEUED})
 _LEAST_GAP: Final = 1e-6
 """Between two positions: far above the resolution of floats for the first thousand million jobs."""
 
-_WAITS: Final = Job.state.in_(sorted(WAITING))
-_HAS_A_PLACE: Final = Job.state.in_(sorted(state for state in JobState if state not in ENDED))
+_WAITS: Final = Job.state.in_([state.value for state in WAITING])
+_HAS_A_PLACE: Final = Job.state.in_([state.value for state in JobState if state not in ENDED])
 """A job at work may come back to the place that it had."""
 
 
