@@ -4,6 +4,7 @@ lock            held by `flock` from start to end; contains the pid of the launc
 processes.json  what the launcher started: enough to stop it after a launcher that was killed
 redis/          data, configuration and passwords of the Redis protocol server
 logs/           one file per process
+joined/         of a machine that joined another one's server: its own lock, processes and logs, what it joined
 record.db, store/  the api's
 """
 
@@ -161,3 +162,29 @@ class FolderInUseError(InUseError):
     def stopping(self) -> bool:
         """True when that launcher is gone and what it started is still being stopped."""
         return self.holder.pid > 0 and not self.holder.alive()
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinedServer:
+    """What the data folder keeps of the server that was joined."""
+
+    server: str
+    token: str
+    redis: list[str]
+    """host:port of its Redis protocol server, as told."""
+
+    @classmethod
+    def read(cls, data: Path) -> JoinedServer | None:
+        """What the data folder `data` keeps; None where this machine never joined."""
+        try:
+            return cls(**json.loads(_kept_path(data).read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def write(self, data: Path) -> None:
+        """Keep it."""
+        write_private(_kept_path(data), json.dumps(asdict(self), indent=2))
+
+
+def _kept_path(data: Path) -> Path:
+    return data / "joined" / "server.json"

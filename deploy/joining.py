@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import platform
 import re
@@ -19,7 +18,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -31,7 +30,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from api.views import JoinedWorkerView, JoinRequest, JoinView
 from deploy.children import Crew, Say, StopWishes, take_over
 from deploy.cli.api_client import ApiClient, ApiError, UnreachableError
-from deploy.data_folder import DataFolder, write_private
+from deploy.data_folder import DataFolder, JoinedServer
 from deploy.guardian import Guardian
 from deploy.launcher import device_names, module_command
 from shared.event_bus import WORKER_TTL_S
@@ -56,28 +55,6 @@ class JoinOptions:
     """Devices that get a worker; none given means all that are found."""
     name: str = ""
     labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class JoinedServer:
-    """What the data folder keeps of the server that was joined."""
-
-    server: str
-    token: str
-    redis: list[str]
-    """host:port of its Redis protocol server, as told."""
-
-    @classmethod
-    def read(cls, data: Path) -> JoinedServer | None:
-        """What the data folder `data` keeps; None where this machine never joined."""
-        try:
-            return cls(**json.loads(_kept_path(data).read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
-
-    def write(self, data: Path) -> None:
-        """Keep it."""
-        write_private(_kept_path(data), json.dumps(asdict(self), indent=2))
 
 
 class JoinedMachine:
@@ -127,8 +104,10 @@ class JoinedMachine:
             if time.monotonic() - probed_at >= _PROBE_EVERY_S:
                 trouble = self._redis_trouble()
                 if trouble:
-                    newer = self._ask_again(trouble)
-                    if newer is not None and newer.workers != answer.workers:
+                    newer = self._ask_again()
+                    if newer is not None and newer.workers == answer.workers:
+                        self._tell(trouble)
+                    elif newer is not None:
                         self._say("The server's Redis moved: the workers save and start anew.")
                         self._crew.stop(hurry=self._wishes.more_than_now())
                         answer, running = newer, False
@@ -153,20 +132,17 @@ class JoinedMachine:
                 self._tell(f"{error} Waiting a moment, in case that one was just stopped.")
                 time.sleep(1.0)
 
-    def _ask_again(self, trouble: str) -> JoinView | None:
+    def _ask_again(self) -> JoinView | None:
         """Ask because Redis fails; None where the server is away too. Raises ApiError where it refuses."""
         try:
-            answer = self._ask()
+            return self._ask()
         except UnreachableError:
             self._tell(f"The server {self._options.server} is away; what runs goes on until it is back.")
-            return None
         except ApiError as error:
             if error.status < 500:
                 raise
             self._tell(str(error))
-            return None
-        self._tell(trouble)
-        return answer
+        return None
 
     def _ask(self) -> JoinView:
         request = JoinRequest(
@@ -259,7 +235,3 @@ def _settings(answer: JoinView) -> dict[str, str]:
         f"SPECTRAIN_{name.upper()}": str(int(value) if value.is_integer() else value)
         for name, value in answer.settings.items()
     }
-
-
-def _kept_path(data: Path) -> Path:
-    return data / "joined" / "server.json"

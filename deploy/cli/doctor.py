@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,11 +22,14 @@ from deploy.cli.api_client import ApiClient
 from deploy.cli.exit_codes import ExitCode
 from deploy.cli.session import json_option, make_console, server_of
 from deploy.cli.text import size
+from deploy.data_folder import JoinedServer
 from shared.errors import SpectrainError
 from shared.settings import Settings
+from shared.version import VERSION
 
 _ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _LOW_BYTES: Final = 5_000_000_000
+_CONNECT_LIMIT_S: Final = 5.0
 _TORCH_ADVICE: Final = "Run ./deploy/up, which repairs the installation; remove .venv first if that does not help."
 
 
@@ -47,7 +51,7 @@ class Finding:
 def doctor_command(data: Path | None, server: str | None, *, as_json: bool) -> int:
     """Look at everything that Spectrain needs and say what is wrong. Exit code 1 when something is."""
     context = click.get_current_context()
-    findings = list(_findings(data or Settings().data, server_of(context, server)))
+    findings = list(_findings((data or Settings().data).expanduser(), server_of(context, server)))
     fine = all(finding.fine for finding in findings)
     if as_json:
         click.echo(json.dumps({"fine": fine, "findings": [asdict(finding) for finding in findings]}))
@@ -65,11 +69,16 @@ def doctor_command(data: Path | None, server: str | None, *, as_json: bool) -> i
 def _findings(data: Path, server: str) -> Iterator[Finding]:
     yield _python()
     yield from _libraries()
-    yield _page()
-    yield _redis()
+    joined = JoinedServer.read(data)
+    if joined is None or (data / "redis").exists():
+        yield _page()
+        yield _redis()
+        yield _server(server)
+    if joined is not None:
+        yield _joined_server(joined)
+        yield from _joined_redis(joined)
     yield _devices()
     yield _space(data)
-    yield _server(server)
 
 
 def _python() -> Finding:
@@ -177,6 +186,40 @@ def _server(server: str) -> Finding:
     here = is_loopback(urlsplit(server).hostname or "")
     advice = "Start it with ./deploy/up" if here else "Look there"
     return _attempt("Server", look, advice=f"{advice}; its logs are in the folder `logs` of the data folder.")
+
+
+def _joined_server(joined: JoinedServer) -> Finding:
+    """What this machine serves, as a worker sees it."""
+
+    def look() -> str:
+        with ApiClient(joined.server, token=joined.token) as client:
+            release = client.release()
+        if release.version != VERSION:
+            raise SpectrainError(f"{joined.server} is Spectrain {release.version}, this machine has {VERSION}.")
+        return f"{joined.server}, which takes this machine's token"
+
+    return _attempt(
+        "Joined server",
+        look,
+        advice="Run the pasted line again; where the token is not taken, with one of `spectrain token create --worker` "
+        f"on the server. Where nothing answers, start it there and open port {urlsplit(joined.server).port or 80}.",
+    )
+
+
+def _joined_redis(joined: JoinedServer) -> Iterator[Finding]:
+    """Whether the server's Redis can be reached at all; whether it knows this machine is its worker's to find out."""
+    for place in joined.redis:
+        host, _, port = place.rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_LIMIT_S):
+                yield Finding(name="Joined Redis", fine=True, text=f"{place} answers")
+        except OSError as error:
+            yield Finding(
+                name="Joined Redis",
+                fine=False,
+                text=f"{place} does not answer from here: {error}",
+                advice=f"Open port {port} in the server's firewall for this machine, and see that the server runs.",
+            )
 
 
 def _attempt(name: str, look: Callable[[], str], *, advice: str) -> Finding:
