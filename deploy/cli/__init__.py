@@ -25,8 +25,9 @@ _COMMANDS: Final = {
     "preprocess": "deploy.cli.submit",
     "train": "deploy.cli.submit",
     "jobs": "deploy.cli.jobs",
-    "token": "deploy.cli.tokens",
     "queue": "deploy.cli.queue",
+    "workers": "deploy.cli.workers",
+    "token": "deploy.cli.tokens",
     "doctor": "deploy.cli.doctor",
 }
 """Module of each command: its function is called `<name>_command`."""
@@ -40,6 +41,7 @@ _SHORT_HELP: Final = {
     "train": "Train a model on a dataset.",
     "jobs": "List, watch, order, change, cancel and resume jobs.",
     "queue": "Show, pause and resume the queue.",
+    "workers": "List workers; drain, resume, label and remove one.",
     "token": "Make tokens that let other machines join; list and revoke them.",
     "doctor": "Look for what is wrong with this machine.",
 }

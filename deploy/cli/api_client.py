@@ -33,6 +33,7 @@ from api.views import (
     TokenView,
     UploadView,
     WorkerListView,
+    WorkerView,
 )
 from deploy.addresses import is_loopback
 from deploy.cli.exit_codes import ExitCode
@@ -170,6 +171,14 @@ class ApiClient:
     def workers(self) -> WorkerListView:
         """All workers that are known."""
         return self._request(WorkerListView, "GET", "workers")
+
+    def change_worker(self, action: str, worker: str, **values: object) -> WorkerView:
+        """Do `action` (drain, resume, labels) to a worker; its name stands in the body because it has slashes."""
+        return self._request(WorkerView, "POST", f"workers/{action}", json={"worker": worker, **values})
+
+    def remove_worker(self, worker: str) -> WorkerListView:
+        """Forget a worker; returns those that are left."""
+        return self._request(WorkerListView, "POST", "workers/remove", json={"worker": worker})
 
     def make_token(self, *, name: str, days: float | None) -> NewTokenView:
         """A new token that lets workers join."""

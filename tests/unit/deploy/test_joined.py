@@ -10,12 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.views import NewTokenView, ReleaseView, TokenListView, TokenView
+from api.views import NewTokenView, ReleaseView, TokenListView, TokenView, WorkerListView, WorkerView
 from deploy.cli import doctor
 from deploy.cli.api_client import ApiClient
 from deploy.cli.exit_codes import ExitCode
 from deploy.data_folder import JoinedServer, write_private
 from deploy.joining import redis_place
+from shared.events import DeviceStatus
 from shared.version import VERSION
 from tests.unit.deploy.conftest import CommandLine, FakeServer
 
@@ -53,6 +54,43 @@ def test_tokens_are_listed_with_how_long_they_count_and_revoked(server: FakeServ
     assert "revoked" in lines["gone"]
     assert "expired" in lines["old"]
     assert spectrain("token", "revoke", "3") == ExitCode.DONE
+
+
+WORKER = WorkerView(
+    name="studio/cuda:0", host="studio", state="idle", device=DeviceStatus(name="cuda:0"), job_id=None,
+    heartbeat_age_s=1.0, started_at=0.0, versions={"spectrain": VERSION}, system="", labels=["fast"], drained=True,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "route", "body"),
+    [
+        (["drain"], "drain", {}),
+        (["resume"], "resume", {}),
+        (["label", "fast", "quiet"], "labels", {"labels": ["fast", "quiet"]}),
+        (["label"], "labels", {"labels": []}),
+    ],
+)
+def test_a_worker_is_changed_by_its_name(
+    server: FakeServer, spectrain: CommandLine, arguments: list[str], route: str, body: dict[str, list[str]]
+) -> None:
+    server.answers[f"POST workers/{route}"] = WORKER
+
+    assert spectrain("workers", arguments[0], "studio/cuda:0", *arguments[1:]) == ExitCode.DONE
+
+    assert server.bodies("POST", f"workers/{route}") == [{"worker": "studio/cuda:0", **body}]
+    assert "studio/cuda:0" in spectrain.out
+
+
+def test_workers_are_listed_with_what_people_decided_and_removed(server: FakeServer, spectrain: CommandLine) -> None:
+    server.answers["GET workers"] = WorkerListView(workers=[WORKER])
+    server.answers["POST workers/remove"] = WorkerListView(workers=[])
+
+    assert spectrain("workers", "ls") == ExitCode.DONE
+    assert "idle, drained" in spectrain.out
+    assert "fast" in spectrain.out
+    assert spectrain("workers", "remove", "studio/cuda:0") == ExitCode.DONE
+    assert server.bodies("POST", "workers/remove") == [{"worker": "studio/cuda:0"}]
 
 
 @pytest.mark.parametrize(
@@ -96,11 +134,9 @@ def test_places_are_told_without_secrets(url: str, place: str) -> None:
 class TestDoctor:
     """What it finds on a joined machine."""
 
-    @pytest.fixture
-    def findings(
-        self, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> dict[str, doctor.Finding]:
-        """Filled by `look`."""
+    @pytest.fixture(autouse=True)
+    def machine(self, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One that joined the fake server."""
 
         def client(address: str, **options: str) -> ApiClient:
             return ApiClient(address, transport=httpx.MockTransport(server.handle), **options)
