@@ -45,6 +45,12 @@ def weights_key(job_id: int, checkpoint: str) -> str:
     return f"jobs/{job_id}/checkpoints/{checkpoint}/{WEIGHTS_FILE}"
 
 
+def newest_stored_attempt(storage: Storage, job_id: int) -> int:
+    """Number of the newest attempt that left a checkpoint, whole or not, in the store; 0 for none."""
+    attempts = (name.partition("-")[0] for name in storage.names(f"jobs/{job_id}/checkpoints"))
+    return max((int(attempt) for attempt in attempts if attempt.isdecimal()), default=0)
+
+
 def read_manifest(storage: Storage, job_id: int, checkpoint: str) -> CheckpointManifest:
     """The manifest of a checkpoint; raises NotFoundError, or pydantic.ValidationError for one that is damaged."""
     return CheckpointManifest.model_validate_json(

@@ -23,9 +23,9 @@ from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord
 from api.recorder import Recorder
 from api.relay import Relay
-from api.views import QueueView
+from api.views import QueueView, WorkerView
 from api.workers.join import JoinedWorkers
-from api.workers.online import Workers
+from api.workers.registry import Registry
 from shared.control import Controls
 from shared.errors import StorageError
 from shared.event_bus import EventBus
@@ -51,27 +51,33 @@ class Core:
         self.jobs = JobRecord(self.database)
         self.actions = JobActions(self.database, self.jobs, Controls(self._redis))
         self.queue = QueueSwitch(self.database, self.queue_changed)
-        self.workers = Workers(bus)
+        self.workers = Registry(self.database, bus, push=self._worker_changed)
         self.joined = JoinedWorkers(settings=settings, database=self.database, redis=self._redis)
         self._outbox = OutboxSender(self.database, bus)
-        self._recorder = Recorder(self.database, bus, self.job_changed)
+        self._recorder = Recorder(self.database, bus, self._recorded)
         self._scheduler = Scheduler(
             database=self.database,
             redis=self._redis,
             redis_url=settings.redis_url,
             bus=bus,
             recorder=self._recorder,
+            registry=self.workers,
+            storage=self.storage,
             lease_s=settings.lease_s,
             changed=self.job_changed,
+            shown=self._shown,
         )
         self.relay = Relay(
             redis_url=settings.redis_url,
             jobs=self.jobs,
             event_came=self._recorder.came,
-            worker_changed=self._scheduler.wake,
+            heard=self.workers.heard,
         )
+        self.workers.changed = self._scheduler.wake
+        self.workers.forget_worker = self.joined.forget_worker
         self.jobs.changed = self.job_changed
-        self._parts = (self._recorder, self._outbox, self.relay, self._scheduler, self.joined)
+        self.jobs.explain = self._scheduler.explanations.why
+        self._parts = (self._recorder, self._outbox, self.workers, self.relay, self._scheduler, self.joined)
 
     def start(self) -> None:
         """Start recording, sending, relaying and scheduling."""
@@ -89,7 +95,21 @@ class Core:
         """A job's row changed: its event is in the outbox, the queue's watchers and the scheduler want to know."""
         self._outbox.wake()
         self.relay.job_changed(job_id)
-        self._scheduler.wake()
+        self._scheduler.job_changed(job_id)
+
+    def _recorded(self, job_id: int, *, moved: bool) -> None:
+        """Events of a job were recorded; its state changed where it `moved`."""
+        if moved:
+            self.job_changed(job_id)
+        else:
+            self.relay.job_changed(job_id)
+
+    def _shown(self, job_id: int) -> None:
+        """Why a job waits changed, and nothing in its row."""
+        self.relay.job_changed(job_id)
+
+    def _worker_changed(self, view: WorkerView) -> None:
+        self.relay.emit("worker", view.model_dump(mode="json"), "queue")
 
     def queue_changed(self, view: QueueView) -> None:
         """The queue was paused or let go on."""
@@ -106,7 +126,10 @@ class Core:
             "redis": self._redis_trouble(),
             "record": self._record_trouble(),
             "disk": self._disk_trouble(),
-            **{part.name: part.trouble for part in (self._recorder, self._outbox, self._scheduler, self.joined)},
+            **{
+                part.name: part.trouble
+                for part in (self._recorder, self._outbox, self.workers, self._scheduler, self.joined)
+            },
         }
 
     def _redis_trouble(self) -> str:

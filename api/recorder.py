@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import select
 from typing_extensions import override
@@ -18,16 +17,21 @@ from api.record.attempts import record_events
 from api.record.database import Database
 from api.record.tables import Job
 from shared.event_bus import EventBus
-from shared.jobs import ENDED
 
 _SWEEP_S: Final = 5.0
 _PAUSE_S: Final = 0.05
 
 
-class Recorder(Background):
-    """Moves events from Redis to the record. `recorded` is called with the id of a job whose row changed."""
+class Recorded(Protocol):
+    """Who wants to know of a job whose row changed; `moved` says that its state did."""
 
-    def __init__(self, database: Database, bus: EventBus, recorded: Callable[[int], None]) -> None:
+    def __call__(self, job_id: int, *, moved: bool) -> None: ...
+
+
+class Recorder(Background):
+    """Moves events from Redis to the record. `recorded` is called after events of a job came into it."""
+
+    def __init__(self, database: Database, bus: EventBus, recorded: Recorded) -> None:
         super().__init__("recorder", every_s=_SWEEP_S, pause_s=_PAUSE_S)
         self._database = database
         self._bus = bus
@@ -52,13 +56,14 @@ class Recorder(Background):
                 after, state = (row[0] or 0, row[1]) if row else (0, "")
                 events = self._bus.read(job_id, after=after)
                 if not events:
-                    if not row or state in ENDED:
-                        self._bus.forget(job_id)
+                    self._bus.forget(job_id)
                     return
                 with self._database.session() as session:
                     last = record_events(session, events)
+                    job = session.get(Job, job_id)
+                    moved = job is not None and job.state != state
                 self._bus.trim(job_id, up_to=last)
-                self._recorded(job_id)
+                self._recorded(job_id, moved=moved)
 
     @override
     def work(self) -> None:

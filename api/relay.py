@@ -15,7 +15,6 @@ import structlog
 from redis.exceptions import RedisError
 
 from api.record.jobs import JobRecord
-from api.workers.online import worker_view
 from shared.errors import NotFoundError
 from shared.event_bus import EVENT_CHANNEL, WORKER_CHANNEL, parse_message
 from shared.events import WorkerHeartbeat
@@ -43,15 +42,14 @@ class Relay:
         redis_url: str,
         jobs: JobRecord,
         event_came: Callable[[int], None],
-        worker_changed: Callable[[], None],
+        heard: Callable[[WorkerHeartbeat], None],
     ) -> None:
         self._redis_url = redis_url
         self._jobs = jobs
         self._event_came = event_came
-        self._worker_changed = worker_changed
+        self._heard = heard
         self.emit: Emit = _to_nobody
         """Set by the application once it has its sockets."""
-        self._worker_states: dict[str, tuple[str, int | None]] = {}
         self._changed: set[int] = set()
         self._changed_lock = threading.Lock()
         self._wake = threading.Event()
@@ -105,12 +103,7 @@ class Relay:
 
     def _pass_on(self, channel: str, data: str) -> None:
         if channel == WORKER_CHANNEL:
-            heartbeat = WorkerHeartbeat.model_validate_json(data)
-            self.emit("worker", worker_view(heartbeat).model_dump(mode="json"), "queue")
-            state = (heartbeat.state, heartbeat.job_id)
-            if self._worker_states.get(heartbeat.name) != state:
-                self._worker_states[heartbeat.name] = state
-                self._worker_changed()
+            self._heard(WorkerHeartbeat.model_validate_json(data))
             return
         event = parse_message(data)
         job_id = int(event["job_id"])

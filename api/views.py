@@ -12,7 +12,7 @@ from pydantic import Field
 from shared.config import FeatureConfig, Frozen, PresetName, Representation, TrainConfig
 from shared.events import DeviceStatus, Event, Number, PreviewClip
 from shared.jobs import JobKind, JobRequest, JobState, Priority, StartPoint
-from shared.placement import Placement
+from shared.placement import Label, Placement
 
 
 class ErrorView(Frozen):
@@ -281,7 +281,7 @@ class WorkerView(Frozen):
     name: str
     host: str
     state: str
-    """idle, busy, stopping or offline."""
+    """idle, busy, stopping or offline; removed in the last message about one that was."""
     device: DeviceStatus
     job_id: int | None
     heartbeat_age_s: float
@@ -302,6 +302,18 @@ class WorkerView(Frozen):
 
 class WorkerListView(Frozen):
     workers: list[WorkerView]
+
+
+class WorkerRequest(Frozen):
+    """Names a worker."""
+
+    worker: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class LabelsRequest(WorkerRequest):
+    """Gives a worker labels."""
+
+    labels: Annotated[tuple[Label, ...], Field(max_length=16)]
 
 
 class TokenView(Frozen):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -89,6 +89,8 @@ class Sent:
     taken: int
     """How many, from the first one on, are in the stream now or were before; the rest found no room."""
 
+_FORGET: Final = "if redis.call('XLEN', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end"
+
 
 def _numbers_key(job_id: int) -> str:
     return f"{KEY_PREFIX}job:{job_id}:numbers"
@@ -104,6 +106,7 @@ class EventBus:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._publish = redis.register_script(_PUBLISH)
+        self._forget = redis.register_script(_FORGET)
 
     def publish(
         self,
@@ -180,9 +183,8 @@ class EventBus:
         return {int(name) for name in cast(set[str], self._redis.smembers(_STREAMS))}
 
     def forget(self, job_id: int) -> None:
-        """Drop an ended job from `streams` when its stream is empty; its next event brings it back."""
-        if not self._redis.xlen(_stream_key(job_id)):
-            self._redis.srem(_STREAMS, job_id)
+        """Drop a job from `streams` when its stream is empty; its next event brings it back."""
+        self._forget(keys=[_stream_key(job_id), _STREAMS], args=[job_id])
 
     def raise_floor(self, job_id: int, last: int) -> None:
         """Make sure that the next number is above `last`, after Redis lost what it had not yet written."""
@@ -202,15 +204,11 @@ class EventBus:
         """Tell that a worker is gone."""
         self._redis.delete(f"{WORKER_KEY}{worker}")
 
-    def workers(self) -> Iterator[WorkerHeartbeat]:
-        """The newest heartbeat of every worker that is online."""
-        for key in list(self._redis.scan_iter(match=f"{WORKER_KEY}*", count=500)):
-            text = cast(str | None, self._redis.get(key))
-            if text is not None:
-                try:
-                    yield WorkerHeartbeat.model_validate_json(text)
-                except ValidationError:
-                    log.warning("worker.unreadable", key=key)  # another version's; it cannot be given work
+    def heartbeats(self, workers: Sequence[str]) -> list[str | None]:
+        """The newest heartbeat of each of `workers`, as JSON; None for one that is offline. One round trip."""
+        if not workers:
+            return []
+        return cast(list[str | None], self._redis.mget([f"{WORKER_KEY}{worker}" for worker in workers]))
 
 
 def parse_message(message: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ one. Whoever acts for an attempt proves it by the secret, which only its worker 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
@@ -134,5 +135,17 @@ class Leases:
 
     def status(self, job_id: int) -> LeaseStatus:
         """What was granted, who claimed last, and how long it holds."""
-        granted, claimed, left_ms = cast(list[int], self._status(keys=[lease_key(job_id)]))
-        return LeaseStatus(granted=granted, claimed=claimed, left_s=left_ms / 1000)
+        return self.statuses([job_id])[job_id]
+
+    def statuses(self, job_ids: Sequence[int]) -> dict[int, LeaseStatus]:
+        """The same for several jobs, in one round trip."""
+        if not job_ids:
+            return {}
+        with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                self._status(keys=[lease_key(job_id)], client=pipe)
+            answers = cast(list[list[int]], pipe.execute())
+        return {
+            job_id: LeaseStatus(granted=granted, claimed=claimed, left_s=left_ms / 1000)
+            for job_id, (granted, claimed, left_ms) in zip(job_ids, answers, strict=True)
+        }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import case, insert, or_, select
+from sqlalchemy import ColumnElement, insert, or_, select
 from sqlalchemy.orm import Session
 
 from api.record.database import Database
@@ -26,10 +26,15 @@ from api.views import (
     PreviewListView,
 )
 from shared.events import StateChanged
-from shared.jobs import ENDED, DatasetSnapshot, JobKind, JobSpec, JobState, PreprocessRequest, TrainRequest
+from shared.jobs import ACTIVE, ENDED, DatasetSnapshot, JobKind, JobSpec, JobState, PreprocessRequest, TrainRequest
 from shared.placement import needs_of
 
-_STATE_ORDER = {JobState.QUEUED: 1, JobState.HELD: 1, JobState.PAUSED: 2}
+AnyJobView = TypeVar("AnyJobView", bound=JobView)
+
+_WAITING_PART: Final = (JobState.QUEUED, JobState.HELD)
+_ENDED_PART: Final = tuple(sorted(ENDED))
+_PARTS: Final = (tuple(sorted(ACTIVE)), _WAITING_PART, (JobState.PAUSED,), _ENDED_PART)
+"""The parts of a list, in its order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +53,8 @@ class JobRecord:
     def __init__(self, database: Database, changed: Callable[[int], None] = lambda _: None) -> None:
         self._database = database
         self.changed = changed
+        self.explain: Callable[[int, JobState, str], str] = lambda _job, _state, reason: reason
+        """Why a job waits, from its id, its state and the reason in its row."""
 
     def submit(self, job: NewJob) -> JobDetailView:
         """Record a new job at the end of the queue."""
@@ -76,48 +83,39 @@ class JobRecord:
         query: str = "",
         batch: int | None = None,
         limit: int = 500,
+        ended: int | None = None,
     ) -> list[JobView]:
-        """Active jobs first, then waiting ones in the order of the queue, then ended ones, newest first."""
-        statement = select(Job)
-        if states:
-            statement = statement.where(Job.state.in_([state.value for state in states]))
+        """Active jobs first, then waiting ones in the order of the queue, then ended ones, newest first.
+
+        At most `limit` jobs; or so many that have not ended, and `ended` others.
+        """
+        filters = list[ColumnElement[bool]]()
         if kind:
-            statement = statement.where(Job.kind == kind)
+            filters.append(Job.kind == kind)
         if dataset_id is not None:
-            statement = statement.where(Job.dataset_id == dataset_id)
+            filters.append(Job.dataset_id == dataset_id)
         if batch is not None:
-            statement = statement.where(Job.batch == batch)
+            filters.append(Job.batch == batch)
         if query:
             pattern = "%" + query.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-            statement = statement.where(
-                or_(Job.name.ilike(pattern, escape="\\"), Job.dataset_name.ilike(pattern, escape="\\"))
-            )
-        rank = case(
-            *((Job.state == state.value, rank) for state, rank in _STATE_ORDER.items()),
-            (Job.state.in_([state.value for state in ENDED]), 3),
-            else_=0,
-        )
-        waits = rank == 1
-        statement = statement.order_by(
-            rank,
-            case((waits, -Job.priority), else_=0),
-            case((waits, Job.position), else_=0.0),
-            case((waits, Job.id), else_=0),
-            Job.ended_at.desc(),
-            Job.id.desc(),
-        ).limit(limit)
+            filters.append(or_(Job.name.ilike(pattern, escape="\\"), Job.dataset_name.ilike(pattern, escape="\\")))
         with self._database.reading() as session:
-            return job_views(session, session.scalars(statement).all())
+            ids = _listed(session, states, filters, limit, ended)
+            rows = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(ids)))}
+            views = job_views(session, [rows[job_id] for job_id in ids])
+        return [self._explained(view) for view in views]
 
     def get(self, job_id: int) -> JobDetailView:
         """One job; raises NotFoundError."""
         with self._database.reading() as session:
-            return detail_view(session, find(session, job_id))
+            view = detail_view(session, find(session, job_id))
+        return self._explained(view)
 
-    def views(self, job_ids: Sequence[int]) -> list[JobView]:
+    def views(self, job_ids: Sequence[int]) -> Sequence[JobView]:
         """Jobs as lists show them, by their numbers; those that do not exist are left out."""
         with self._database.reading() as session:
-            return job_views(session, session.scalars(select(Job).where(Job.id.in_(job_ids)).order_by(Job.id)).all())
+            views = job_views(session, session.scalars(select(Job).where(Job.id.in_(job_ids)).order_by(Job.id)).all())
+        return [self._explained(view) for view in views]
 
     def check_known(self, job_ids: Sequence[int]) -> None:
         """Raise NotFoundError unless all of them exist."""
@@ -138,6 +136,36 @@ class JobRecord:
         """Every preview, newest first."""
         with self._database.reading() as session:
             return read_previews(session, find(session, job_id).id)
+
+    def _explained(self, view: AnyJobView) -> AnyJobView:
+        if view.state not in (JobState.QUEUED, JobState.HELD):
+            return view
+        return view.model_copy(update={"reason": self.explain(view.id, view.state, view.reason)})
+
+
+def _listed(
+    session: Session,
+    states: Sequence[JobState],
+    filters: Sequence[ColumnElement[bool]],
+    limit: int,
+    ended: int | None,
+) -> list[int]:
+    """Ids of the jobs of a list, in its order. Each part comes out of an index, however many jobs the record has."""
+    ids = list[int]()
+    for part in _PARTS:
+        wanted = [state for state in part if not states or state in states]
+        has_ended = part is _ENDED_PART
+        left = ended if has_ended and ended is not None else limit - len(ids)
+        if not wanted or left < 1:
+            continue
+        # All that ended are those with a time, which has an index of its own.
+        among = (
+            Job.ended_at.is_not(None) if has_ended and not states else Job.state.in_([state.value for state in wanted])
+        )
+        order = (Job.priority.desc(), Job.position, Job.id) if part is _WAITING_PART else (Job.id.desc(),)
+        order = (Job.ended_at.desc(), Job.id.desc()) if has_ended else order
+        ids += session.scalars(select(Job.id).where(among, *filters).order_by(*order).limit(left))
+    return ids
 
 
 def _insert(session: Session, jobs: Sequence[NewJob], *, batch: int | None = None) -> list[int]:

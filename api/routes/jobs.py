@@ -58,6 +58,9 @@ class JobsQuery(Frozen):
     batch: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     """Only the jobs of this batch."""
     limit: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """At most so many jobs."""
+    ended: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """At most so many that have ended, beside `limit` others; unset for `limit` jobs in all."""
 
 
 class EventsQuery(Frozen):
@@ -88,6 +91,7 @@ def list_jobs(query: JobsQuery) -> Response:
                 query=query.q,
                 batch=query.batch,
                 limit=query.limit,
+                ended=query.ended,
             )
         )
     )

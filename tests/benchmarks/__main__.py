@@ -28,6 +28,7 @@ BENCHMARKS: Final = (
     "reporting",
     "responsiveness",
     "roundtrip",
+    "scheduler",
     "train-step",
 )
 """Each is a module of this package, with a function `measure`."""

@@ -1,0 +1,183 @@
+"""The waiting jobs in memory: where each stands, what it needs, which jobs it waits for.
+
+The record is the truth; this is a reading of it that follows change by change, so that a round of the scheduler costs
+the same with ten thousand waiting jobs as with ten. Whoever acts on it looks at the job's row again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from api.queue.assignment import Group, Place
+from api.queue.fitting import Needs
+from api.record.tables import Job, JobDependency
+from shared.jobs import JobState
+from shared.placement import Placement, needs_of
+
+_CHUNK = 500
+"""Ids in one query."""
+_UNMET: Final = (
+    select(JobDependency.job_id, JobDependency.after_id)
+    .join(Job, Job.id == JobDependency.after_id)
+    .where(Job.state != JobState.COMPLETED.value)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A queued job."""
+
+    place: Place
+    needs: str
+    """Hash of what it needs."""
+    after: tuple[int, ...] = ()
+    """Jobs that it waits for and that have not completed."""
+
+
+class Line:
+    """All queued jobs. One thread keeps it current; others may ask where a job stands."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Waiting] = {}
+        self._ready: dict[str, list[Place]] = {}
+        """Places of the jobs that wait for nothing but a worker, in order, by their needs."""
+        self._needs: dict[str, Needs] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def get(self, job_id: int) -> Waiting | None:
+        """Where a job stands; None for one that does not wait."""
+        with self._lock:
+            return self._waiting.get(job_id)
+
+    def needs(self, key: str) -> Needs | None:
+        """What is behind a hash; None for one that no waiting or running job has had."""
+        return self._needs.get(key)
+
+    def groups(self) -> list[Group]:
+        """The jobs that wait for nothing but a worker, by their needs."""
+        return [Group(needs=self._needs[key], places=places) for key, places in self._ready.items()]
+
+    def ready_before(self, place: Place) -> dict[str, int]:
+        """How many ready jobs stand before `place`, by their needs."""
+        with self._lock:
+            return {key: bisect_left(places, place) for key, places in self._ready.items()}
+
+    def first(self, count: int) -> list[int]:
+        """Ids of the first jobs in the queue's order."""
+        with self._lock:
+            return [place[2] for place in heapq.nsmallest(count, (each.place for each in self._waiting.values()))]
+
+    def learn(self, session: Session, keys: Iterable[str]) -> None:
+        """Read what is behind hashes that are not known yet."""
+        for key in set(keys) - self._needs.keys():
+            row = session.execute(select(Job.wanted_device, Job.placement).where(Job.needs == key).limit(1)).first()
+            if row is not None:
+                placement = Placement.model_validate(row.placement or {})
+                self._needs[key] = Needs(device=row.wanted_device, placement=placement)
+
+    def reload(self, session: Session) -> None:
+        """Read all that wait anew."""
+        queued = Job.state == JobState.QUEUED.value
+        jobs = list(session.execute(select(Job.id, Job.needs, Job.priority, Job.position).where(queued)))
+        after = _unmet(session, _UNMET)
+        keys = self._learn_all(session, {row.id: row.needs for row in jobs})
+        with self._lock:
+            self._waiting.clear()
+            self._ready.clear()
+            for job_id, needs, priority, position in jobs:
+                self._put(job_id, keys.get(job_id) or needs, (-priority, position, job_id), after.get(job_id, ()))
+            for places in self._ready.values():
+                places.sort()
+
+    def refresh(self, session: Session, changed: Collection[int]) -> None:
+        """Read the jobs that changed, and those that wait for them, anew."""
+        ids = set(changed)
+        for chunk in _chunks(changed):
+            ids.update(session.scalars(select(JobDependency.job_id).where(JobDependency.after_id.in_(chunk))))
+        for chunk in _chunks(ids):
+            rows = session.execute(
+                select(Job.id, Job.needs, Job.priority, Job.position).where(
+                    Job.id.in_(chunk), Job.state == JobState.QUEUED.value
+                )
+            )
+            found = {row.id: row for row in rows}
+            after = _unmet(session, _UNMET.where(JobDependency.job_id.in_(found)))
+            keys = self._learn_all(session, {row.id: row.needs for row in found.values()})
+            with self._lock:
+                for job_id in chunk:
+                    self._drop(job_id)
+                    row = found.get(job_id)
+                    if row is not None:
+                        place = (-row.priority, row.position, job_id)
+                        key = keys.get(job_id) or row.needs
+                        self._put(job_id, key, place, after.get(job_id, ()), keep_order=True)
+
+    def still_waits(self, session: Session, job: Job) -> bool:
+        """Whether the row of a job is as it stands in line, and nothing keeps it from its turn."""
+        waiting = self._waiting.get(job.id)
+        return (
+            waiting is not None
+            and job.state == JobState.QUEUED
+            and job.needs in ("", waiting.needs)
+            and session.execute(_UNMET.where(JobDependency.job_id == job.id).limit(1)).first() is None
+        )
+
+    def take(self, job_ids: Iterable[int]) -> None:
+        """Let jobs leave the line."""
+        with self._lock:
+            for job_id in job_ids:
+                self._drop(job_id)
+
+    def _learn_all(self, session: Session, needs: Mapping[int, str]) -> dict[int, str]:
+        """Learn what is behind the hashes of jobs; returns those of jobs whose row has none."""
+        self.learn(session, filter(None, needs.values()))
+        keys: dict[int, str] = {}
+        for job_id in (job_id for job_id, key in needs.items() if not key):
+            row = session.execute(select(Job.wanted_device, Job.placement).where(Job.id == job_id)).one()
+            placement = Placement.model_validate(row.placement or {})
+            keys[job_id] = key = needs_of(row.wanted_device, placement)
+            self._needs[key] = Needs(device=row.wanted_device, placement=placement)
+        return keys
+
+    def _put(self, job_id: int, needs: str, place: Place, after: tuple[int, ...], *, keep_order: bool = False) -> None:
+        self._waiting[job_id] = Waiting(place=place, needs=needs, after=after)
+        if after:
+            return
+        places = self._ready.setdefault(needs, [])
+        if keep_order:
+            insort(places, place)
+        else:
+            places.append(place)
+
+    def _drop(self, job_id: int) -> None:
+        waiting = self._waiting.pop(job_id, None)
+        if waiting is None or waiting.after:
+            return
+        places = self._ready[waiting.needs]
+        del places[bisect_left(places, waiting.place)]
+        if not places:
+            del self._ready[waiting.needs]
+
+
+def _unmet(session: Session, statement: Select[int, int]) -> dict[int, tuple[int, ...]]:
+    after: dict[int, list[int]] = {}
+    for job_id, after_id in session.execute(statement):
+        after.setdefault(job_id, []).append(after_id)
+    return {job_id: tuple(sorted(ids)) for job_id, ids in after.items()}
+
+
+def _chunks(ids: Collection[int]) -> Iterator[list[int]]:
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), _CHUNK):
+        yield ordered[start : start + _CHUNK]
