@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final, Protocol
 
+import structlog
 from sqlalchemy import select
 from typing_extensions import override
 
@@ -16,10 +18,14 @@ from api.background import Background
 from api.record.attempts import record_events
 from api.record.database import Database
 from api.record.tables import Job
-from shared.event_bus import EventBus
+from shared.event_bus import PAGE, EventBus
 
 _SWEEP_S: Final = 5.0
 _PAUSE_S: Final = 0.05
+_TOGETHER: Final = 100
+"""Jobs whose events are committed together."""
+
+log = structlog.get_logger(__name__)
 
 
 class Recorded(Protocol):
@@ -65,6 +71,32 @@ class Recorder(Background):
                 self._bus.trim(job_id, up_to=last)
                 self._recorded(job_id, moved=moved)
 
+    def _drain_together(self, job_ids: Sequence[int]) -> list[int]:
+        """Record what the streams of several jobs hold in one transaction; returns the jobs that may have more."""
+        if len(job_ids) < 2:
+            return list(job_ids)
+        with self._one_at_a_time:
+            with self._database.reading() as session:
+                rows = session.execute(select(Job.id, Job.last_number, Job.state).where(Job.id.in_(job_ids)))
+                before = {row.id: (row.last_number or 0, row.state) for row in rows}
+            streams = self._bus.read_together({job_id: before.get(job_id, (0, ""))[0] for job_id in job_ids})
+            new = {job_id: events for job_id, events in streams.items() if events}
+            last: dict[int, int] = {}
+            moved: set[int] = set()
+            with self._database.session() as session:
+                for job_id, events in new.items():
+                    last[job_id] = record_events(session, events)
+                    job = session.get(Job, job_id)
+                    if job is not None and job.state != before.get(job_id, (0, ""))[1]:
+                        moved.add(job_id)
+            for job_id in streams:
+                if job_id in last:
+                    self._bus.trim(job_id, up_to=last[job_id])
+                self._bus.forget(job_id)
+            for job_id in last:
+                self._recorded(job_id, moved=job_id in moved)
+            return [job_id for job_id, events in new.items() if len(events) >= PAGE]
+
     @override
     def work(self) -> None:
         """Record what is new. A job whose events cannot be recorded keeps no other job from it."""
@@ -77,12 +109,19 @@ class Recorder(Background):
                 self._swept_at = time.monotonic()
         except Exception as error:
             troubles.append(error)
-        for job_id in sorted(jobs):
+        ordered = sorted(jobs)
+        for start in range(0, len(ordered), _TOGETHER):
+            chunk = ordered[start : start + _TOGETHER]
             try:
-                self.drain(job_id)
-            except Exception as error:
-                troubles.append(error)
-                with self._dirty_lock:
-                    self._dirty.add(job_id)
+                chunk = self._drain_together(chunk)
+            except Exception as error:  # one of them cannot be recorded: which one shows when each is on its own
+                log.warning("recorder.one_by_one", jobs=len(chunk), error=str(error))
+            for job_id in chunk:
+                try:
+                    self.drain(job_id)
+                except Exception as error:
+                    troubles.append(error)
+                    with self._dirty_lock:
+                        self._dirty.add(job_id)
         if troubles:
             raise troubles[0]

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 import structlog
 from redis.exceptions import RedisError
 
 from api.record.jobs import JobRecord
-from shared.errors import NotFoundError
 from shared.event_bus import EVENT_CHANNEL, WORKER_CHANNEL, parse_message
 from shared.events import WorkerHeartbeat
 from shared.redis_client import connect_blocking
@@ -120,16 +119,12 @@ class Relay:
                 if self._changed:
                     self._wake.set()
             started = time.monotonic()
-            for job_id in changed:
-                self._try(self._send_job, job_id)
+            self._try(self._send_jobs, changed)
             self._closed.wait(max(0.0, _PER_JOB_S - (time.monotonic() - started)))
 
-    def _send_job(self, job_id: int) -> None:
-        try:
-            view = self._jobs.get(job_id)
-        except NotFoundError:
-            return
-        self.emit("job", view.model_dump(mode="json"), "queue")
+    def _send_jobs(self, job_ids: Sequence[int]) -> None:
+        for view in self._jobs.views(job_ids):
+            self.emit("job", view.model_dump(mode="json"), "queue")
 
 
 def _to_nobody(event: str, data: Mapping[str, Any], room: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -27,6 +27,8 @@ EVENT_CHANNEL: Final = f"{KEY_PREFIX}events:"
 WORKER_CHANNEL: Final = f"{KEY_PREFIX}workers"
 """Pub/sub channel of heartbeats."""
 WORKER_KEY: Final = f"{KEY_PREFIX}worker:"
+PAGE: Final = 500
+"""Events that are read of one stream at once."""
 WORKER_TTL_S: Final = 10
 """A worker that sent no heartbeat for so long is offline."""
 _STREAMS: Final = f"{KEY_PREFIX}streams"
@@ -166,13 +168,24 @@ class EventBus:
             raise LeaseLostError(f"Job {job_id} is run by a newer attempt than {attempt}; this one stops.")
         return Sent(last=last, taken=taken)
 
-    def read(self, job_id: int, *, after: int, count: int = 500) -> list[Event]:
+    def read(self, job_id: int, *, after: int, count: int = PAGE) -> list[Event]:
         """Events of a job with numbers above `after`, in order, at most `count`."""
         entries = cast(
             list[tuple[str, dict[str, str]]],
             self._redis.xrange(_stream_key(job_id), min=f"({after}-0", max="+", count=count),
         )
         return [_numbered(job_id, int(entry_id.partition("-")[0]), fields["event"]) for entry_id, fields in entries]
+
+    def read_together(self, after: Mapping[int, int]) -> dict[int, list[Event]]:
+        """Events of several jobs, each above its number and at most PAGE of them, in one round trip."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for job_id, number in after.items():
+                pipe.xrange(_stream_key(job_id), min=f"({number}-0", max="+", count=PAGE)
+            answers = cast(list[list[tuple[str, dict[str, str]]]], pipe.execute())
+        return {
+            job_id: [_numbered(job_id, int(entry.partition("-")[0]), fields["event"]) for entry, fields in entries]
+            for job_id, entries in zip(after, answers, strict=True)
+        }
 
     def trim(self, job_id: int, *, up_to: int) -> None:
         """Forget a job's events with numbers up to `up_to`."""
