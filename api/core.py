@@ -53,14 +53,14 @@ class Core:
         self.queue = QueueSwitch(self.database, self.queue_changed)
         self.workers = Registry(self.database, bus, push=self._worker_changed)
         self.joined = JoinedWorkers(settings=settings, database=self.database, redis=self._redis)
-        self._outbox = OutboxSender(self.database, bus)
-        self._recorder = Recorder(self.database, bus, self._recorded)
-        self._scheduler = Scheduler(
+        self.outbox = OutboxSender(self.database, bus)
+        self.recorder = Recorder(self.database, bus, self._recorded)
+        self.scheduler = Scheduler(
             database=self.database,
             redis=self._redis,
             redis_url=settings.redis_url,
             bus=bus,
-            recorder=self._recorder,
+            recorder=self.recorder,
             registry=self.workers,
             storage=self.storage,
             lease_s=settings.lease_s,
@@ -70,14 +70,14 @@ class Core:
         self.relay = Relay(
             redis_url=settings.redis_url,
             jobs=self.jobs,
-            event_came=self._recorder.came,
+            event_came=self.recorder.came,
             heard=self.workers.heard,
         )
-        self.workers.changed = self._scheduler.wake
+        self.workers.changed = self.scheduler.wake
         self.workers.forget_worker = self.joined.forget_worker
         self.jobs.changed = self.job_changed
-        self.jobs.explain = self._scheduler.explanations.why
-        self._parts = (self._recorder, self._outbox, self.workers, self.relay, self._scheduler, self.joined)
+        self.jobs.explain = self.scheduler.explanations.why
+        self._parts = (self.recorder, self.outbox, self.workers, self.relay, self.scheduler, self.joined)
 
     def start(self) -> None:
         """Start recording, sending, relaying and scheduling."""
@@ -93,9 +93,9 @@ class Core:
 
     def job_changed(self, job_id: int) -> None:
         """A job's row changed: its event is in the outbox, the queue's watchers and the scheduler want to know."""
-        self._outbox.wake()
+        self.outbox.wake()
         self.relay.job_changed(job_id)
-        self._scheduler.job_changed(job_id)
+        self.scheduler.job_changed(job_id)
 
     def _recorded(self, job_id: int, *, moved: bool) -> None:
         """Events of a job were recorded; its state changed where it `moved`."""
@@ -114,7 +114,7 @@ class Core:
     def queue_changed(self, view: QueueView) -> None:
         """The queue was paused or let go on."""
         self.relay.emit("queue", view.model_dump(mode="json"), "queue")
-        self._scheduler.wake()
+        self.scheduler.wake()
 
     def dataset_changed(self, dataset_id: int) -> None:
         """A dataset changed."""
@@ -128,7 +128,7 @@ class Core:
             "disk": self._disk_trouble(),
             **{
                 part.name: part.trouble
-                for part in (self._recorder, self._outbox, self.workers, self._scheduler, self.joined)
+                for part in (self.recorder, self.outbox, self.workers, self.scheduler, self.joined)
             },
         }
 

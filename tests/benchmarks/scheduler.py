@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import psutil
+from flask.testing import FlaskClient
 from sqlalchemy import Table, insert, select
 
 from api.app import create_app
@@ -134,8 +135,8 @@ class Simulation:
 
     def tell_outbox(self) -> float:
         """Have all events of the submissions published and recorded; returns when that was done."""
-        self._core._outbox.work()
-        self._core._recorder.work()
+        self._core.outbox.work()
+        self._core.recorder.work()
         return time.perf_counter()
 
     def first_round(self) -> float:
@@ -144,7 +145,7 @@ class Simulation:
         for name in self._job_of:
             self._core.workers.heard(self._heartbeat(name))
         began_at = time.perf_counter()
-        self._core._scheduler.work()
+        self._core.scheduler.work()
         took_s = time.perf_counter() - began_at
         self._claim()
         assert all(self._job_of.values()), "every worker has a job"
@@ -162,13 +163,13 @@ class Simulation:
         bodies = (AttemptStarted(worker=name, device=row.device), AttemptEnded(outcome="completed", elapsed_s=1.0))
         events = [Event(job_id=ended, attempt=row.attempt, at=time.time(), body=body) for body in bodies]
         self._bus.publish(events, writer="simulated", first_count=1, secret=row.secret)
-        self._core._recorder.drain(ended)
-        self._core._outbox.work()
+        self._core.recorder.drain(ended)
+        self._core.outbox.work()
         self._job_of[name] = None
         self._beat([name])
         gc.collect(0)
         began_at = time.perf_counter()
-        self._core._scheduler.work()
+        self._core.scheduler.work()
         took_s = time.perf_counter() - began_at
         self._claim()
         assert self._job_of[name] not in (None, ended), "the round gave it a job"
@@ -209,7 +210,7 @@ class Simulation:
 
 
 @contextmanager
-def _client(core: Core) -> Generator[object]:
+def _client(core: Core) -> Generator[FlaskClient]:
     app, _ = create_app(core)
     yield app.test_client()
 
