@@ -91,6 +91,7 @@ class Sent:
     taken: int
     """How many, from the first one on, are in the stream now or were before; the rest found no room."""
 
+
 _FORGET: Final = "if redis.call('XLEN', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end"
 
 
