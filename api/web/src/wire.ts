@@ -1231,6 +1231,16 @@ export interface components {
             workers: components["schemas"]["JoinedWorkerView"][];
         };
         /**
+         * LabelsRequest
+         * @description Gives a worker labels.
+         */
+        LabelsRequest: {
+            /** Labels */
+            labels: string[];
+            /** Worker */
+            worker: string;
+        };
+        /**
          * LogLine
          * @description A line for the job's log.
          */
@@ -2421,6 +2431,14 @@ export interface components {
             /** Workers */
             workers: components["schemas"]["WorkerView"][];
         };
+        /**
+         * WorkerRequest
+         * @description Names a worker.
+         */
+        WorkerRequest: {
+            /** Worker */
+            worker: string;
+        };
         /** WorkerView */
         WorkerView: {
             device: components["schemas"]["DeviceStatus"];
@@ -2459,7 +2477,7 @@ export interface components {
             started_at: number;
             /**
              * State
-             * @description idle, busy, stopping or offline.
+             * @description idle, busy, stopping or offline; removed in the last message about one that was.
              */
             state: string;
             /** System */
