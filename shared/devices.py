@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Device:
 
     kind: DeviceKind
     index: int = 0
-    """Which CUDA device, as the system numbers them; 0 for the others."""
+    """Which CUDA device: among those that CUDA_VISIBLE_DEVICES names, else as the system numbers them."""
 
     @property
     def name(self) -> str:
@@ -90,15 +91,37 @@ def torch_name(device: Device) -> str:
     return "cuda:0" if device.kind == "cuda" else device.kind
 
 
+def memory_by_process(device: Device) -> dict[int, int] | None:
+    """Bytes of a CUDA device that each process holds; None where the driver does not tell."""
+    import pynvml  # noqa: PLC0415
+
+    try:
+        running = pynvml.nvmlDeviceGetComputeRunningProcesses(_cuda_handle(device))
+    except (pynvml.NVMLError, ConfigError):
+        return None
+    used = {int(process.pid): process.usedGpuMemory for process in running}
+    return None if None in used.values() else {pid: int(size or 0) for pid, size in used.items()}
+
+
+def _visible() -> list[str] | None:
+    """What CUDA_VISIBLE_DEVICES names: indices, or UUIDs of GPUs and of their MIG parts; None where it is unset."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return None
+    entries = [entry.strip() for entry in named.split(",")]
+    # CUDA ignores everything from the first entry on that names nothing.
+    return list(itertools.takewhile(lambda entry: entry.isdecimal() or entry.startswith(("GPU-", "MIG-")), entries))
+
+
 def _cuda_count() -> int:
     import pynvml  # noqa: PLC0415 - loads the driver's library, where there is one
 
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible == "":
+    visible = _visible()
+    if visible == []:
         return 0
     try:
         pynvml.nvmlInit()
-        return pynvml.nvmlDeviceGetCount()
+        return pynvml.nvmlDeviceGetCount() if visible is None else len(visible)
     except pynvml.NVMLError:
         return 0
 
@@ -107,7 +130,15 @@ def _cuda_handle(device: Device) -> object:
     import pynvml  # noqa: PLC0415
 
     pynvml.nvmlInit()
-    return pynvml.nvmlDeviceGetHandleByIndex(device.index)
+    visible = _visible()
+    if visible is None:
+        return pynvml.nvmlDeviceGetHandleByIndex(device.index)
+    if device.index >= len(visible):
+        raise ConfigError(
+            f"This machine has no {device.name}: CUDA_VISIBLE_DEVICES names {len(visible)} devices.", field="device"
+        )
+    name = visible[device.index]
+    return pynvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdecimal() else pynvml.nvmlDeviceGetHandleByUUID(name)
 
 
 def _cuda_uuid(device: Device) -> str:
@@ -135,5 +166,5 @@ def _cuda_status(device: Device) -> DeviceStatus:
             utilisation=float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100,
             temperature_c=float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
         )
-    except pynvml.NVMLError:
+    except (pynvml.NVMLError, ConfigError):
         return DeviceStatus(name=device.name)  # the driver does not tell (any more); the page says "not reported"

@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     """Largest upload request."""
     labels: str = ""
     """Labels of this worker, separated by commas."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Threads that a trainer computes with on the processor; unset for the cores, shared among the workers there."""
     redis_away_s: Annotated[float, Field(ge=5.0)] = 600.0
     """A training that could not reach Redis for so long saves and pauses."""
     worker_silent_s: Annotated[float, Field(ge=10.0)] = 90.0

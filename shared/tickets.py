@@ -16,6 +16,8 @@ from shared.jobs import AttemptSpec, AttemptSpecAdapter, Ticket
 from shared.redis_client import KEY_PREFIX
 
 RUN_TASK: Final = "spectrain.run"
+CANARY_TASK: Final = "spectrain.canary"
+_CANARY_TTL_S: Final = 60
 _ATTEMPT_TTL_S: Final = 300
 """A ticket that was not claimed is sent again, specification and all, long before."""
 
@@ -55,6 +57,11 @@ def make_celery(redis_url: str) -> Celery:
 def send_ticket(app: Celery, worker: str, ticket: Ticket) -> None:
     """Send `ticket` to the queue of `worker`; raises kombu.exceptions.OperationalError while Redis is away."""
     app.send_task(RUN_TASK, kwargs=ticket.model_dump(), queue=device_queue(worker), ignore_result=True, retry=False)
+
+
+def send_canary(app: Celery, worker: str) -> None:
+    """Send a message that says nothing to the queue of `worker`; raises kombu.exceptions.OperationalError."""
+    app.send_task(CANARY_TASK, queue=device_queue(worker), ignore_result=True, retry=False, expires=_CANARY_TTL_S)
 
 
 def attempt_key(worker: str, job_id: int) -> str:

@@ -140,6 +140,10 @@ class System:
         """Process id of `api` or a worker."""
         return self._processes[name].pid
 
+    def runs(self, name: str) -> bool:
+        """Whether the process was started and not stopped since."""
+        return name in self._processes
+
     def stop(self, name: str, timeout_s: float = 30.0) -> int:
         """SIGTERM, and wait; returns the exit status."""
         process = self._processes.pop(name)

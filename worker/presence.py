@@ -16,7 +16,9 @@ from shared.devices import Device, device_status
 from shared.event_bus import EventBus
 from shared.events import WorkerHeartbeat
 from shared.redis_client import connect
+from shared.settings import Settings
 from shared.version import VERSION
+from worker.neighbours import Neighbours, cores
 from worker.supervisor import Supervisor
 
 _EVERY_S: Final = 2.0
@@ -27,14 +29,18 @@ log = structlog.get_logger(__name__)
 class Presence:
     """Sends a heartbeat every two seconds, and at once when the job changes."""
 
-    def __init__(self, *, redis_url: str, worker: str, device: Device, supervisor: Supervisor) -> None:
-        self._bus = EventBus(connect(redis_url))
+    def __init__(self, settings: Settings, *, worker: str, device: Device, supervisor: Supervisor) -> None:
+        self._bus = EventBus(connect(settings.redis_url))
+        self._labels = [label.strip() for label in settings.labels.split(",") if label.strip()]
+        self._neighbours = Neighbours(settings.data, device)
         self._worker = worker
         self._device = device
         self._supervisor = supervisor
         self._started_at = time.time()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self.reachable = False
+        """Whether the newest heartbeat reached Redis."""
 
     def start(self) -> None:
         """Start sending."""
@@ -50,15 +56,15 @@ class Presence:
             return  # the last heartbeat expires by itself
 
     def _run(self) -> None:
-        away = False
+        told = False
         while not self._closed.is_set() and self._supervisor.failure is None:
             try:
                 self._bus.beat(self._heartbeat())
-                away = False
+                self.reachable, told = True, False
             except RedisError as error:
-                if not away:
+                if not told:
                     log.warning("presence.unreachable", error=str(error))
-                away = True
+                self.reachable, told = False, True
             job_id = self._supervisor.job_id
             until = time.monotonic() + _EVERY_S
             while time.monotonic() < until and not self._closed.wait(0.1):
@@ -67,15 +73,21 @@ class Presence:
 
     def _heartbeat(self) -> WorkerHeartbeat:
         job_id = self._supervisor.job_id
+        self._neighbours.look()
+        status = device_status(self._device)
+        threads = self._supervisor.threads
         return WorkerHeartbeat(
             name=self._worker,
             host=socket.gethostname(),
             pid=os.getpid(),
-            device=device_status(self._device),
+            device=status.model_copy(update={"memory_others_bytes": self._neighbours.memory_bytes}),
             state="stopping" if self._supervisor.stopping else "idle" if job_id is None else "busy",
             job_id=job_id,
             versions={"spectrain": VERSION, "python": platform.python_version()},
             system=f"{platform.system()} {platform.release()} {platform.machine()}",
+            labels=self._labels,
+            threads=cores() if threads is None and self._device.kind == "cpu" else threads,
+            others_load=self._neighbours.load,
             started_at=self._started_at,
             at=time.time(),
         )

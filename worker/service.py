@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import warnings
 from typing import Any
 
@@ -18,7 +19,8 @@ from celery.exceptions import SecurityWarning
 from shared.devices import Device, check_present
 from shared.jobs import Ticket
 from shared.settings import Settings
-from shared.tickets import RUN_TASK, device_queue, make_celery
+from shared.tickets import CANARY_TASK, RUN_TASK, device_queue, make_celery
+from worker.canary import Canary
 from worker.leftovers import send_leftovers
 from worker.locks import hold_lock
 from worker.presence import Presence
@@ -38,19 +40,39 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
     Returns the exit status: 0 unless Celery gave up by itself. Raises InUseError when another worker of this data
     folder has the name, or the device where it is not the CPU.
     """
-    locks = [hold_lock(settings.data, name)]
+    locks = [hold_lock(settings.data, name, device.name)]
     if device.kind != "cpu":
-        locks.append(hold_lock(settings.data, device.name))
+        locks.append(hold_lock(settings.data, device.name, device.name))
 
     supervisor = Supervisor(settings=settings, device=device, worker=name)
-    presence = Presence(redis_url=settings.redis_url, worker=name, device=device, supervisor=supervisor)
+    presence = Presence(settings, worker=name, device=device, supervisor=supervisor)
     app = make_celery(settings.redis_url)
 
+    def start_anew() -> None:
+        supervisor.stop()
+        supervisor.join()
+        presence.stop()
+        # In the same process, so that it comes back whoever started it; the locks end and are taken again.
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - no shell is wanted
+
+    canary = Canary(
+        app,
+        name,
+        silent_s=settings.worker_silent_s,
+        reachable=lambda: presence.reachable,
+        on_deaf=start_anew,
+    )
+
     def run(job_id: int, attempt: int) -> None:
+        canary.heard()
         result = supervisor.accept(Ticket(job_id=job_id, attempt=attempt))
         log.info("ticket", job=job_id, attempt=attempt, result=result)
 
+    def hear() -> None:
+        canary.heard()
+
     app.task(name=RUN_TASK)(run)
+    app.task(name=CANARY_TASK)(hear)
 
     def on_shutting_down(**_: Any) -> None:
         supervisor.stop()
@@ -61,6 +83,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
     send_leftovers(settings, name)
     supervisor.start()
     presence.start()
+    canary.start()
     log.info("worker.ready", worker=name, device=device.name, pid=os.getpid())
     # Celery warns root of hostile pickles; JSON is all that is accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -79,6 +102,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
         consumer.start()
         return 1 if supervisor.failure else consumer.exitcode or 0
     finally:
+        canary.stop()
         supervisor.stop()
         supervisor.join()
         presence.stop()

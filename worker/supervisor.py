@@ -29,7 +29,9 @@ from shared.redis_client import connect
 from shared.settings import Settings
 from shared.tickets import forget_attempt, get_attempt
 from worker.exits import classify, count_memory_kills
+from worker.keep_awake import kept_awake
 from worker.lease_keeper import LeaseKeeper
+from worker.neighbours import cpu_threads, thread_environment
 from worker.reporter import Sender
 from worker.spool import Spool
 from worker.trainer_process import TrainerProcess
@@ -85,6 +87,11 @@ class Supervisor:
     def stopping(self) -> bool:
         """Whether `stop` was called."""
         return self._stopping.is_set()
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that a trainer computes with on the processor; None where torch decides."""
+        return cpu_threads(self._settings, self._device)
 
     def accept(self, ticket: Ticket) -> str:
         """Claim what `ticket` names and hand it to the thread; returns at once, with what came of it.
@@ -148,6 +155,7 @@ class Supervisor:
         return TrainerProcess(
             device=self._device,
             environment={
+                **thread_environment(self.threads),
                 "SPECTRAIN_DEVICE": self._device.name,
                 "SPECTRAIN_WORKER": self._worker,
                 "REDIS_URL": self._settings.redis_url,
@@ -163,8 +171,8 @@ class Supervisor:
         keeper = LeaseKeeper(self._redis, attempt, worker=self._worker, lease_s=self._settings.lease_s)
         watch = Watch(attempt, trainer, keeper, settings=self._settings, stopping=self._stopping)
         memory_kills = count_memory_kills() or 0
-        with keeper:
-            trainer.begin(attempt)
+        with keeper, kept_awake(trainer.pid):
+            trainer.begin(attempt, threads=self.threads)
             status = watch.follow()
             ended = classify(
                 status,

@@ -1,8 +1,9 @@
 """The trainer process itself: imports torch, waits for one attempt, runs it, reports how it ended.
 
-Reads JSON lines on standard input: `{"attempt": ...}` once, `{"wish": "pause" | "shutdown"}` at any time; end-of-file
-means that the supervisor is gone. Writes JSON lines to the report descriptor: `{"beat": "setup" | "steps"}` while it
-makes progress, `{"result": ...}` at the end. Everything else goes through Redis and the artifact store.
+Reads JSON lines on standard input: `{"attempt": ..., "threads": ...}` once, `{"wish": "pause" | "shutdown"}` at any
+time; end-of-file means that the supervisor is gone. Writes JSON lines to the report descriptor: `{"beat": "setup" |
+"steps"}` while it makes progress, `{"result": ...}` at the end. Everything else goes through Redis and the artifact
+store.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ def main() -> None:
     _die_with_parent()
     end_children_with_us()
 
-    attempts: SimpleQueue[AttemptSpec] = SimpleQueue()
+    attempts: SimpleQueue[tuple[AttemptSpec, int | None]] = SimpleQueue()
     asked = SupervisorWish()
     threading.Thread(target=_follow_supervisor, args=(attempts, asked), name="lifeline", daemon=True).start()
     fault = _import_engine()
 
-    attempt = attempts.get()
-    result = fault or _run(attempt, report, asked)
+    attempt, threads = attempts.get()
+    result = fault or _run(attempt, report, asked, threads)
     report.write(json.dumps({"result": result}) + "\n")
     report.flush()
     sys.stdout.flush()
@@ -61,8 +62,12 @@ def main() -> None:
     os._exit(0)  # everything is sent and durable; taking torch apart would only keep the device longer
 
 
-def _run(attempt: AttemptSpec, report: TextIO, asked: SupervisorWish) -> dict[str, Any]:
+def _run(attempt: AttemptSpec, report: TextIO, asked: SupervisorWish, threads: int | None) -> dict[str, Any]:
     """Run the attempt; returns how it ended: outcome, step, reason and detail."""
+    import torch  # noqa: PLC0415 - imported by `_import_engine` already
+
+    if threads is not None and threads != torch.get_num_threads():
+        torch.set_num_threads(threads)  # other workers came or went since this process began
     from worker.preprocess import run_preprocess  # noqa: PLC0415 - imported by `_import_engine` already
     from worker.train import run_training  # noqa: PLC0415
 
@@ -139,7 +144,7 @@ def _import_engine() -> dict[str, Any] | None:
     return None
 
 
-def _follow_supervisor(attempts: SimpleQueue[AttemptSpec], asked: SupervisorWish) -> None:
+def _follow_supervisor(attempts: SimpleQueue[tuple[AttemptSpec, int | None]], asked: SupervisorWish) -> None:
     unread = b""
     # Not through sys.stdin: a thread waiting inside its buffer would hold the lock that the interpreter's end needs.
     while chunk := os.read(0, 1 << 16):
@@ -147,7 +152,7 @@ def _follow_supervisor(attempts: SimpleQueue[AttemptSpec], asked: SupervisorWish
         for line in lines:
             message = json.loads(line)
             if "attempt" in message:
-                attempts.put(AttemptSpecAdapter.validate_python(message["attempt"]))
+                attempts.put((AttemptSpecAdapter.validate_python(message["attempt"]), message.get("threads")))
             asked.wish = message.get("wish", asked.wish)
     os._exit(1)  # the supervisor is gone: the lease lapses, and the job goes on elsewhere from its last checkpoint
 

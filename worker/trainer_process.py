@@ -74,9 +74,9 @@ class TrainerProcess:
         """The last lines that it wrote."""
         return "".join(self._tail)
 
-    def begin(self, attempt: AttemptSpec) -> None:
-        """Give it its attempt."""
-        self._send({"attempt": attempt.model_dump(mode="json")})
+    def begin(self, attempt: AttemptSpec, *, threads: int | None = None) -> None:
+        """Give it its attempt, and the threads to compute with where that is not for torch to decide."""
+        self._send({"attempt": attempt.model_dump(mode="json"), "threads": threads})
 
     def ask(self, wish: Literal["pause", "shutdown"]) -> None:
         """Ask it to save and end."""

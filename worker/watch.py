@@ -102,6 +102,12 @@ class Watch:
             self._kill(f"made no progress for {limit_s:.0f} s, so it was stopped")
 
     def _look_for_wish(self, now: float) -> None:
+        self._choose_wish(now)
+        if self._told is not None and not self._trainer.phase:
+            # Its libraries are still loading: there is nothing to save, so nobody waits for it.
+            self._kill("had not begun, so it was stopped at once")
+
+    def _choose_wish(self, now: float) -> None:
         left_s, away_s = self._attempt.time_left_s, self._settings.redis_away_s
         if self._stopping.is_set():
             self._ask("shutdown", now)

@@ -193,7 +193,7 @@ def test_what_a_newer_attempt_does_again_is_discarded(redis: Redis, settings: Se
 def test_the_spool_of_a_worker_that_lives_is_left_alone(settings: Settings, job_id: int) -> None:
     spool = spool_of(settings, job_id)
     spool.append([Entry(writer="trainer:1", count=1, text="{}")])
-    with hold_lock(settings.data, "here/cpu"):
+    with hold_lock(settings.data, "here/cpu", "cpu"):
         assert find_leftovers(settings, "there/cpu") == []
         assert [found.path for found in find_leftovers(settings, "here/cpu")] == [spool.path]
     assert [found.path for found in find_leftovers(settings, "there/cpu")] == [spool.path]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.event_bus import Entry
-from shared.events import CheckpointSaved, Event, EventBody, LogLine, StepMetrics, Warned
+from shared.events import CheckpointSaved, Event, EventBody, LogLine, Number, StepMetrics, Warned
 from worker.spool import Spool
 
 PLENTY = 1 << 30
@@ -19,7 +19,7 @@ def entry(count: int, body: EventBody | None = None, writer: str = "trainer:2") 
 
 
 def steps(first: int, number: int = 100) -> StepMetrics:
-    column = [0.123456789] * number
+    column: list[Number] = [0.123456789] * number
     return StepMetrics(
         step=list(range(first, first + number)),
         epoch=[1] * number,
