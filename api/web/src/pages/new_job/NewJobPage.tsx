@@ -33,7 +33,9 @@ function NewJob() {
   const submit = async ({ job, sweep }: FormRequest): Promise<void> => {
     const { dataset } = draft.value;
     if (sweep) {
-      const made = await submitSweep(sweep);
+      // The jobs are named by what they differ in: datasets by their names, then, and not by their numbers.
+      const names = sweep.datasets.map((id) => datasets.value.get(Number(id))?.name ?? id);
+      const made = await submitSweep({ ...sweep, datasets: names });
       void loadLists();
       tell(`${plural(made.jobs.length, "job is", "jobs are")} in the queue, as batch ${made.batch}.`);
       putDraft({ ...EMPTY_DRAFT, dataset });
