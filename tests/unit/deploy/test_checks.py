@@ -103,5 +103,5 @@ def test_every_kind_of_check_is_there() -> None:
 
     assert names == {
         *("ruff check", "ruff format", "lint-imports", "basedpyright"),
-        *("npm ci", "tsc", "vitest", "browser"),
+        *("npm ci", "tsc", "vitest", "browser", "postgresql"),
     }
