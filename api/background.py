@@ -20,13 +20,15 @@ log = structlog.get_logger(__name__)
 class Background(ABC):
     """A thread that works when it is woken, and every `every_s` seconds anyway."""
 
-    def __init__(self, name: str, *, every_s: float, pause_s: float = 0.0) -> None:
-        """`pause_s` is the shortest time between two rounds: what comes meanwhile is done together."""
+    def __init__(self, name: str, *, every_s: float, pause_s: float = 0.0, delay_s: float = 0.0) -> None:
+        """`pause_s` is the shortest time between two rounds, `delay_s` that between a wish and its round: what comes
+        meanwhile is done together."""
         self.name = name
         self.trouble = ""
         """What went wrong in the newest round; empty when it is well."""
         self._every_s = every_s
         self._pause_s = pause_s
+        self._delay_s = delay_s
         self._wake = threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -62,4 +64,5 @@ class Background(ABC):
             else:
                 self.trouble = ""
                 self._closed.wait(self._pause_s)
-                self._wake.wait(self._every_s)
+                if self._wake.wait(self._every_s) and self._delay_s:
+                    self._closed.wait(self._delay_s)

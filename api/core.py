@@ -93,9 +93,9 @@ class Core:
 
     def job_changed(self, job_id: int) -> None:
         """A job's row changed: its event is in the outbox, the queue's watchers and the scheduler want to know."""
+        self.scheduler.job_changed(job_id)
         self.outbox.wake()
         self.relay.job_changed(job_id)
-        self.scheduler.job_changed(job_id)
 
     def _recorded(self, job_id: int, *, moved: bool) -> None:
         """Events of a job were recorded; its state changed where it `moved`."""

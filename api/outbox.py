@@ -5,6 +5,8 @@ They were written with the change that they tell of; here they are published in 
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import delete, select
 from typing_extensions import override
 
@@ -14,12 +16,15 @@ from api.record.tables import Job, Outbox
 from shared.event_bus import EventBus
 from shared.events import Event
 
+_DELAY_S: Final = 0.01
+"""What is written in so short a time travels together, and after the ticket that a device may be waiting for."""
+
 
 class OutboxSender(Background):
     """Publishes what is in the outbox."""
 
     def __init__(self, database: Database, bus: EventBus) -> None:
-        super().__init__("outbox", every_s=5.0)
+        super().__init__("outbox", every_s=5.0, delay_s=_DELAY_S)
         self._database = database
         self._bus = bus
 

@@ -20,6 +20,8 @@ from shared.events import WorkerHeartbeat
 from shared.redis_client import connect_blocking
 
 _PER_JOB_S: Final = 0.25
+_DELAY_S: Final = 0.02
+"""A change often comes with others; the device that waits for its ticket goes before the page."""
 _PER_ROUND: Final = 48
 """Jobs that are sent in that time at most, so that a batch of hundreds leaves no browser behind."""
 
@@ -112,6 +114,7 @@ class Relay:
     def _send_changes(self) -> None:
         while not self._closed.is_set():
             self._wake.wait()
+            self._closed.wait(_DELAY_S)
             self._wake.clear()
             with self._changed_lock:
                 changed = sorted(self._changed)[:_PER_ROUND]

@@ -4,7 +4,7 @@ One thread. Each round, in this order:
   assign     free workers get the first waiting job that fits (`assignment` decides, `line` knows who waits)
   reconcile  attempts at work are looked after (`reconciler`)
   explain    jobs whose reason to wait changed are shown anew (`explanations`)
-A round that is woken does what its reason needs; every two seconds everything is looked at.
+A round that is woken does what its reason needs, and that at once; every two seconds everything is looked at.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from api.queue.assignment import Assignment, decide
 from api.queue.explanations import Explanations, Other, Scene
 from api.queue.fitting import WorkerFacts
 from api.queue.line import Line
-from api.queue.reconciler import Active, Reconciler, read_active
+from api.queue.reconciler import Reconciler, read_active
 from api.record.attempts import assign
 from api.record.database import Database
 from api.record.queue_settings import paused_at
@@ -108,18 +108,21 @@ class Scheduler(Background):
     @override
     def work(self) -> None:
         """One round; raises redis.RedisError while Redis is away."""
-        self._notice_restart()
+        whole = time.monotonic() - self._looked_at >= _ROUND_S
+        if whole:
+            self._notice_restart()
         with self._dirty_lock:
             dirty, self._dirty = self._dirty, set()
         try:
-            self._round(dirty)
+            self._round(dirty, whole=whole)
         except Exception:
             with self._dirty_lock:
                 self._dirty |= dirty
             raise
 
-    def _round(self, dirty: set[int]) -> None:
-        online = self._registry.refresh()
+    def _round(self, dirty: set[int], *, whole: bool) -> None:
+        # Between two whole rounds the heartbeats that came over pub/sub are what is known: no time is spent on asking.
+        online = self._registry.refresh() if whole else self._registry.online()
         workers = self._registry.facts(online.values())
         now = self._clock()
         minute = now.hour * 60 + now.minute
@@ -135,7 +138,13 @@ class Scheduler(Background):
         busy = {job.worker: job.id for job in active}
         if not paused:
             self._assign(online, workers, busy, minute)
-        self._look_after(active, dirty, online, {worker.name: worker for worker in workers}, minute)
+        if whole:
+            self._looked_at = time.monotonic()
+            self._reconciler.forget_ended(active)
+            self._reconciler.make_way(active, {worker.name: worker for worker in workers}, self._line.needs, minute)
+            self._reconciler.reconcile(active, online)
+        else:
+            self._reconciler.reconcile([job for job in active if job.id in dirty], online)
         self.explanations.see(
             Scene(workers=workers, known=self._registry.names(), busy=busy, paused=paused, minute=minute)
         )
@@ -155,23 +164,6 @@ class Scheduler(Background):
         if not first_look:
             log.warning("redis.restarted")
             self._reconciler.redis_restarted()
-
-    def _look_after(
-        self,
-        active: Sequence[Active],
-        dirty: set[int],
-        online: Mapping[str, WorkerHeartbeat],
-        workers: Mapping[str, WorkerFacts],
-        minute: int,
-    ) -> None:
-        """Everything every two seconds; what changed at once."""
-        if time.monotonic() - self._looked_at < _ROUND_S:
-            self._reconciler.reconcile([job for job in active if job.id in dirty], online)
-            return
-        self._looked_at = time.monotonic()
-        self._reconciler.forget_ended(active)
-        self._reconciler.make_way(active, workers, self._line.needs, minute)
-        self._reconciler.reconcile(active, online)
 
     def _assign(
         self,

@@ -123,22 +123,22 @@ class DatasetRecord:
 
     def snapshot(self, key: int | str) -> DatasetSnapshot:
         """The dataset as it is now, as a version that is kept for good."""
+        with self._database.reading() as session:
+            snapshot, is_kept = _snapshot(session, key)
+        if is_kept:
+            return snapshot
         with self._database.session() as session:
-            row = _find(session, key)
-            clips = _clips(session, row.id)
-            version_hash = content_hash(clip.sha256 for clip in clips)
-            newest = _newest_versions(session, [row.id]).get(row.id)
-            version = newest.version if newest else 0
-            if newest is None or newest.version_hash != version_hash:
-                version += 1
+            snapshot, is_kept = _snapshot(session, key)
+            if not is_kept:
                 session.add(
                     DatasetVersion(
-                        dataset_id=row.id, version=version, version_hash=version_hash, created_at=time.time()
+                        dataset_id=snapshot.dataset_id,
+                        version=snapshot.version,
+                        version_hash=snapshot.version_hash,
+                        created_at=time.time(),
                     )
                 )
-            return DatasetSnapshot(
-                dataset_id=row.id, name=row.name, version=version, version_hash=version_hash, clips=tuple(clips)
-            )
+            return snapshot
 
 
 def check_dataset_name(name: str) -> str:
@@ -200,8 +200,33 @@ def _clip(row: DatasetClip) -> Clip:
 
 
 def _clips(session: Session, dataset_id: int) -> list[Clip]:
-    rows = session.scalars(select(DatasetClip).where(DatasetClip.dataset_id == dataset_id))
-    return sorted((_clip(row) for row in rows), key=lambda clip: clip.name)
+    # Columns, not objects: a dataset may have thousands of clips, and every submission reads them.
+    rows = session.execute(
+        select(
+            DatasetClip.sha256,
+            DatasetClip.name,
+            DatasetClip.num_samples,
+            DatasetClip.sample_rate,
+            DatasetClip.channels,
+            DatasetClip.format,
+            DatasetClip.size_bytes,
+        ).where(DatasetClip.dataset_id == dataset_id)
+    )
+    return sorted((Clip.model_validate(row._asdict()) for row in rows), key=lambda clip: clip.name)
+
+
+def _snapshot(session: Session, key: int | str) -> tuple[DatasetSnapshot, bool]:
+    """A dataset as it is now, and whether that version is kept already."""
+    row = _find(session, key)
+    clips = _clips(session, row.id)
+    version_hash = content_hash(clip.sha256 for clip in clips)
+    newest = _newest_versions(session, [row.id]).get(row.id)
+    is_kept = newest is not None and newest.version_hash == version_hash
+    version = (newest.version if newest else 0) + (not is_kept)
+    snapshot = DatasetSnapshot(
+        dataset_id=row.id, name=row.name, version=version, version_hash=version_hash, clips=tuple(clips)
+    )
+    return snapshot, is_kept
 
 
 def _view(session: Session, row: Dataset) -> DatasetView:

@@ -110,6 +110,11 @@ class Registry(Background):
             self.changed()
             self.wake()
 
+    def online(self) -> dict[str, WorkerHeartbeat]:
+        """The newest heartbeat of every worker that is online, by name, as far as they have been heard."""
+        with self._lock:
+            return {name: known.heartbeat for name, known in self._known.items() if known.online}
+
     def refresh(self) -> dict[str, WorkerHeartbeat]:
         """The newest heartbeat of every worker that is online, by name, in one round trip; raises RedisError."""
         with self._lock:
