@@ -16,7 +16,7 @@ from api.record.tables import Job, Outbox
 from shared.event_bus import EventBus
 from shared.events import Event
 
-_DELAY_S: Final = 0.01
+_DELAY_S: Final = 0.05
 """What is written in so short a time travels together, and after the ticket that a device may be waiting for."""
 
 

@@ -20,7 +20,7 @@ from shared.events import WorkerHeartbeat
 from shared.redis_client import connect_blocking
 
 _PER_JOB_S: Final = 0.25
-_DELAY_S: Final = 0.02
+_DELAY_S: Final = 0.05
 """A change often comes with others; the device that waits for its ticket goes before the page."""
 _PER_ROUND: Final = 48
 """Jobs that are sent in that time at most, so that a batch of hundreds leaves no browser behind."""

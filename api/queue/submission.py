@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from api.queue.start_points import Start, StartPoints
 from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord, NewJob
-from api.views import CheckView, DatasetView, PresetListView, PresetView, WorkerView
+from api.views import CheckView, PresetListView, PresetView, WorkerView
 from shared.config import PresetName, Representation, TrainConfig
 from shared.devices import parse_device
 from shared.errors import ConfigError, NotFoundError
@@ -161,7 +161,7 @@ class Submission:
     def _spec(self, request: PreprocessRequest | TrainRequest, known: _Known, settled: Settled) -> JobSpec:
         dataset = settled.dataset or known.datasets.get(request.dataset)
         if dataset is None:
-            dataset = known.datasets[request.dataset] = self._datasets.snapshot(self._filled(request.dataset).id)
+            dataset = known.datasets[request.dataset] = self._filled(request.dataset)
         if isinstance(request, PreprocessRequest):
             return PreprocessSpec(dataset=dataset, features=request.features)
         for name in sorted(NOT_CHANGES & request.changes.keys()):
@@ -194,12 +194,12 @@ class Submission:
         for point in {point.sha256: point for point in starts}.values():
             self._starts.keep(point)
 
-    def _filled(self, key: str) -> DatasetView:
+    def _filled(self, key: str) -> DatasetSnapshot:
         try:
-            dataset = self._datasets.view(key)
+            dataset = self._datasets.snapshot(key)
         except NotFoundError as error:
             raise NotFoundError(f"dataset: {_lowered(str(error))}", field="dataset") from error
-        if dataset.clips == 0:
+        if not dataset.clips:
             raise ConfigError(f"Dataset {dataset.name!r} has no files yet: add some first.", field="dataset")
         return dataset
 

@@ -122,10 +122,10 @@ class DatasetRecord:
             return results
 
     def snapshot(self, key: int | str) -> DatasetSnapshot:
-        """The dataset as it is now, as a version that is kept for good."""
+        """The dataset as it is now, as a version that is kept for good unless it is empty."""
         with self._database.reading() as session:
             snapshot, is_kept = _snapshot(session, key)
-        if is_kept:
+        if is_kept or not snapshot.clips:
             return snapshot
         with self._database.session() as session:
             snapshot, is_kept = _snapshot(session, key)
