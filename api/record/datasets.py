@@ -211,8 +211,8 @@ def _clips(session: Session, dataset_id: int) -> list[Clip]:
             DatasetClip.format,
             DatasetClip.size_bytes,
         ).where(DatasetClip.dataset_id == dataset_id)
-    )
-    return sorted((Clip.model_validate(row._asdict()) for row in rows), key=lambda clip: clip.name)
+    ).mappings()
+    return sorted((Clip.model_validate(dict(row)) for row in rows), key=lambda clip: clip.name)
 
 
 def _snapshot(session: Session, key: int | str) -> tuple[DatasetSnapshot, bool]:
