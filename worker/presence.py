@@ -49,7 +49,8 @@ class Presence:
     def stop(self) -> None:
         """Stop sending and say good-bye."""
         self._closed.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         try:
             self._bus.leave(self._worker)
         except RedisError:

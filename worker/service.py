@@ -7,10 +7,12 @@ returns, so that the worker answers at any time and a warm shutdown has nothing 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import warnings
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import structlog
 from celery import signals
@@ -80,14 +82,16 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
     # Celery holds its handlers weakly: the reference above must live as long as the worker.
     signals.worker_shutting_down.connect(on_shutting_down)
     check_present(device)
-    send_leftovers(settings, name)
-    supervisor.start()
-    presence.start()
-    canary.start()
-    log.info("worker.ready", worker=name, device=device.name, pid=os.getpid())
-    # Celery warns root of hostile pickles; JSON is all that is accepted here.
-    warnings.filterwarnings("ignore", category=SecurityWarning)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)  # until Celery puts its own handlers there
     try:
+        send_leftovers(settings, name)
+        supervisor.start()
+        presence.start()
+        canary.start()
+        log.info("worker.ready", worker=name, device=device.name, pid=os.getpid())
+        # Celery warns root of hostile pickles; JSON is all that is accepted here.
+        warnings.filterwarnings("ignore", category=SecurityWarning)
         consumer = app.Worker(
             hostname=f"spectrain@{name}",
             pool="threads",
@@ -108,3 +112,8 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
         presence.stop()
         for lock in locks:
             lock.close()
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    sys.exit(0)

@@ -81,7 +81,8 @@ class Supervisor:
 
     def join(self) -> None:
         """Wait until the last trainer process is gone."""
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     @property
     def stopping(self) -> bool:
