@@ -8,19 +8,19 @@ import type { Group } from "./filter";
 import { JobRow } from "./JobRow";
 
 const FIRST_ROWS = 60;
+/** So few that they are drawn without a noticeable pause. */
+const MORE_ROWS = 120;
 
 /** Jobs under one heading; long lists are shown a part at a time. */
 export function JobGroup({ title, jobs }: Group) {
   const [limit, setLimit] = useState(FIRST_ROWS);
   const [isLoading, setLoading] = useState(false);
   const id = `group-${title}`;
-  const shown = jobs.slice(0, limit);
-  const ids = shown.map((job) => job.id);
   const which = title === "Finished" ? "ended" : "open";
   // Running jobs come first and all of them; what was not fetched waits, is paused or has ended.
   const isMoreThere = title !== "Running" && hasMore.value[which];
   const showMore = async (): Promise<void> => {
-    const next = limit * 3;
+    const next = limit + MORE_ROWS;
     if (next >= jobs.length && isMoreThere) {
       setLoading(true);
       await loadMoreJobs(which).catch(tellError);
@@ -34,11 +34,11 @@ export function JobGroup({ title, jobs }: Group) {
         <GroupCheck title={title} jobs={jobs} />
         <h2 id={id}>{title} <small class="muted number">{count(jobs.length)}{isMoreThere && " and more"}</small></h2>
       </div>
-      <ul class="card job-list">{shown.map((job) => <JobRow key={job.id} job={job} shown={ids} />)}</ul>
+      <ul class="card job-list">{jobs.slice(0, limit).map((job) => <JobRow key={job.id} job={job} />)}</ul>
       {(jobs.length > limit || isMoreThere) && (
         <p class="more">
           <button type="button" class="button" disabled={isLoading} onClick={() => void showMore()}>
-            {isLoading ? "Loading …" : jobs.length > limit ? `Show ${count(Math.min(limit * 2, jobs.length - limit))} more` : "Show more"}
+            {isLoading ? "Loading …" : jobs.length > limit ? `Show ${count(Math.min(MORE_ROWS, jobs.length - limit))} more` : "Show more"}
           </button>
         </p>
       )}

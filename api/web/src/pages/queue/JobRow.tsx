@@ -12,8 +12,8 @@ import { queue } from "../../store/queue";
 import { selected, toggle } from "../../store/selection";
 import { Grip } from "./Grip";
 
-/** `shown` are the rows of its group, for a selection from one row to another. */
-export function JobRow({ job, shown }: { job: Job; shown: readonly number[] }) {
+/** It has the job as its only property, so that of a long list only the rows whose jobs changed are drawn again. */
+export function JobRow({ job }: { job: Job }) {
   const nameId = `job-${job.id}-name`;
   const hasBegun = job.progress.fraction !== null || isActive(job.state);
   const isSelected = selected.value.has(job.id);
@@ -26,7 +26,7 @@ export function JobRow({ job, shown }: { job: Job; shown: readonly number[] }) {
           type="checkbox"
           aria-label={`Select ${job.name}`}
           checked={isSelected}
-          onClick={(event) => toggle(job.id, event.currentTarget.checked, event.shiftKey, shown)}
+          onClick={(event) => toggle(job.id, event.currentTarget.checked, event.shiftKey, rowsAround(event.currentTarget))}
         />
       </label>
       <div class="job-what">
@@ -50,6 +50,11 @@ export function JobRow({ job, shown }: { job: Job; shown: readonly number[] }) {
       <JobActions job={job} labelledBy={nameId} />
     </li>
   );
+}
+
+/** The jobs of its group in the order shown, for a selection from one row to another. */
+function rowsAround(element: HTMLElement): readonly number[] {
+  return [...(element.closest(".job-list")?.querySelectorAll<HTMLElement>(":scope > .job-row") ?? [])].map((row) => Number(row.dataset["job"]));
 }
 
 /** Why it is in its state; of a job that waits there is always something to say. */
