@@ -136,8 +136,7 @@ class Scheduler(Background):
                 self._line.refresh(session, dirty)
             self._line.learn(session, (job.needs for job in active if job.needs))
         busy = {job.worker: job.id for job in active}
-        if not paused:
-            self._assign(online, workers, busy, minute)
+        given = False if paused else self._assign(online, workers, busy, minute)
         if whole:
             self._looked_at = time.monotonic()
             self._reconciler.forget_ended(active)
@@ -148,7 +147,8 @@ class Scheduler(Background):
         self.explanations.see(
             Scene(workers=workers, known=self._registry.names(), busy=busy, paused=paused, minute=minute)
         )
-        self._show()
+        if whole or not given:
+            self._show()  # a round that gives jobs away has no time for this
 
     def _notice_restart(self) -> None:
         """After Redis started anew it may have lost its last second: numbers and leases need care."""
@@ -171,8 +171,8 @@ class Scheduler(Background):
         workers: Sequence[WorkerFacts],
         busy: dict[str, int],
         minute: int,
-    ) -> None:
-        """Decide, and give; `busy` grows by the workers that got a job."""
+    ) -> bool:
+        """Decide, and give; `busy` grows by the workers that got a job. Returns whether any did."""
         free = [worker for worker in workers if worker.name not in busy]
         decided = decide(free, self._line.groups(), minute=minute, last=self._reconciler.deaf())
         for start in range(0, len(decided), _AT_ONCE):
@@ -183,6 +183,7 @@ class Scheduler(Background):
                 self._reconciler.given(assignment.job_id, attempt.attempt, worker.pid)
                 self._send(attempt, worker.name)
                 self._changed(assignment.job_id)
+        return bool(decided)
 
     def _give(
         self, decided: Sequence[Assignment], online: Mapping[str, WorkerHeartbeat]

@@ -17,7 +17,7 @@ type Loading = "loading" | "ready" | { readonly error: unknown };
 /** Jobs that are not over; of 10,000 queued ones the page asks for the first, and for more when somebody looks. */
 const OPEN: readonly JobState[] = ["starting", "running", "pausing", "cancelling", "queued", "held", "paused"];
 const ENDED: readonly JobState[] = ["completed", "cancelled", "failed"];
-const FIRST_JOBS = 500;
+const FIRST_JOBS = 100;
 const MOST_JOBS = 10_000;
 /** A bulk action changes many jobs within moments: they enter the list together. */
 const GATHER_MS = 60;
@@ -84,6 +84,13 @@ function withPlace(job: Job): Job {
 
 export function putDataset(dataset: Dataset): void {
   datasets.value = new Map(datasets.value).set(dataset.id, dataset);
+}
+
+/** Forgets a worker that a person removed. */
+export function dropWorker(name: string): void {
+  const known = new Map(workers.value);
+  known.delete(name);
+  workers.value = known;
 }
 
 export function putWorker(worker: Worker): void {
@@ -155,7 +162,7 @@ export function followQueue(): void {
     arrived.set(wire.id, toJob(wire));
   });
   socket.on("dataset", (wire) => putDataset(toDataset(wire)));
-  socket.on("worker", (wire) => putWorker(toWorker(wire)));
+  socket.on("worker", (wire) => (wire.state === "removed" ? dropWorker(wire.name) : putWorker(toWorker(wire))));
   socket.on("queue", (wire) => {
     queue.value = toQueueState(wire);
   });
