@@ -62,8 +62,18 @@ class Active:
     ticket_at: float
 
 
-def read_active(session: Session) -> list[Active]:
-    """The jobs that have a worker."""
+def read_busy(session: Session) -> dict[str, int]:
+    """The workers that have a job, and which one."""
+    active = Job.state.in_([state.value for state in ACTIVE])
+    rows = session.execute(select(Job.worker, Job.id).where(active))
+    return {row.worker: row.id for row in rows}
+
+
+def read_active(session: Session, job_ids: Collection[int] | None = None) -> list[Active]:
+    """The jobs that have a worker, all or those among `job_ids`."""
+    wanted = [Job.state.in_([state.value for state in ACTIVE])]
+    if job_ids is not None:
+        wanted.append(Job.id.in_(job_ids))
     rows = session.execute(
         select(
             Job.id,
@@ -75,7 +85,7 @@ def read_active(session: Session) -> list[Active]:
             Job.needs,
             Job.assigned_at,
             Job.ticket_at,
-        ).where(Job.state.in_([state.value for state in ACTIVE]))
+        ).where(*wanted)
     )
     return [
         Active(

@@ -26,7 +26,7 @@ from api.queue.assignment import Assignment, decide
 from api.queue.explanations import Explanations, Other, Scene
 from api.queue.fitting import WorkerFacts
 from api.queue.line import Line
-from api.queue.reconciler import Reconciler, read_active
+from api.queue.reconciler import Reconciler, read_active, read_busy
 from api.record.attempts import assign
 from api.record.database import Database
 from api.record.queue_settings import paused_at
@@ -127,7 +127,8 @@ class Scheduler(Background):
         now = self._clock()
         minute = now.hour * 60 + now.minute
         with self._database.reading() as session:
-            active = read_active(session)
+            busy = read_busy(session)
+            active = read_active(session, None if whole or len(dirty) > _AT_ONCE else dirty)
             paused = paused_at(session) is not None
             if time.monotonic() >= self._reload_at:
                 self._line.reload(session)
@@ -135,15 +136,12 @@ class Scheduler(Background):
             elif dirty:
                 self._line.refresh(session, dirty)
             self._line.learn(session, (job.needs for job in active if job.needs))
-        busy = {job.worker: job.id for job in active}
         given = False if paused else self._assign(online, workers, busy, minute)
         if whole:
             self._looked_at = time.monotonic()
             self._reconciler.forget_ended(active)
             self._reconciler.make_way(active, {worker.name: worker for worker in workers}, self._line.needs, minute)
-            self._reconciler.reconcile(active, online)
-        else:
-            self._reconciler.reconcile([job for job in active if job.id in dirty], online)
+        self._reconciler.reconcile(active, online)
         self.explanations.see(
             Scene(workers=workers, known=self._registry.names(), busy=busy, paused=paused, minute=minute)
         )

@@ -52,6 +52,18 @@ class _Known:
     kept: tuple[str, int | None, float] = ("", None, 0.0)
     """State, job and time of the copy in the table."""
     pushed_at: float = 0.0
+    facts: tuple[WorkerHeartbeat, frozenset[str], bool, WorkerFacts] | None = None
+    """What was made of a heartbeat and of what a person decided: the scheduler asks far more often than they change."""
+
+    def facts_of(self, heartbeat: WorkerHeartbeat) -> WorkerFacts:
+        """The worker as the scheduler sees it."""
+        if self.facts is not None:
+            spoke, labels, drained, facts = self.facts
+            if spoke is heartbeat and labels == self.labels and drained == self.drained:
+                return facts
+        facts = facts_of(heartbeat, labels=self.labels, drained=self.drained)
+        self.facts = (heartbeat, self.labels, self.drained, facts)
+        return facts
 
 
 class Registry(Background):
@@ -146,7 +158,7 @@ class Registry(Background):
         """The workers of `online` as the scheduler sees them."""
         with self._lock:
             return [
-                facts_of(heartbeat, labels=known.labels, drained=known.drained)
+                known.facts_of(heartbeat)
                 for heartbeat in online
                 if (known := self._known.get(heartbeat.name)) is not None
             ]
