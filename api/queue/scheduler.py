@@ -1,7 +1,7 @@
 """The scheduler: gives each free device the first job that fits, and keeps Redis true to the record.
 
 One thread. Each round, in this order:
-  assign     free workers get the first waiting job that fits (`assignment` decides, `line` knows who waits)
+  give out   free workers get the first waiting job that fits (`assignment` decides, `line` knows who waits)
   reconcile  attempts at work are looked after (`reconciler`)
   explain    jobs whose reason to wait changed are shown anew (`explanations`)
 A round that is woken does what its reason needs, and that at once; every two seconds everything is looked at.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -108,45 +108,66 @@ class Scheduler(Background):
     @override
     def work(self) -> None:
         """One round; raises redis.RedisError while Redis is away."""
-        whole = time.monotonic() - self._looked_at >= _ROUND_S
-        if whole:
-            self._notice_restart()
         with self._dirty_lock:
             dirty, self._dirty = self._dirty, set()
         try:
-            self._round(dirty, whole=whole)
+            if self._looked_at == float("-inf"):
+                self._look_at_everything()
+            given = self._give_out(dirty)
+            if time.monotonic() - self._looked_at >= _ROUND_S:
+                self._look_at_everything()
+            elif not given:
+                self._show()  # a round that gives jobs away has no time for this
         except Exception:
             with self._dirty_lock:
                 self._dirty |= dirty
             raise
 
-    def _round(self, dirty: set[int], *, whole: bool) -> None:
-        # Between two whole rounds the heartbeats that came over pub/sub are what is known: no time is spent on asking.
-        online = self._registry.refresh() if whole else self._registry.online()
+    def _give_out(self, dirty: Collection[int]) -> bool:
+        """Give free workers their jobs, by what is known; look after the jobs that changed. True where any was given.
+
+        No time is spent on asking Redis who is there: heartbeats came over pub/sub.
+        """
+        online = self._registry.online()
         workers = self._registry.facts(online.values())
-        now = self._clock()
-        minute = now.hour * 60 + now.minute
         with self._database.reading() as session:
             busy = read_busy(session)
-            active = read_active(session, None if whole or len(dirty) > _AT_ONCE else dirty)
+            active = read_active(session, dirty) if dirty and len(dirty) <= _AT_ONCE else []
             paused = paused_at(session) is not None
-            if time.monotonic() >= self._reload_at:
-                self._line.reload(session)
-                self._reload_at = time.monotonic() + _RELOAD_S
-            elif dirty:
+            if dirty:
                 self._line.refresh(session, dirty)
-            self._line.learn(session, (job.needs for job in active if job.needs))
+        minute = self._minute()
         given = False if paused else self._assign(online, workers, busy, minute)
-        if whole:
-            self._looked_at = time.monotonic()
-            self._reconciler.forget_ended(active)
-            self._reconciler.make_way(active, {worker.name: worker for worker in workers}, self._line.needs, minute)
         self._reconciler.reconcile(active, online)
         self.explanations.see(
             Scene(workers=workers, known=self._registry.names(), busy=busy, paused=paused, minute=minute)
         )
-        if whole or not given:
-            self._show()  # a round that gives jobs away has no time for this
+        return given
+
+    def _look_at_everything(self) -> None:
+        """Ask Redis who is there, look after every job at work, read the line anew from time to time."""
+        self._notice_restart()
+        before = self._registry.online().keys()
+        online = self._registry.refresh()
+        workers = {worker.name: worker for worker in self._registry.facts(online.values())}
+        with self._database.reading() as session:
+            active = read_active(session)
+            if time.monotonic() >= self._reload_at:
+                self._line.reload(session)
+                self._reload_at = time.monotonic() + _RELOAD_S
+            self._line.learn(session, (job.needs for job in active if job.needs))
+        self._looked_at = time.monotonic()
+        self._reconciler.forget_ended(active)
+        self._reconciler.make_way(active, workers, self._line.needs, self._minute())
+        self._reconciler.reconcile(active, online)
+        self._show()
+        if online.keys() != before:
+            self.wake()
+
+    def _minute(self) -> int:
+        """Minutes since midnight, by the clock on the wall."""
+        now = self._clock()
+        return now.hour * 60 + now.minute
 
     def _notice_restart(self) -> None:
         """After Redis started anew it may have lost its last second: numbers and leases need care."""
