@@ -160,7 +160,9 @@ def _listed(
             continue
         # All that ended are those with a time, which has an index of its own.
         among = (
-            Job.ended_at.is_not(None) if has_ended and not states else Job.state.in_([state.value for state in wanted])
+            Job.ended_at.is_not(None)
+            if has_ended and len(wanted) == len(part)
+            else Job.state.in_([state.value for state in wanted])
         )
         order = (Job.priority.desc(), Job.position, Job.id) if part is _WAITING_PART else (Job.id.desc(),)
         order = (Job.ended_at.desc(), Job.id.desc()) if has_ended else order
