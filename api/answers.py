@@ -31,6 +31,9 @@ _SENTENCES: Final = {
     415: "Send the body as JSON, with Content-Type: application/json.",
 }
 _FULL: Final = "The disk is full: free some space and try again."
+_REDIS_FULL: Final = (
+    "Redis cannot write to its disk, most likely because the disk is full: free some space and try again."
+)
 
 
 def answer(view: BaseModel, status: int = 200) -> Response:
@@ -104,6 +107,9 @@ def _of_http(error: HTTPException) -> Response:
 
 
 def _of_redis(error: RedisError) -> Response:
+    if "MISCONF" in str(error):
+        # It refuses writes for as long as its append-only file cannot be written.
+        return error_answer(507, _REDIS_FULL)
     log.warning("request.redis", path=request.path, error=str(error))
     return error_answer(503, "Redis does not answer: try again in a moment.")
 

@@ -23,7 +23,7 @@ from api.record.rows import find, job_summary, move, next_position, train_config
 from api.record.tables import Job
 from api.views import BulkResultView, BulkView, ChangeView, CheckpointView, JobDetailView, ResumeSummaryView
 from shared.control import Controls, Wish
-from shared.errors import ConfigError, NotFoundError, ServiceError, SpectrainError, TransitionError
+from shared.errors import ConfigError, NotFoundError, SpectrainError, TransitionError
 from shared.jobs import ACTIVE, RESUMABLE, JobState, ResumeRequest
 from shared.queue_requests import BulkRequest, MoveRequest
 
@@ -138,10 +138,7 @@ class JobActions:
             if JobState(job.state) not in _AT_WORK:
                 raise TransitionError(f"Job {job_id} is {job.state}; it can {what} only while it runs.")
             view = detail_view(session, job)
-        try:
-            self._controls.ask(job_id, view.attempt, what)
-        except RedisError as error:
-            raise ServiceError(f"Redis does not answer, so the worker was not asked: try again ({error}).") from error
+        self._controls.ask(job_id, view.attempt, what)
         return view
 
 

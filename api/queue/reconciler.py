@@ -202,6 +202,7 @@ class Reconciler:
             self._leases.grant(job.id, job.attempt, job.worker, job.secret)
         waited_s = time.time() - job.ticket_at
         abandoned = time.time() - job.assigned_at > _ABANDONED_S
+        settled = time.monotonic() > self._reap_after
         if lease.claimed >= job.attempt:
             if job.wish != "none":
                 self._controls.wish(job.id, job.attempt, cast(Wish, job.wish))
@@ -209,11 +210,11 @@ class Reconciler:
                 self._lost(job, f"{job.worker} was started anew, so the job was taken back.")
             elif self._lapsed(job, lease, online):
                 self._lost(job, f"{job.worker} went silent, so the job was taken back.")
+        elif _runs(job, online) or (job.state != JobState.STARTING and not settled):
+            return  # Redis forgot the claim; the next renewal brings it back
         elif job.wish != "none":
             self._lost(job, "")  # nobody claimed it, and now nobody shall
-        elif _runs(job, online):
-            return  # Redis forgot the claim; the next renewal brings it back
-        elif abandoned or (job.worker not in online and waited_s > _UNCLAIMED_S):
+        elif settled and (abandoned or (job.worker not in online and waited_s > _UNCLAIMED_S)):
             self._deaf_until[job.worker] = time.monotonic() + _DEAF_S
             self._lost(job, f"{job.worker} did not take the job.")
         elif waited_s > _UNCLAIMED_S:
