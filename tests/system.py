@@ -336,7 +336,8 @@ def event_of(attempt: int, kind: str, *, after_step: int = 0) -> Callable[[JobJs
 
 def trainers_of(system: System, worker: str) -> list[psutil.Process]:
     """The trainer processes of a worker."""
-    return [child for child in psutil.Process(system.pid(worker)).children() if "--report-fd" in child.cmdline()]
+    children = [each for each in psutil.Process(system.pid(worker)).children() if each.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in children if "--report-fd" in child.cmdline()]
 
 
 def final_weights(system: System, job_id: int) -> dict[str, bytes]:

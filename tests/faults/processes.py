@@ -26,8 +26,8 @@ def seconds_until_gone(processes: Iterable[psutil.Process], limit_s: float) -> f
 
 
 def stop_all(pids: Iterable[int]) -> None:
-    """SIGSTOP, and wait until the system says that each process is stopped."""
-    pids = list(pids)
+    """SIGSTOP, and wait until the system says that each process is stopped; one that had ended already stays so."""
+    pids = [pid for pid in pids if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     for pid in pids:

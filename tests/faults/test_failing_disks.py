@@ -10,18 +10,22 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from deploy.redis_server import RedisServer
 from shared.errors import CorruptCheckpointError
 from shared.storage import FolderStorage
 from tests.faults.counting import LEASE_S, Fault
 from tests.faults.disks import LoopDisk, SmallDisk, loop_disk, small_disk
 from tests.sounds import write_sounds
-from tests.system import LONG, SMALL, JobJson, System, first_step, steps_of
+from tests.system import LONG, SMALL, JobJson, System, assert_history_is_whole, first_step, steps_of
 from worker.train.checkpoint import CheckpointStore
 
 WARNED_S = 5.0
 MORE_STEPS = 20
 RARELY_S = 86_400
 """Between two checkpoints that nobody asked for: only those that the test asks for are made."""
+
+FULL = 507
+"""HTTP status of what finds no space."""
 
 Limit = Callable[[float], float]
 Count = Callable[[int, int], int]
@@ -146,3 +150,82 @@ def assert_nothing_else_happened(system: System, job_id: int) -> None:
     job = system.wait_job(job_id, "cancelled")
     assert job["attempt"] == 1
     assert steps_of(system, job_id) == list(range(1, job["last_checkpoint_step"] + 1))
+
+
+def test_row_23_a_full_disk_under_the_record(
+    tmp_path: Path, redis_url: str, owner: Redis, fault: Fault, count: Count
+) -> None:
+    """Record, artifacts and logs on one disk, as people have them."""
+    owner.flushall()
+    with (
+        small_disk(tmp_path / "disk", size_mb=256) as disk,  # an api with less than 100 MB says that it is not ready
+        System(disk.folder / "data", redis_url, lease_s=f"{LEASE_S:g}") as system,
+    ):
+        system.start_api()
+        system.add_dataset("sounds", write_sounds(tmp_path / "sounds", 8))
+        system.start_worker("w1")
+        job_id = system.train("sounds", **{**SMALL, "epochs": LONG, "checkpoint_every_s": RARELY_S})
+        first_step(system, job_id)
+        for turn in range(count(1, 5)):
+            step = system.get(f"/jobs/{job_id}")["progress"]["step"]
+            disk.fill()
+            refused = wait_refused(system, "/datasets", {"name": f"refused-{turn}"})
+            fault.injected()
+            assert refused == "The disk is full: free some space and try again."
+            time.sleep(3.0)  # meanwhile steps are done that cannot be recorded
+            disk.free()
+            wait_accepted(system, "/datasets", {"name": f"accepted-{turn}"})
+            system.wait_job(job_id, lambda job, step=step: job["progress"]["step"] > step + MORE_STEPS)
+            fault.held()
+        assert_nothing_else_happened(system, job_id)
+        assert_history_is_whole(system, job_id)
+
+
+def test_row_23_a_full_disk_under_the_append_only_file(
+    tmp_path: Path, redis_binary: Path, fault: Fault, count: Count
+) -> None:
+    with small_disk(tmp_path / "disk", size_mb=64) as disk:
+        server = RedisServer(disk.folder, log=tmp_path / "redis.log", binary=redis_binary)
+        server.start()
+        try:
+            with System(tmp_path / "data", server.url("api"), lease_s=f"{LEASE_S:g}") as system:
+                system.start_api()
+                system.add_dataset("sounds", write_sounds(tmp_path / "sounds", 8))
+                system.start_worker("w1")
+                job_id = system.train("sounds", **{**SMALL, "epochs": LONG, "checkpoint_every_s": RARELY_S})
+                first_step(system, job_id)
+                for _ in range(count(1, 5)):
+                    step = system.get(f"/jobs/{job_id}")["progress"]["step"]
+                    disk.fill()
+                    refused = wait_refused(system, f"/jobs/{job_id}/save", {})
+                    fault.injected()
+                    assert "disk is full" in refused
+                    assert "Redis" in refused
+                    disk.free()
+                    wait_accepted(system, f"/jobs/{job_id}/save", {})
+                    system.wait_job(job_id, lambda job, step=step: job["progress"]["step"] > step + MORE_STEPS)
+                    fault.held()
+                assert_nothing_else_happened(system, job_id)
+                assert_history_is_whole(system, job_id)
+        finally:
+            server.stop()
+
+
+def wait_refused(system: System, path: str, body: JobJson) -> str:
+    """Ask until it is refused, since what is kept in memory may take a little more; returns the reason."""
+    deadline = time.monotonic() + 30.0
+    while True:
+        answer = system.http.post(path, json=body)
+        if not answer.is_success:
+            assert answer.status_code == FULL, f"{answer.status_code} {answer.text}"
+            return str(answer.json()["error"])
+        assert time.monotonic() < deadline, "nothing was refused"
+        body = {**body, "name": f"{body['name']}-"} if body else body
+
+
+def wait_accepted(system: System, path: str, body: JobJson) -> None:
+    """Ask until it is accepted, without a restart of anything."""
+    deadline = time.monotonic() + 30.0
+    while not (answer := system.http.post(path, json=body)).is_success:
+        assert time.monotonic() < deadline, f"{answer.status_code} {answer.text}"
+        time.sleep(0.2)
