@@ -12,5 +12,10 @@ often all held, and what was measured.
     counting.py    how long things may take here; what was injected and what held
     conftest.py    fixtures: counts, limits, the line of the table, a server and a system of the module's own
     processes.py   processes that end, stop and go on, and proof that they did
+    disks.py       disks of the test's own that fill up or fail
+    followers.py   a browser's page as far as events go
+    reports.py     what a trainer would report, at a steady rate
+    saving.py      a process that saves checkpoints until it is killed
+    in_namespace.py  a worker in another network namespace
     test_*.py      the faults, by theme
 """
