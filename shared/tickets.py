@@ -43,6 +43,8 @@ def make_celery(redis_url: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A Redis whose disk is full refuses to hand out tickets: the consumer waits for space instead of ending.
+        broker_channel_error_retry=True,
         broker_transport_options={
             "visibility_timeout": 300,
             "unacked_restore_interval": 5,
