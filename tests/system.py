@@ -72,6 +72,7 @@ class System:
         self._socket.on("worker", self._on_worker)
         self._socket.on("event", self._on_event)
         self._socket.on("connect", self._on_connect)
+        self._socket.on("disconnect", self._on_disconnect)
         self._workers: dict[str, JobJson] = {}
         self._watched: set[int] = set()
 
@@ -289,6 +290,11 @@ class System:
         self._socket.emit("watch_queue", {})
         for job_id in self._watched:
             self._socket.emit("watch", {"job": job_id})
+
+    def _on_disconnect(self, *_: object) -> None:
+        # The client forgets a connection that broke, and would leave its socket open.
+        if self._socket.eio.ws is not None:
+            self._socket.eio.ws.shutdown()
 
     def _on_job(self, job: JobJson) -> None:
         with self._changed:

@@ -38,6 +38,7 @@ class Page:
         self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=10.0)
         self._socket = socketio.Client(reconnection_delay=0.3, reconnection_delay_max=5)
         self._socket.on("connect", self._on_connect)
+        self._socket.on("disconnect", self._on_disconnect)
         self._socket.on("event", self._receive)
 
     def __enter__(self) -> Self:
@@ -68,6 +69,11 @@ class Page:
         self.connections += 1
         # Watch first, then read the history: what happens in between is in both, and applied once.
         self._socket.emit("watch", {"job": self._job_id}, callback=lambda *_: self._catch_up())
+
+    def _on_disconnect(self, *_: object) -> None:
+        # The client forgets a connection that broke, and would leave its socket open.
+        if self._socket.eio.ws is not None:
+            self._socket.eio.ws.shutdown()
 
     def _receive(self, event: dict[str, Any]) -> None:
         with self._changed:
