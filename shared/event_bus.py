@@ -214,9 +214,12 @@ class EventBus:
         pipe.publish(WORKER_CHANNEL, text)
         pipe.execute()
 
-    def leave(self, worker: str) -> None:
+    def leave(self, heartbeat: WorkerHeartbeat) -> None:
         """Tell that a worker is gone."""
-        self._redis.delete(f"{WORKER_KEY}{worker}")
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.delete(f"{WORKER_KEY}{heartbeat.name}")
+        pipe.publish(WORKER_CHANNEL, heartbeat.model_copy(update={"state": "offline"}).model_dump_json())
+        pipe.execute()
 
     def heartbeats(self, workers: Sequence[str]) -> list[str | None]:
         """The newest heartbeat of each of `workers`, as JSON; None for one that is offline. One round trip."""

@@ -284,7 +284,8 @@ class WorkerHeartbeat(Frozen):
     host: str
     pid: int
     device: DeviceStatus
-    state: Literal["idle", "busy", "stopping"]
+    state: Literal["idle", "busy", "stopping", "offline"]
+    """`offline` is its last word."""
     job_id: int | None = None
     versions: dict[str, str] = {}
     system: str = ""

@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class Presence:
-    """Sends a heartbeat every two seconds, and at once when the job changes."""
+    """Sends a heartbeat every two seconds, and at once when the job changes or the worker is told to stop."""
 
     def __init__(self, settings: Settings, *, worker: str, device: Device, supervisor: Supervisor) -> None:
         self._bus = EventBus(connect(settings.redis_url))
@@ -52,7 +52,7 @@ class Presence:
         if self._thread.is_alive():
             self._thread.join()
         try:
-            self._bus.leave(self._worker)
+            self._bus.leave(self._heartbeat())
         except RedisError:
             return  # the last heartbeat expires by itself
 
@@ -66,10 +66,10 @@ class Presence:
                 if not told:
                     log.warning("presence.unreachable", error=str(error))
                 self.reachable, told = False, True
-            job_id = self._supervisor.job_id
+            told_of = (self._supervisor.job_id, self._supervisor.stopping)
             until = time.monotonic() + _EVERY_S
             while time.monotonic() < until and not self._closed.wait(0.1):
-                if self._supervisor.job_id != job_id:
+                if (self._supervisor.job_id, self._supervisor.stopping) != told_of:
                     break
 
     def _heartbeat(self) -> WorkerHeartbeat:

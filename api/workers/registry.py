@@ -110,8 +110,13 @@ class Registry(Background):
                 known = _Known(heartbeat=heartbeat, first_seen_at=now, last_seen_at=now)
                 self._known[heartbeat.name] = known
             before = (known.online, known.heartbeat.state, known.heartbeat.job_id, known.heartbeat.pid)
-            known.heartbeat, known.last_seen_at, known.online = heartbeat, now, True
-            news = before != (True, heartbeat.state, heartbeat.job_id, heartbeat.pid)
+            online = heartbeat.state != "offline"
+            if not online and known.heartbeat.pid != heartbeat.pid:
+                return  # another process has its name by now
+            known.heartbeat, known.last_seen_at, known.online = heartbeat, now, online
+            if not online:
+                known.text = ""
+            news = before != (online, heartbeat.state, heartbeat.job_id, heartbeat.pid)
             due = now - known.pushed_at > len(self._known) / _PUSHES_PER_S
             if news or due:
                 known.pushed_at = now

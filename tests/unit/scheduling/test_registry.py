@@ -83,6 +83,16 @@ def test_a_worker_is_known_for_good(fleet: Fleet, monkeypatch: pytest.MonkeyPatc
     assert view.heartbeat_age_s < 60
 
 
+def test_a_last_word_takes_a_worker_away_at_once(fleet: Fleet) -> None:
+    fleet.beat()
+    fleet.beat(state="offline")
+    assert fleet.registry.online() == {}
+    assert fleet.pushed[-1].state == "offline"
+    fleet.beat(pid=8)
+    fleet.beat(pid=7, state="offline")
+    assert fleet.registry.online()["pc/cpu"].pid == 8, "what has the name by now is still there"
+
+
 def test_what_a_person_decided_outlives_the_api(fleet: Fleet) -> None:
     fleet.beat(labels=["own"])
     assert fleet.registry.drain("pc/cpu").drained
