@@ -42,7 +42,8 @@ class ControlMirror(Control):
         asked: SupervisorWish,
         send_beat: Callable[[str], None],
     ) -> None:
-        self._controls = Controls(connect(redis_url))
+        self._redis = connect(redis_url)
+        self._controls = Controls(self._redis)
         self._job_id = job_id
         self._attempt = attempt
         self._asked = asked
@@ -64,6 +65,7 @@ class ControlMirror(Control):
     ) -> None:
         self._closed.set()
         self._thread.join()
+        self._redis.close()
 
     @override
     def wish(self) -> Literal["none", "cancel", "pause", "shutdown"]:

@@ -43,11 +43,12 @@ def send_leftovers(settings: Settings, worker: str) -> None:
 
 
 def _send(settings: Settings, spools: list[Spool]) -> None:
-    bus = EventBus(connect(settings.redis_url))
-    while spools:
-        spools = [spool for spool in spools if not _send_one(bus, spool, settings.stream_events)]
-        if spools:
-            time.sleep(_RETRY_S)
+    with connect(settings.redis_url) as redis:
+        bus = EventBus(redis)
+        while spools:
+            spools = [spool for spool in spools if not _send_one(bus, spool, settings.stream_events)]
+            if spools:
+                time.sleep(_RETRY_S)
 
 
 def _send_one(bus: EventBus, spool: Spool, stream_events: int) -> bool:

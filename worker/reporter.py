@@ -122,7 +122,8 @@ class StreamReporter(Reporter):
         on_fenced: Callable[[], object],
         on_steps: Callable[[], None],
     ) -> None:
-        self._sender = Sender(EventBus(connect(redis_url)), spool, stream_events=stream_events)
+        self._redis = connect(redis_url)
+        self._sender = Sender(EventBus(self._redis), spool, stream_events=stream_events)
         self._job_id = spool.job_id
         self._attempt = spool.attempt
         self._writer = f"trainer:{spool.attempt}"
@@ -143,6 +144,7 @@ class StreamReporter(Reporter):
     ) -> None:
         self._queue.put(None)
         self._thread.join()
+        self._redis.close()
 
     @override
     def publish(self, body: EventBody) -> None:

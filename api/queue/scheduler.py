@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from redis import Redis
@@ -46,6 +46,8 @@ _ROUND_S: Final = 2.0
 _PAUSE_S: Final = 0.02
 _RELOAD_S: Final = 30.0
 """The line is read anew so often, in case that a change was not told."""
+_YOUNG_S: Final = 60
+"""A Redis that runs for less than so long may have just lost its newest second."""
 _AT_ONCE: Final = 32
 """Jobs that are given to workers in one transaction."""
 _SHOW_S: Final = 0.5
@@ -171,16 +173,18 @@ class Scheduler(Background):
 
     def _notice_restart(self) -> None:
         """After Redis started anew it may have lost its last second: numbers and leases need care."""
-        run_id = str(self._redis.info("server")["run_id"])
+        server: dict[str, Any] = self._redis.info("server")
+        run_id = str(server["run_id"])
         if run_id == self._run_id:
             return
-        first_look, self._run_id = not self._run_id, run_id
+        # It may have started anew while no api was there to see it.
+        restarted, self._run_id = bool(self._run_id) or int(server["uptime_in_seconds"]) < _YOUNG_S, run_id
         with self._database.reading() as session:
             ids = [job.id for job in read_active(session)]
             numbers = list(session.execute(select(Job.id, Job.last_number).where(Job.id.in_(ids))))
         for job_id, last_number in numbers:
             self._bus.raise_floor(job_id, last_number or 0)
-        if not first_look:
+        if restarted:
             log.warning("redis.restarted")
             self._reconciler.redis_restarted()
 

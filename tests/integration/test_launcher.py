@@ -150,6 +150,7 @@ def test_what_dies_is_started_again(launch: Launch, role: str) -> None:
 def test_a_launcher_that_is_killed_leaves_nothing_behind_and_a_new_one_waits_for_that(launch: Launch) -> None:
     first = launch()
     first.wait_ready()
+    wait_until(lambda: any(line.startswith("worker started") for line in first.story()), "the worker runs")
     processes = first.all()
 
     first.process.kill()

@@ -86,11 +86,11 @@ def test_a_joined_worker_reaches_nothing_of_others(joined: Redis, command: str) 
 
 def test_a_joined_worker_can_do_its_work(joined: Redis, redis_server: RedisServer) -> None:
     with connect(redis_server.url("api")) as api:
-        api.set("spectrain:for:studio/cuda:1:attempt:5", "its own")
-        Leases(api).grant(5, 1, "studio/cuda:1", "secret")
+        api.set("spectrain:for:studio/cuda:1:attempt:90005", "its own")
+        Leases(api).grant(90_005, 1, "studio/cuda:1", "secret")
 
-    assert joined.get("spectrain:for:studio/cuda:1:attempt:5") == "its own"
-    assert Leases(joined).claim(5, 1, "studio/cuda:1", "secret", 30.0) == "claimed"
+    assert joined.get("spectrain:for:studio/cuda:1:attempt:90005") == "its own"
+    assert Leases(joined).claim(90_005, 1, "studio/cuda:1", "secret", 30.0) == "claimed"
     EventBus(joined).beat(heartbeat("studio/cuda:1"))
 
 
