@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,17 +50,25 @@ def redis_binary() -> Path:
         missing(str(error))
 
 
+@contextmanager
+def running_redis(data: Path, binary: Path, owner_password: str) -> Generator[RedisServer]:
+    """A server as people get it, users and all, and the user `owner` besides, with its data in `data`."""
+    owner = f"user owner on >{owner_password} ~* &* +@all\n"
+    server = RedisServer(data, log=data / "redis.log", binary=binary, extra_users=owner)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def redis_server(
     tmp_path_factory: pytest.TempPathFactory, redis_binary: Path, owner_password: str
 ) -> Iterator[RedisServer]:
-    """A server as people get it, users and all, with its data in a temporary folder; one for all tests."""
-    data = tmp_path_factory.mktemp("redis")
-    owner = f"user owner on >{owner_password} ~* &* +@all\n"
-    server = RedisServer(data, log=data / "redis.log", binary=redis_binary, extra_users=owner)
-    server.start()
-    yield server
-    server.stop()
+    """One server for all tests."""
+    with running_redis(tmp_path_factory.mktemp("redis"), redis_binary, owner_password) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

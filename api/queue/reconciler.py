@@ -43,6 +43,9 @@ _AFTER_RESTART_LEASES: Final = 2.0
 _WANTED_BACK_S: Final = 30.0
 """Other programs must have wanted the machine for so long before a job makes way: a blip is none."""
 
+AT_WORK: Final = Job.state.in_([state.value for state in ACTIVE])
+"""The jobs that have a worker."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -64,14 +67,13 @@ class Active:
 
 def read_busy(session: Session) -> dict[str, int]:
     """The workers that have a job, and which one."""
-    active = Job.state.in_([state.value for state in ACTIVE])
-    rows = session.execute(select(Job.worker, Job.id).where(active))
+    rows = session.execute(select(Job.worker, Job.id).where(AT_WORK))
     return {row.worker: row.id for row in rows}
 
 
 def read_active(session: Session, job_ids: Collection[int] | None = None) -> list[Active]:
     """The jobs that have a worker, all or those among `job_ids`."""
-    wanted = [Job.state.in_([state.value for state in ACTIVE])]
+    wanted = [AT_WORK]
     if job_ids is not None:
         wanted.append(Job.id.in_(job_ids))
     rows = session.execute(

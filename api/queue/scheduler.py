@@ -26,7 +26,7 @@ from api.queue.assignment import Assignment, decide
 from api.queue.explanations import Explanations, Other, Scene
 from api.queue.fitting import WorkerFacts
 from api.queue.line import Line
-from api.queue.reconciler import Reconciler, read_active, read_busy
+from api.queue.reconciler import AT_WORK, Reconciler, read_active, read_busy
 from api.record.attempts import assign
 from api.record.database import Database
 from api.record.queue_settings import paused_at
@@ -180,8 +180,7 @@ class Scheduler(Background):
         # It may have started anew while no api was there to see it.
         restarted, self._run_id = bool(self._run_id) or int(server["uptime_in_seconds"]) < _YOUNG_S, run_id
         with self._database.reading() as session:
-            ids = [job.id for job in read_active(session)]
-            numbers = list(session.execute(select(Job.id, Job.last_number).where(Job.id.in_(ids))))
+            numbers = list(session.execute(select(Job.id, Job.last_number).where(AT_WORK)))
         for job_id, last_number in numbers:
             self._bus.raise_floor(job_id, last_number or 0)
         if restarted:

@@ -6,9 +6,7 @@ submission          -> its weights, verified -> weights/<sha256>.safetensors
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -18,7 +16,7 @@ from api.views import CheckpointView, JobDetailView
 from shared.config import TrainConfig
 from shared.errors import ConfigError, NotFoundError, StorageError
 from shared.jobs import StartPoint, StartRequest, start_weights_key
-from shared.storage import Storage
+from shared.storage import Storage, sha256_of
 
 _FIELD = "start"
 """Where a request says it: what every refusal names."""
@@ -64,10 +62,10 @@ class StartPoints:
         """Copy the weights to where nothing that the other job does reaches them, unless they are there."""
         kept, source = start_weights_key(point.sha256), weights_key(point.job_id, point.checkpoint)
         try:
-            if self._storage.exists(kept) and _sha256(self._storage.file(kept)) == point.sha256:
+            if self._storage.exists(kept) and sha256_of(self._storage.file(kept)) == point.sha256:
                 return
             weights = self._storage.file(source)
-            if _sha256(weights) != point.sha256:
+            if sha256_of(weights) != point.sha256:
                 raise _damaged(point.job_id, point.checkpoint)
             self._storage.write_file(kept, weights)
         except (NotFoundError, StorageError, FileNotFoundError) as error:
@@ -109,11 +107,6 @@ class StartPoints:
             sha256=weights.sha256,
         )
         return Start(point=point, train=manifest.config)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _gone(job_id: int, name: str) -> NotFoundError:

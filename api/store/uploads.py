@@ -9,7 +9,6 @@ feeds an upload at a time; one that fell silent is replaced by the next, as a ha
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Generator
@@ -21,7 +20,7 @@ from typing import IO, Final
 from api.store.access import is_immutable
 from api.views import StoreUploadView
 from shared.errors import ConfigError, NameTakenError, NotFoundError, StorageFullError
-from shared.storage import Storage
+from shared.storage import Storage, sha256_of
 from shared.storage.folder import explained
 
 MAX_BYTES: Final = 16 << 30
@@ -129,8 +128,8 @@ class ArtifactUploads:
             return file.tell()
 
     def _finish(self, key: str, sha256: str, part: Path) -> None:
-        with explained(key), part.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        with explained(key):
+            actual = sha256_of(part)
         if actual != sha256:
             part.unlink(missing_ok=True)
             raise ConfigError(f"The bytes of {key} do not have the hash that was announced: send them again.")

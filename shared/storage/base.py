@@ -12,6 +12,7 @@ that somebody typed. What is written under a key is complete and durable or not 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,12 @@ def hash_in_name(key: str) -> str:
     """The SHA-256 that `key` names its content by; empty for a key that does not."""
     match = _NAMED_BY_CONTENT.fullmatch(key)
     return match[1] if match else ""
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of the file at `path`, read in pieces; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Storage(Protocol):

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
 from shared.errors import DamagedError, StorageFullError
+from shared.storage.base import sha256_of
 from shared.storage.folder import explained
 
 HOLD_S: Final = 3_600.0
@@ -53,10 +54,9 @@ class Cache:
             try:
                 mark = _mark(path)
                 if self._verified.get(sha256) != mark:
-                    with path.open("rb") as file:
-                        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                            path.unlink()
-                            return None
+                    if sha256_of(path) != sha256:
+                        path.unlink()
+                        return None
                     self._verified[sha256] = mark
                 os.utime(path, ns=(time.time_ns(), mark[2]))
             except FileNotFoundError:

@@ -12,17 +12,9 @@ from playwright.sync_api import Browser, expect
 from tests.browser.conftest import Visitor
 from tests.browser.looks import assert_accessible, assert_pages_fit_a_phone
 from tests.sounds import write_sounds
-from tests.system import System
+from tests.system import SMALL, System
 
-SMALL: dict[str, Any] = {
-    "chunk_s": 0.15,
-    "spectrogram": {"n_fft": 1024, "n_mels": 32},
-    "latent_dim": 8,
-    "batch_size": 4,
-    "expansion": 2,
-    "preview_every": 0,
-    "speeds": [1.0],
-}
+QUICK: dict[str, Any] = {**SMALL, "expansion": 2}
 EPOCHS = 4
 TRAINING_MS = 120_000
 CHECKING_MS = 10_000
@@ -38,7 +30,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator
         system.start_worker("studio")
         system.add_dataset("kicks", write_sounds(folder / "kicks", 6))
         system.add_dataset("voices", write_sounds(folder / "voices", 6, first_seed=50))
-        system.wait_job(system.train("kicks", **SMALL, epochs=EPOCHS), "completed")
+        system.wait_job(system.train("kicks", **QUICK, epochs=EPOCHS), "completed")
         yield system
 
 

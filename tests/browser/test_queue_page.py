@@ -12,18 +12,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser.conftest import Visitor
 from tests.browser.looks import assert_accessible, assert_pages_fit_a_phone
 from tests.sounds import write_sounds
-from tests.system import JobJson, System
+from tests.system import SMALL, JobJson, System
 
-SMALL: dict[str, Any] = {
-    "chunk_s": 0.15,
-    "spectrogram": {"n_fft": 1024, "n_mels": 32},
-    "latent_dim": 8,
-    "batch_size": 4,
-    "expansion": 2,
-    "preview_every": 0,
-    "speeds": [1.0],
-    "epochs": 1,
-}
+QUICK: dict[str, Any] = {**SMALL, "expansion": 2, "epochs": 1}
 ANSWER_MS = 10_000
 """Until the page shows what the server made of a click, on a busy machine."""
 TRAINING_MS = 120_000
@@ -53,7 +44,7 @@ def paused(system: System) -> Iterator[System]:
 
 
 def submit(system: System, name: str, **more: Any) -> int:
-    body = {"kind": "train", "dataset": "kicks", "name": name, "changes": SMALL, **more}
+    body = {"kind": "train", "dataset": "kicks", "name": name, "changes": QUICK, **more}
     return int(system.post("/jobs", body)["id"])
 
 
@@ -182,7 +173,7 @@ def test_a_duplicate_keeps_every_field(paused: System, visitor: Visitor) -> None
         "hours": {"start": "23:00", "end": "07:00"},
         "time_limit_s": 5_461.0,
     }
-    changes = {**SMALL, "learning_rate": 3e-4, "random_crops": False, "speeds": [1.0, 0.87], "pitches": []}
+    changes = {**QUICK, "learning_rate": 3e-4, "random_crops": False, "speeds": [1.0, 0.87], "pitches": []}
     asked = {"placement": placement, "priority": "high", "held": True, "after": [other], "device": "cpu"}
     job_id = submit(paused, "night shift", preset="balanced", representation="mel_if", changes=changes, **asked)
     page = visitor.page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -13,6 +14,7 @@ from redis import Redis
 from deploy.redis_server import RedisServer
 from shared.event_bus import WORKER_KEY
 from shared.jobs import ENDED
+from tests.conftest import running_redis
 from tests.faults.counting import LEASE_S, Fault
 from tests.sounds import write_sounds
 from tests.system import System
@@ -87,16 +89,11 @@ def limit(all_faults: bool) -> Callable[[float], float]:
 
 @pytest.fixture(scope="module")
 def redis_server(
-    tmp_path_factory: pytest.TempPathFactory, redis_binary: object, owner_password: str
+    tmp_path_factory: pytest.TempPathFactory, redis_binary: Path, owner_password: str
 ) -> Iterator[RedisServer]:
     """A server of the module's own, to be killed, stopped and starved."""
-    del redis_binary  # found, or the test left out with the reason
-    data = tmp_path_factory.mktemp("redis")
-    owner = f"user owner on >{owner_password} ~* &* +@all\n"
-    server = RedisServer(data, log=data / "redis.log", extra_users=owner)
-    server.start()
-    yield server
-    server.stop()
+    with running_redis(tmp_path_factory.mktemp("redis"), redis_binary, owner_password) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

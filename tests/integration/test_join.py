@@ -17,6 +17,7 @@ from redis import Redis
 from api.workers.redis_users import user_name
 from deploy.data_folder import DataFolder
 from deploy.redis_server import RedisServer, configure
+from tests.conftest import running_redis
 from tests.sounds import write_sounds
 from tests.system import LONG, ROOT, SMALL, System, first_step
 
@@ -64,12 +65,8 @@ Join = Callable[..., Joined]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, redis_binary: Path, owner_password: str) -> Iterator[RedisServer]:
     """A server of its own, to be killed as a test likes."""
-    data = tmp_path_factory.mktemp("redis")
-    owner = f"user owner on >{owner_password} ~* &* +@all\n"
-    server = RedisServer(data, log=data / "redis.log", binary=redis_binary, extra_users=owner)
-    server.start()
-    yield server
-    server.stop()
+    with running_redis(tmp_path_factory.mktemp("redis"), redis_binary, owner_password) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -14,18 +14,9 @@ from redis import Redis
 from deploy.redis_server import RedisServer
 from shared.tickets import device_queue
 from tests.sounds import write_sounds
-from tests.system import System
+from tests.system import LONG, SMALL, System
 
-SMALL: dict[str, Any] = {
-    "chunk_s": 0.15,
-    "spectrogram": {"n_fft": 1024, "n_mels": 32},
-    "latent_dim": 8,
-    "batch_size": 4,
-    "expansion": 4,
-    "preview_every": 0,
-    "speeds": [1.0],
-    "epochs": 100_000,
-}
+ENDLESS: dict[str, Any] = {**SMALL, "epochs": LONG}
 AWAY_S = 5
 
 
@@ -68,7 +59,7 @@ def test_a_training_without_redis_pauses_in_the_end_and_tells_it_later(
     system: System, redis_server: RedisServer
 ) -> None:
     system.start_worker("w1")
-    job_id = system.train("sounds", **SMALL)
+    job_id = system.train("sounds", **ENDLESS)
     first_step(system, job_id)
     trainer = next(
         child for child in psutil.Process(system.pid("w1")).children() if "worker.trainer" in child.cmdline()
@@ -89,7 +80,7 @@ def test_a_worker_that_stops_without_redis_leaves_its_end_to_the_next_one(
     system: System, redis_server: RedisServer
 ) -> None:
     system.start_worker("w1")
-    job_id = system.train("sounds", **SMALL)
+    job_id = system.train("sounds", **ENDLESS)
     first_step(system, job_id)
     redis_server.kill()
     assert system.stop("w1", timeout_s=60) == 0, system.log("w1")
@@ -110,7 +101,7 @@ def test_a_worker_that_stops_without_redis_leaves_its_end_to_the_next_one(
 
 def test_a_job_saves_and_pauses_at_its_time_limit(system: System) -> None:
     system.start_worker("w1")
-    body = {"kind": "train", "dataset": "sounds", "changes": SMALL, "placement": {"time_limit_s": 20}}
+    body = {"kind": "train", "dataset": "sounds", "changes": ENDLESS, "placement": {"time_limit_s": 20}}
     job_id = int(system.post("/jobs", body)["id"])
     job = system.wait_job(job_id, "paused")
     assert job["reason"].startswith("Its time limit of 20 s is reached. "), job["reason"]
@@ -140,7 +131,7 @@ def test_a_worker_whose_consumer_hears_nothing_starts_itself_anew(
     system: System, redis_server: RedisServer, owner_password: str
 ) -> None:
     system.start_worker("w1")
-    job_id = system.train("sounds", **SMALL)
+    job_id = system.train("sounds", **ENDLESS)
     first_step(system, job_id)
     before = psutil.Process(system.pid("w1"))
     access = redis_server.access
@@ -172,7 +163,7 @@ def test_a_stream_that_the_api_does_not_read_is_bounded_and_all_of_it_is_recorde
     system: System, redis_server: RedisServer, owner_password: str
 ) -> None:
     system.start_worker("w1")
-    job_id = system.train("sounds", **SMALL)
+    job_id = system.train("sounds", **ENDLESS)
     first_step(system, job_id)
     system.kill("api")
     access = redis_server.access

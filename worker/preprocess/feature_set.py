@@ -11,7 +11,6 @@ same features at once, on machines that round differently, cannot mix them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from torch import Tensor
 
 from shared.config import FeatureConfig, Frozen
 from shared.errors import DamagedError, NotFoundError, StorageError, StorageFullError, TrainingError
-from shared.storage import Storage
+from shared.storage import Storage, sha256_of
 
 MANIFEST: Final = "manifest.json"
 SHARD_BYTES: Final = 32 << 20
@@ -133,7 +132,7 @@ def load_feature_set(storage: Storage, cache_key: str) -> FeatureSet | None:
 
 
 def _read_shard(path: Path, shard: Shard) -> Tensor | None:
-    if _hash_of(path) != shard.sha256:
+    if sha256_of(path) != shard.sha256:
         return None
     with safe_open(path, framework="pt") as content:  # pyright: ignore[reportUnknownVariableType] - untyped package
         rows: Tensor = content.get_tensor("frames")
@@ -192,7 +191,7 @@ class FeatureWriter:
         unnamed = self._folder / "shard"
         with explained_scratch(self._folder):
             save_file({"frames": self._open[: self._filled]}, unnamed)
-            digest, size_bytes = _hash_of(unnamed), unnamed.stat().st_size
+            digest, size_bytes = sha256_of(unnamed), unnamed.stat().st_size
             name = f"{digest}.safetensors"
             unnamed.replace(self._folder / name)
         self._shards.append(Shard(name=name, sha256=digest, size_bytes=size_bytes, rows=self._filled))
@@ -209,11 +208,6 @@ def explained_scratch(folder: Path) -> Generator[None]:
         raise StorageFullError(
             f"The features could not be kept in {folder}: {reason}; free some space there."
         ) from error
-
-
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _pretty(content: dict[str, Any]) -> bytes:
