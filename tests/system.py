@@ -291,9 +291,9 @@ class System:
         for job_id in self._watched:
             self._socket.emit("watch", {"job": job_id})
 
-    def _on_disconnect(self, *_: object) -> None:
-        # The client forgets a connection that broke, and would leave its socket open.
-        if self._socket.eio.ws is not None:
+    def _on_disconnect(self, reason: str) -> None:
+        # The client forgets a connection that broke, and would leave its socket open; one that it ends it needs still.
+        if reason != self._socket.reason.CLIENT_DISCONNECT and self._socket.eio.ws is not None:
             self._socket.eio.ws.shutdown()
 
     def _on_job(self, job: JobJson) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -50,6 +51,8 @@ class JoinedWorkers(Background):
         self._database = database
         self._redis = redis
         self._users = RedisUsers(settings.redis_keeper_url) if settings.redis_keeper_url else None
+        self.cut_off: Callable[[str], None] = lambda _: None
+        """Called with the name of a worker whose Redis user is gone: nothing more is heard of it."""
         self._changing = threading.Lock()
         """Held while record and Redis are brought in line: else a user just made might be taken for one too many."""
 
@@ -102,6 +105,8 @@ class JoinedWorkers(Background):
                     worker.redis_sha256 = ""
             if self._users is not None:
                 self._users.remove(user_name(name))
+        if self._users is not None:
+            self.cut_off(name)
 
     def forget_token(self, token_id: int) -> None:
         """Take away, at once, what was given for a token that was revoked; while Redis is away, once it is back."""
@@ -122,12 +127,19 @@ class JoinedWorkers(Background):
         with self._changing:
             wanted = self._wanted()
             there = self._users.names()
-            for user in there - {user_name(name) for name in wanted}:
+            extra = there - {user_name(name) for name in wanted}
+            for user in extra:
                 log.info("workers.user_removed", user=user)
                 self._users.remove(user)
             for name, password_sha256 in wanted.items():
                 if user_name(name) not in there:
                     self._users.admit(name, password_sha256)
+        if extra:
+            with self._database.reading() as session:
+                names = list(session.scalars(select(Worker.name)))
+            for name in names:
+                if user_name(name) in extra:
+                    self.cut_off(name)
 
     @override
     def stop(self) -> None:

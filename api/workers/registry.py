@@ -217,6 +217,16 @@ class Registry(Background):
         self._push(view)
         self.changed()
 
+    def cut_off(self, name: str) -> None:
+        """A worker cannot be heard any more, and gets no more work; raises RedisError."""
+        with self._lock:
+            known = self._known.get(name)
+            if known is None or not known.online:
+                return
+            heartbeat = known.heartbeat
+        self._bus.leave(heartbeat)
+        self.heard(heartbeat.model_copy(update={"state": "offline"}))
+
     def _decide(self, name: str, *, drained: bool | None = None, labels: Sequence[str] | None = None) -> WorkerView:
         with self._lock:
             known = self._find(name)

@@ -19,6 +19,8 @@ from tests.faults.counting import LEASE_S, Fault
 from tests.sounds import write_sounds
 from tests.system import System
 
+CONFLICT = 409
+"""HTTP status of what the state of a job does not allow."""
 _PATIENCE = 4.0
 """Limits of time are so many times as long where few faults are injected: that machine may be busy."""
 
@@ -122,9 +124,15 @@ def system(module_system: System, owner: Redis) -> Iterator[System]:
     yield module_system
     for job in module_system.get("/jobs")["jobs"]:
         if job["state"] not in ENDED:
-            module_system.post(f"/jobs/{job['id']}/cancel")
+            # It may end in this moment: then there is nothing left to cancel.
+            answer = module_system.http.post(f"/jobs/{job['id']}/cancel")
+            assert answer.is_success or answer.status_code == CONFLICT, answer.text
     for name in module_system.workers():
         module_system.kill(name)
     # The heartbeat of one that was killed would be believed for some seconds more, in the next test.
     for key in owner.scan_iter(match=f"{WORKER_KEY}*"):
         owner.delete(key)
+    deadline = time.monotonic() + 10.0
+    while any(worker["state"] != "offline" for worker in module_system.get("/workers")["workers"]):
+        assert time.monotonic() < deadline, "the api still believes in workers that were killed"
+        time.sleep(0.05)

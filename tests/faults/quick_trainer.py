@@ -53,7 +53,8 @@ def run(attempt: AttemptSpec, *, reporter: Reporter, control: Control, **_: Any)
 
 def main() -> None:
     """Put the quick engine in the place of the real one, then be the trainer process."""
-    modules = {"torch": {"__version__": "0"}, "worker.preprocess": {"run_preprocess": run}}
+    torch = {"__version__": "0", "get_num_threads": lambda: 1, "set_num_threads": lambda _threads: None}
+    modules: dict[str, dict[str, Any]] = {"torch": torch, "worker.preprocess": {"run_preprocess": run}}
     modules["worker.train"] = {"run_training": run, "warm_up": lambda _device: None}
     for name, contents in modules.items():
         module = ModuleType(name)

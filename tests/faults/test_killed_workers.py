@@ -64,7 +64,7 @@ def test_row_04_a_trainer_that_exits_137_at_step_0(system: System, fault: Fault)
     assert not system.events(job_id, "steps"), "it happened before the first step"
     fault.injected(len(ended))
     assert job["attempt"] == 3
-    assert job["reason"].startswith("The trainer was killed by the system, most likely because memory ran out.")
+    assert job["reason"].startswith("The trainer was killed by the system, most likely because memory ran out")
     after = system.train("sounds", **{**SMALL, "epochs": 1})
     system.wait_job(after, "completed")
     fault.held(len(ended))

@@ -41,6 +41,7 @@ def test_row_01_a_ticket_deleted_from_its_queue_and_its_worker_killed(
         _start_missing(system, workers)
         # Workers that are stopped are still given jobs for a while, but take nothing from their queues.
         stop_all(system.pid(name) for name in workers)
+        _wait_no_taker(owner)
         jobs = [system.train("sounds", **{**SMALL, "seed": STAYS}) for _ in range(together)]
         victims = [system.wait_job(job, "starting", limit(8.0))["worker"] for job in jobs]
         lost = [_delete_ticket(owner, victim) for victim in victims]
@@ -130,6 +131,14 @@ def _start_missing(system: System, workers: list[str]) -> None:
     for name in workers:
         if name not in system.workers():
             system.start_worker(name, module=QUICK_WORKER)
+
+
+def _wait_no_taker(owner: redis.Redis) -> None:
+    """Wait until no command of a stopped worker waits in the server: it would still be given the next ticket."""
+    deadline = time.monotonic() + 10.0
+    while any(client["cmd"] == "brpop" and "b" in client["flags"] for client in owner.client_list()):
+        assert time.monotonic() < deadline, "a stopped worker still waits for tickets"
+        time.sleep(0.01)
 
 
 def _delete_ticket(owner: redis.Redis, worker: str) -> int:

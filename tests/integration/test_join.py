@@ -74,7 +74,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, server: RedisServer) -> Ite
     folder = tmp_path_factory.mktemp("join")
     data = folder / "data"
     keeper = server.url("keeper")
-    with System(data, server.url("api"), redis_keeper_url=keeper) as system:
+    with System(data, server.url("api"), redis_keeper_url=keeper, lease_s="10") as system:
         system.start_api()
         system.add_dataset("sounds", write_sounds(folder / "sounds", 8))
         yield system
@@ -154,6 +154,7 @@ def test_a_revoked_token_ends_its_machine_and_its_redis_user_at_once(
 
         system.post(f"/tokens/{token_id}/revoke")
 
+        assert not is_online(system, "cellar")
         assert user_name("cellar") not in owner.acl_users()
         assert connected not in str(owner.execute_command("CLIENT", "LIST"))
     assert machine.end() == 2
