@@ -22,9 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
-from shared.errors import DamagedError, StorageFullError
+from shared.errors import DamagedError
 from shared.storage.base import sha256_of
-from shared.storage.folder import explained
+from shared.storage.folder import DISK_FULL, explained
 
 HOLD_S: Final = 3_600.0
 """How long a copy that was handed out counts as used."""
@@ -64,12 +64,19 @@ class Cache:
         return path
 
     def add(self, sha256: str, fill: Callable[[BinaryIO], object]) -> Path:
-        """Keep what `fill` writes as the copy with that hash; raises DamagedError where it has another one."""
-        try:
-            return self._add(sha256, fill)
-        except StorageFullError:
-            self._evict(to_bytes=0)
-            return self._add(sha256, fill)
+        """Keep what `fill` writes, from the start, as the copy with that hash; raises DamagedError for another one.
+
+        Where this disk is full, what nobody uses makes room, and `fill` is called again. A store that says that it is
+        full itself gains nothing by that: whatever else `fill` raises passes through.
+        """
+        with explained(str(self._folder / sha256)):
+            try:
+                return self._add(sha256, fill)
+            except OSError as error:
+                if error.errno not in DISK_FULL:
+                    raise
+                self._evict(to_bytes=0)
+                return self._add(sha256, fill)
 
     def close(self) -> None:
         """Give back what this process uses."""
@@ -81,21 +88,20 @@ class Cache:
 
     def _add(self, sha256: str, fill: Callable[[BinaryIO], object]) -> Path:
         path, part = self._folder / sha256, self._folder / f"{secrets.token_hex(16)}.part"
-        with explained(str(path)):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            try:
-                with part.open("xb+") as file:
-                    fill(file)
-                    file.flush()
-                    file.seek(0)
-                    if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                        raise DamagedError(f"The bytes that came for {sha256} have another hash.")
-                self._pin(sha256)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-            self._verified[sha256] = _mark(path)
-            self._evict(to_bytes=self._limit_bytes)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("xb+") as file:
+                fill(file)
+                file.flush()
+                file.seek(0)
+                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                    raise DamagedError(f"The bytes that came for {sha256} have another hash.")
+            self._pin(sha256)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        self._verified[sha256] = _mark(path)
+        self._evict(to_bytes=self._limit_bytes)
         return path
 
     def _pin(self, sha256: str) -> None:

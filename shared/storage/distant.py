@@ -46,9 +46,8 @@ class DistantStorage(Storage):
             artifact = Artifact(sha256=sha256, size_bytes=file.tell())
             if hash_in_name(check_key(key)) == sha256:
                 # Whoever made features reads them next. That is no reason to fail where this disk is full.
-                file.seek(0)
                 with suppress(StorageFullError):
-                    self._cache.add(sha256, lambda copy: shutil.copyfileobj(file, copy, CHUNK_BYTES))
+                    self._cache.add(sha256, lambda copy: _copy(file, copy))
             file.seek(0)
             self._put(key, file, artifact)
 
@@ -96,6 +95,11 @@ class DistantStorage(Storage):
 
         Raises NotFoundError.
         """
+
+
+def _copy(source: BinaryIO, target: BinaryIO) -> None:
+    source.seek(0)
+    shutil.copyfileobj(source, target, CHUNK_BYTES)
 
 
 def _hash(data: bytes) -> str:

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
 from typing_extensions import override
@@ -22,8 +22,10 @@ from typing_extensions import override
 from shared.errors import NotFoundError, StorageError, StorageFullError
 from shared.storage.base import Artifact, Storage, check_key
 
-_TEMPORARY = ".tmp-"
-_HASHES_KEPT = 10_000
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Numbers of the system's errors that mean that."""
+_TEMPORARY: Final = ".tmp-"
+_HASHES_KEPT: Final = 10_000
 
 
 class FolderStorage(Storage):
@@ -77,14 +79,14 @@ class FolderStorage(Storage):
 
     @override
     def file(self, key: str) -> Path:
-        path = self._path(key)
-        if not path.is_file():
+        if not self.exists(key):
             raise NotFoundError(f"The artifact store holds nothing under {key}.")
-        return path
+        return self._path(key)
 
     @override
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        with explained(key):
+            return self._path(key).is_file()
 
     @override
     def stat(self, key: str) -> Artifact:
@@ -102,9 +104,10 @@ class FolderStorage(Storage):
     @override
     def names(self, prefix: str) -> list[str]:
         folder = self._path(prefix)
-        if not folder.is_dir():
-            return []
-        return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(_TEMPORARY))
+        with explained(prefix):
+            if not folder.is_dir():
+                return []
+            return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(_TEMPORARY))
 
     @override
     def delete(self, prefix: str) -> None:
@@ -120,7 +123,8 @@ class FolderStorage(Storage):
 
     @override
     def free_bytes(self) -> int | None:
-        return shutil.disk_usage(self.root).free
+        with explained(str(self.root)):
+            return shutil.disk_usage(self.root).free
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
@@ -156,6 +160,6 @@ def explained(key: str) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise StorageFullError(f"The disk is full, so {key} was not written: free some space.") from error
         raise StorageError(f"The artifact store failed at {key}: {error.strerror or error}.") from error

@@ -179,7 +179,9 @@ def _check(answer: httpx.Response, key: str) -> None:
         case 422 if answer.request.method == "PUT":
             raise ConfigError(sentence)
         case 507:
-            raise StorageFullError(sentence)
+            # Whoever reads it may sit at another machine than the full one.
+            where = f"The disk of the server {answer.request.url.host} is full, so free some space there."
+            raise StorageFullError(f"{where} It says: {sentence}")
         case _:
             raise StorageError(sentence)
 

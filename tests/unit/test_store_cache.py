@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import BinaryIO
 
 import pytest
 
-from shared.errors import DamagedError
+from shared.errors import DamagedError, StorageFullError
 from shared.storage import cache as cache_module
 from shared.storage.cache import Cache
 
@@ -110,3 +111,42 @@ def test_a_process_that_lives_long_gives_up_what_it_used_long_ago(opened: Opener
     put(cache, 3)
     put(cache, 4)
     assert not old.exists()
+
+
+def test_a_store_that_is_full_costs_no_copies(opened: Opener):
+    first, second = opened(), opened()
+    put(first, 1)
+    first.close()
+
+    def refused(file: BinaryIO) -> None:
+        del file
+        raise StorageFullError("The disk of the server studio is full.")
+
+    with pytest.raises(StorageFullError, match="of the server"):
+        second.add(name(2), refused)
+    assert second.find(name(1))
+
+
+def test_where_this_disk_is_full_what_nobody_uses_makes_room(opened: Opener):
+    first, second = opened(), opened()
+    unused = put(first, 1)
+    first.close()
+    used = put(second, 2)
+    rooms: list[bool] = []
+
+    def fill(file: BinaryIO) -> None:
+        rooms.append(not unused.exists())
+        file.write(content(3))
+        if not rooms[-1]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert second.add(name(3), fill).read_bytes() == content(3)
+    assert rooms == [False, True]
+    assert used.exists()
+
+    def never_enough(file: BinaryIO) -> None:
+        del file
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(StorageFullError, match="The disk is full"):
+        second.add(name(4), never_enough)

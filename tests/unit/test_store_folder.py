@@ -1,0 +1,51 @@
+"""A store in a folder whose disk fails: what the system says becomes an error of ours, whatever was asked for."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from shared.errors import NotFoundError, StorageError
+from shared.storage import FolderStorage
+
+KEY = "jobs/1/checkpoints/1-20/state.pt"
+
+
+def fail(*_: object) -> NoReturn:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "ask"),
+    [
+        (Path, "is_file", lambda store: store.file(KEY)),
+        (Path, "is_file", lambda store: store.exists(KEY)),
+        (Path, "is_file", lambda store: store.stat(KEY)),
+        (Path, "iterdir", lambda store: store.names("jobs/1/checkpoints")),
+        (Path, "is_dir", lambda store: store.names("jobs/1/checkpoints")),
+        (shutil, "disk_usage", lambda store: store.free_bytes()),
+    ],
+)
+def test_a_disk_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: object, what: str, ask: Callable[[FolderStorage], object]
+):
+    store = FolderStorage(tmp_path)
+    store.write(KEY, b"content")
+    ask(store)
+    monkeypatch.setattr(where, what, fail)
+    with pytest.raises(StorageError, match="Input/output error") as failure:
+        ask(store)
+    assert not isinstance(failure.value, NotFoundError)
+
+
+def test_a_folder_that_is_gone_has_no_space_to_tell_of(tmp_path: Path):
+    store = FolderStorage(tmp_path / "store")
+    store.root.rmdir()
+    with pytest.raises(StorageError, match="No such file"):
+        store.free_bytes()
