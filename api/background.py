@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from typing import Final
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 _RETRY_S: Final = 1.0
 
@@ -59,7 +60,9 @@ class Background(ABC):
             except Exception as error:
                 if not self.trouble:
                     log.warning("background.trouble", part=self.name, error=str(error), exc_info=True)
-                self.trouble = f"{type(error).__name__}: {error}"
+                # What the database says, without the statement that it says it of.
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                self.trouble = f"{type(error).__name__}: {cause}"
                 self._closed.wait(_RETRY_S)
             else:
                 self.trouble = ""

@@ -6,6 +6,7 @@ jobs/<id>/checkpoints/<name>/model.safetensors   the model alone
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +16,7 @@ from shared.storage import Storage
 
 WEIGHTS_FILE: Final = "model.safetensors"
 _MANIFEST_FILE: Final = "manifest.json"
+_ATTEMPT: Final = re.compile(r"[0-9]{1,9}")
 
 
 class CheckpointFile(BaseModel):
@@ -48,7 +50,7 @@ def weights_key(job_id: int, checkpoint: str) -> str:
 def newest_stored_attempt(storage: Storage, job_id: int) -> int:
     """Number of the newest attempt that left a checkpoint, whole or not, in the store; 0 for none."""
     attempts = (name.partition("-")[0] for name in storage.names(f"jobs/{job_id}/checkpoints"))
-    return max((int(attempt) for attempt in attempts if attempt.isdecimal()), default=0)
+    return max((int(attempt) for attempt in attempts if _ATTEMPT.fullmatch(attempt)), default=0)
 
 
 def read_manifest(storage: Storage, job_id: int, checkpoint: str) -> CheckpointManifest:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, Protocol, cast
 
 import structlog
@@ -51,7 +52,8 @@ class Relay:
         self._heard = heard
         self.emit: Emit = _to_nobody
         """Set by the application once it has its sockets."""
-        self._changed: set[int] = set()
+        self._changed: dict[int, None] = {}
+        """Jobs whose rows changed, those that have waited longest first."""
         self._changed_lock = threading.Lock()
         self._wake = threading.Event()
         self._closed = threading.Event()
@@ -75,7 +77,7 @@ class Relay:
     def job_changed(self, job_id: int) -> None:
         """The row of a job changed."""
         with self._changed_lock:
-            self._changed.add(job_id)
+            self._changed[job_id] = None
         self._wake.set()
 
     def _listen(self) -> None:
@@ -88,8 +90,9 @@ class Relay:
                         message = cast(dict[str, Any] | None, pubsub.get_message(timeout=0.5))
                         if message is not None:
                             self._try(self._pass_on, str(message["channel"]), str(message["data"]))
-            except RedisError as error:
-                # The recorder's sweep and the browsers' own fetching fill what is missed meanwhile.
+            except Exception as error:
+                # Redis is away, or somebody published what is no text. The recorder's sweep and the browsers' own
+                # fetching fill what is missed meanwhile.
                 log.warning("relay.waiting", error=str(error))
                 self._closed.wait(0.5)
 
@@ -107,7 +110,10 @@ class Relay:
             self._heard(WorkerHeartbeat.model_validate_json(data))
             return
         event = parse_message(data)
-        job_id = int(event["job_id"])
+        job_id = int(channel.removeprefix(EVENT_CHANNEL))
+        if event["job_id"] != job_id:
+            log.warning("event.misplaced", job=job_id)
+            return
         self.emit("event", event, f"job:{job_id}")
         self._event_came(job_id)
 
@@ -116,14 +122,20 @@ class Relay:
             self._wake.wait()
             self._closed.wait(_DELAY_S)
             self._wake.clear()
-            with self._changed_lock:
-                changed = sorted(self._changed)[:_PER_ROUND]
-                self._changed.difference_update(changed)
-                if self._changed:
-                    self._wake.set()
+            changed = self._take()
             started = time.monotonic()
             self._try(self._send_jobs, changed)
             self._closed.wait(max(0.0, _PER_JOB_S - (time.monotonic() - started)))
+
+    def _take(self) -> list[int]:
+        """The jobs of this round; those that have to wait for the next go before all that change meanwhile."""
+        with self._changed_lock:
+            taken = list(islice(self._changed, _PER_ROUND))
+            for job_id in taken:
+                del self._changed[job_id]
+            if self._changed:
+                self._wake.set()
+        return taken
 
     def _send_jobs(self, job_ids: Sequence[int]) -> None:
         for view in self._jobs.views(job_ids):

@@ -10,6 +10,7 @@
     |-- CheckpointError      a checkpoint that cannot be used
     |   `-- CorruptCheckpointError
     |-- StorageError         the artifact store failed
+    |   |-- StorageAwayError  nobody answers there for now
     |   |-- StorageFullError                                    (HTTP 507)
     |   |-- NameTakenError   the name has other content         (HTTP 409)
     |   `-- DamagedError     the bytes are not what they were
@@ -99,6 +100,10 @@ class CorruptCheckpointError(CheckpointError):
 
 class StorageError(SpectrainError):
     """The artifact store could not read or write a key."""
+
+
+class StorageAwayError(StorageError):
+    """The artifact store does not answer; nothing is wrong with what was asked of it."""
 
 
 class StorageFullError(StorageError):

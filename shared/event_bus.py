@@ -57,7 +57,7 @@ for i = 8, #ARGV, 2 do
     if room == 0 then break end
     room = room - 1
     last = last + 1
-    redis.call('XADD', KEYS[3], last .. '-0', 'event', ARGV[i + 1])
+    redis.call('XADD', KEYS[3], last .. '-0', 'attempt', ARGV[1], 'event', ARGV[i + 1])
     redis.call('PUBLISH', ARGV[4], last .. ' ' .. ARGV[i + 1])
     done = count
   end
@@ -92,6 +92,11 @@ class Sent:
     """How many, from the first one on, are in the stream now or were before; the rest found no room."""
 
 
+_RAISE_FLOOR: Final = """
+if tonumber(ARGV[1]) > tonumber(redis.call('HGET', KEYS[1], 'last') or '0') then
+  redis.call('HSET', KEYS[1], 'last', ARGV[1])
+end
+"""
 _FORGET: Final = "if redis.call('XLEN', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end"
 
 
@@ -110,6 +115,7 @@ class EventBus:
         self._redis = redis
         self._publish = redis.register_script(_PUBLISH)
         self._forget = redis.register_script(_FORGET)
+        self._raise_floor = redis.register_script(_RAISE_FLOOR)
 
     def publish(
         self,
@@ -175,7 +181,7 @@ class EventBus:
             list[tuple[str, dict[str, str]]],
             self._redis.xrange(_stream_key(job_id), min=f"({after}-0", max="+", count=count),
         )
-        return [_numbered(job_id, int(entry_id.partition("-")[0]), fields["event"]) for entry_id, fields in entries]
+        return [_numbered(job_id, entry_id, fields) for entry_id, fields in entries]
 
     def read_together(self, after: Mapping[int, int]) -> dict[int, list[Event]]:
         """Events of several jobs, each above its number and at most PAGE of them, in one round trip."""
@@ -184,7 +190,7 @@ class EventBus:
                 pipe.xrange(_stream_key(job_id), min=f"({number}-0", max="+", count=PAGE)
             answers = cast(list[list[tuple[str, dict[str, str]]]], pipe.execute())
         return {
-            job_id: [_numbered(job_id, int(entry.partition("-")[0]), fields["event"]) for entry, fields in entries]
+            job_id: [_numbered(job_id, entry_id, fields) for entry_id, fields in entries]
             for job_id, entries in zip(after, answers, strict=True)
         }
 
@@ -202,9 +208,7 @@ class EventBus:
 
     def raise_floor(self, job_id: int, last: int) -> None:
         """Make sure that the next number is above `last`, after Redis lost what it had not yet written."""
-        current = int(cast(str | None, self._redis.hget(_numbers_key(job_id), "last")) or 0)
-        if last > current:
-            self._redis.hset(_numbers_key(job_id), "last", str(last))
+        self._raise_floor(keys=[_numbers_key(job_id)], args=[last])
 
     def beat(self, heartbeat: WorkerHeartbeat) -> None:
         """Tell that a worker is there."""
@@ -236,11 +240,19 @@ def parse_message(message: str) -> dict[str, Any]:
     return event
 
 
-def _numbered(job_id: int, number: int, text: str) -> Event:
-    """The event, or in its place one that says that it could not be read: a number is never left out."""
+def _numbered(job_id: int, entry_id: str, fields: Mapping[str, str]) -> Event:
+    """The event, or in its place one that says that it could not be read: a number is never left out.
+
+    What it says of its job and attempt must be what its sender proved.
+    """
+    number = int(entry_id.partition("-")[0])
     try:
-        return Event.from_json(text).model_copy(update={"number": number})
+        event = Event.from_json(fields["event"])
     except ValidationError as error:
         log.warning("event.unreadable", job=job_id, number=number, error=str(error))
-        body = LogLine(level="error", message=f"Event {number} could not be read; another version may have sent it.")
-        return Event(job_id=job_id, number=number, attempt=0, at=time.time(), body=body)
+    else:
+        if (event.job_id, event.attempt) == (job_id, int(fields["attempt"])):
+            return event.model_copy(update={"number": number})
+        log.warning("event.misplaced", job=job_id, number=number, of_job=event.job_id, of_attempt=event.attempt)
+    body = LogLine(level="error", message=f"Event {number} could not be read; another version may have sent it.")
+    return Event(job_id=job_id, number=number, attempt=0, at=time.time(), body=body)

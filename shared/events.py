@@ -260,7 +260,7 @@ EventBodyAdapter: Final[TypeAdapter[EventBody]] = TypeAdapter(EventBody)
 class DeviceStatus(Frozen):
     """What a worker tells of its device."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^(cuda:\d{1,4}|mps|cpu)$")]
     """cuda:0, mps or cpu."""
     model: str = ""
     """Product name."""
@@ -295,7 +295,5 @@ class WorkerHeartbeat(Frozen):
     """Threads that its trainer computes with on the CPU."""
     others_load: float | None = None
     """Share of the machine's processors that programs other than Spectrain used in the last minute, 0 … 1."""
-    token_id: int | None = None
-    """The token that it joined with; null for one that was started beside the api."""
     started_at: float
     at: float

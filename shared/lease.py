@@ -1,13 +1,14 @@
 """Who runs a job, until when.
 
 One hash per job, `spectrain:job:<id>:lease`: `attempt` is the newest attempt that the scheduler granted (the
-fence), `proof` the SHA-1 of its random secret, `claimed` the attempt that a worker took, `worker` and `until`
-(milliseconds of Redis' own clock) say who and how long. All changes are Lua scripts, so that looking and writing are
-one. Whoever acts for an attempt proves it by the secret, which only its worker was given.
+fence), `proof` the SHA-1 of its random secret, `claimed` the attempt that a worker took. `worker`, `pid` (which process
+that is) and `until` (milliseconds of Redis' own clock) say who and how long. All changes are Lua scripts, so that
+looking and writing are one. Whoever acts for an attempt proves it by the secret, which only its worker was given.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast
@@ -48,7 +49,7 @@ _HOLD: Final = """
 local function hold()
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  redis.call('HSET', KEYS[1], 'claimed', ARGV[1], 'worker', ARGV[3], 'until', now + ARGV[4])
+  redis.call('HSET', KEYS[1], 'claimed', ARGV[1], 'worker', ARGV[3], 'until', now + ARGV[4], 'pid', ARGV[5])
 end
 """
 
@@ -73,8 +74,9 @@ return stands
 _STATUS: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local lease = redis.call('HMGET', KEYS[1], 'attempt', 'claimed', 'until')
-return {tonumber(lease[1] or '0'), tonumber(lease[2] or '0'), tonumber(lease[3] or '0') - now}
+local lease = redis.call('HMGET', KEYS[1], 'attempt', 'claimed', 'until', 'pid')
+local function number(index) return tonumber(lease[index] or '0') end
+return {number(1), number(2), number(3) - now, number(4)}
 """
 
 
@@ -97,6 +99,8 @@ class LeaseStatus:
     """Newest attempt that a worker took; 0 for none."""
     left_s: float
     """Seconds until it lapses; negative when it has."""
+    pid: int = 0
+    """Process that claimed it, on the machine of its worker; 0 for none."""
 
 
 class Leases:
@@ -119,7 +123,7 @@ class Leases:
     def claim(self, job_id: int, attempt: int, worker: str, secret: str, lease_s: float) -> ClaimResult:
         """Take the attempt for `worker`; only the first claim of an attempt succeeds."""
         result = self._claim(
-            keys=[lease_key(job_id), control_key(job_id)], args=[attempt, secret, worker, round(lease_s * 1000)]
+            keys=[lease_key(job_id), control_key(job_id)], args=_holding(attempt, secret, worker, lease_s)
         )
         return cast(ClaimResult, result)
 
@@ -128,7 +132,7 @@ class Leases:
 
         Raises UnknownAttemptError, a RedisError, where Redis has yet to be told of the attempt again.
         """
-        stands = self._renew(keys=[lease_key(job_id)], args=[attempt, secret, worker, round(lease_s * 1000)])
+        stands = self._renew(keys=[lease_key(job_id)], args=_holding(attempt, secret, worker, lease_s))
         if stands == "unknown":
             raise UnknownAttemptError(f"Redis does not know attempt {attempt} of job {job_id}")
         return stands == "newest"
@@ -146,6 +150,11 @@ class Leases:
                 self._status(keys=[lease_key(job_id)], client=pipe)
             answers = cast(list[list[int]], pipe.execute())
         return {
-            job_id: LeaseStatus(granted=granted, claimed=claimed, left_s=left_ms / 1000)
-            for job_id, (granted, claimed, left_ms) in zip(job_ids, answers, strict=True)
+            job_id: LeaseStatus(granted=granted, claimed=claimed, left_s=left_ms / 1000, pid=pid)
+            for job_id, (granted, claimed, left_ms, pid) in zip(job_ids, answers, strict=True)
         }
+
+
+def _holding(attempt: int, secret: str, worker: str, lease_s: float) -> list[int | str]:
+    """What the scripts take of a worker that holds a lease: it is this process."""
+    return [attempt, secret, worker, round(lease_s * 1000), os.getpid()]

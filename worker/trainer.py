@@ -24,7 +24,7 @@ from queue import SimpleQueue
 from typing import Any, TextIO
 
 from shared.devices import parse_device, torch_name
-from shared.errors import LeaseLostError, SpectrainError
+from shared.errors import LeaseLostError, SpectrainError, StorageAwayError
 from shared.events import AttemptStarted
 from shared.jobs import AttemptSpec, AttemptSpecAdapter
 from shared.settings import Settings
@@ -117,6 +117,9 @@ def _run(attempt: AttemptSpec, report: TextIO, asked: SupervisorWish, threads: i
             )
         except LeaseLostError:
             os._exit(FENCED_EXIT)
+        except StorageAwayError as error:
+            # Another try meets a store that is there again, on this machine or on another.
+            return {"outcome": "handed_back", "reason": str(error)}
         except SpectrainError as error:
             return {"outcome": "failed", "reason": str(error), "detail": traceback.format_exc()}
         except Exception as error:  # whatever it was, the person is told; the process ends next

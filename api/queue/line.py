@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,11 +19,12 @@ from sqlalchemy.orm import Session
 from api.queue.assignment import Group, Place
 from api.queue.fitting import Needs
 from api.record.tables import Job, JobDependency
-from shared.jobs import JobState
-from shared.placement import Placement, needs_of
+from shared.jobs import ENDED, JobState
+from shared.placement import Placement
 
 _CHUNK = 500
 """Ids in one query."""
+_NOT_ENDED: Final = sorted({*JobState} - ENDED)
 _UNMET: Final = (
     select(JobDependency.job_id, JobDependency.after_id)
     .join(Job, Job.id == JobDependency.after_id)
@@ -81,7 +82,9 @@ class Line:
     def learn(self, session: Session, keys: Iterable[str]) -> None:
         """Read what is behind hashes that are not known yet."""
         for key in set(keys) - self._needs.keys():
-            row = session.execute(select(Job.wanted_device, Job.placement).where(Job.needs == key).limit(1)).first()
+            # The states are for the index: among all that ended it would be looked for row by row.
+            wanted = select(Job.wanted_device, Job.placement).where(Job.state.in_(_NOT_ENDED), Job.needs == key)
+            row = session.execute(wanted.limit(1)).first()
             if row is not None:
                 placement = Placement.model_validate(row.placement or {})
                 self._needs[key] = Needs(device=row.wanted_device, placement=placement)
@@ -91,12 +94,12 @@ class Line:
         queued = Job.state == JobState.QUEUED.value
         jobs = list(session.execute(select(Job.id, Job.needs, Job.priority, Job.position).where(queued)))
         after = _unmet(session, _UNMET)
-        keys = self._learn_all(session, {row.id: row.needs for row in jobs})
+        self.learn(session, (row.needs for row in jobs))
         with self._lock:
             self._waiting.clear()
             self._ready.clear()
             for job_id, needs, priority, position in jobs:
-                self._put(job_id, keys.get(job_id) or needs, (-priority, position, job_id), after.get(job_id, ()))
+                self._put(job_id, needs, (-priority, position, job_id), after.get(job_id, ()))
             for places in self._ready.values():
                 places.sort()
 
@@ -113,15 +116,14 @@ class Line:
             )
             found = {row.id: row for row in rows}
             after = _unmet(session, _UNMET.where(JobDependency.job_id.in_(found)))
-            keys = self._learn_all(session, {row.id: row.needs for row in found.values()})
+            self.learn(session, (row.needs for row in found.values()))
             with self._lock:
                 for job_id in chunk:
                     self._drop(job_id)
                     row = found.get(job_id)
                     if row is not None:
                         place = (-row.priority, row.position, job_id)
-                        key = keys.get(job_id) or row.needs
-                        self._put(job_id, key, place, after.get(job_id, ()), keep_order=True)
+                        self._put(job_id, row.needs, place, after.get(job_id, ()), keep_order=True)
 
     def still_waits(self, session: Session, job: Job) -> bool:
         """Whether the row of a job is as it stands in line, and nothing keeps it from its turn."""
@@ -129,7 +131,7 @@ class Line:
         return (
             waiting is not None
             and job.state == JobState.QUEUED
-            and job.needs in ("", waiting.needs)
+            and job.needs == waiting.needs
             and session.execute(_UNMET.where(JobDependency.job_id == job.id).limit(1)).first() is None
         )
 
@@ -138,17 +140,6 @@ class Line:
         with self._lock:
             for job_id in job_ids:
                 self._drop(job_id)
-
-    def _learn_all(self, session: Session, needs: Mapping[int, str]) -> dict[int, str]:
-        """Learn what is behind the hashes of jobs; returns those of jobs whose row has none."""
-        self.learn(session, filter(None, needs.values()))
-        keys: dict[int, str] = {}
-        for job_id in (job_id for job_id, key in needs.items() if not key):
-            row = session.execute(select(Job.wanted_device, Job.placement).where(Job.id == job_id)).one()
-            placement = Placement.model_validate(row.placement or {})
-            keys[job_id] = key = needs_of(row.wanted_device, placement)
-            self._needs[key] = Needs(device=row.wanted_device, placement=placement)
-        return keys
 
     def _put(self, job_id: int, needs: str, place: Place, after: tuple[int, ...], *, keep_order: bool = False) -> None:
         self._waiting[job_id] = Waiting(place=place, needs=needs, after=after)

@@ -106,7 +106,10 @@ def read_active(session: Session, job_ids: Collection[int] | None = None) -> lis
 
 
 class Reconciler:
-    """`send` puts an attempt on its way to a worker; `changed` is called with the id of a job whose row changed."""
+    """`send` puts an attempt on its way to a worker; it is told the number of the job's newest event.
+
+    `changed` is called with the id of a job whose row changed.
+    """
 
     def __init__(
         self,
@@ -115,7 +118,7 @@ class Reconciler:
         redis: Redis,
         recorder: Recorder,
         lease_s: float,
-        send: Callable[[AttemptSpec, str], None],
+        send: Callable[[AttemptSpec, str, int], None],
         changed: Callable[[int], None],
     ) -> None:
         self._database = database
@@ -128,17 +131,11 @@ class Reconciler:
         self._reap_after = 0.0
         self._lapsed_since: dict[int, float] = {}
         self._wanted_since: dict[int, float] = {}
-        self._given_to: dict[tuple[int, int], int] = {}
-        """Process that each attempt was given to, as far as this api did it; else the lease has to lapse."""
         self._deaf_until: dict[str, float] = {}
 
     def redis_restarted(self) -> None:
         """Leave lapsed leases alone for a while."""
         self._reap_after = time.monotonic() + _AFTER_RESTART_LEASES * self._lease_s
-
-    def given(self, job_id: int, attempt: int, pid: int) -> None:
-        """An attempt was given to the worker that is this process."""
-        self._given_to[job_id, attempt] = pid
 
     def deaf(self) -> frozenset[str]:
         """Workers that did not take what they were given, a while ago: others are preferred."""
@@ -160,8 +157,7 @@ class Reconciler:
 
     def forget_ended(self, active: Collection[Active]) -> None:
         """Drop what was noted of attempts that are not at work any more; `active` are all that are."""
-        at_work, ids = {(job.id, job.attempt) for job in active}, {job.id for job in active}
-        self._given_to = {key: pid for key, pid in self._given_to.items() if key in at_work}
+        ids = {job.id for job in active}
         self._lapsed_since = {key: since for key, since in self._lapsed_since.items() if key in ids}
         self._wanted_since = {key: since for key, since in self._wanted_since.items() if key in ids}
 
@@ -208,7 +204,7 @@ class Reconciler:
         if lease.claimed >= job.attempt:
             if job.wish != "none":
                 self._controls.wish(job.id, job.attempt, cast(Wish, job.wish))
-            if self._replaced(job, online):
+            if _replaced(job, lease, online):
                 self._lost(job, f"{job.worker} was started anew, so the job was taken back.")
             elif self._lapsed(job, lease, online):
                 self._lost(job, f"{job.worker} went silent, so the job was taken back.")
@@ -225,13 +221,8 @@ class Reconciler:
                 if row.attempt != job.attempt or row.state != JobState.STARTING:
                     return
                 row.ticket_at = time.time()
-                attempt = attempt_spec(session, row)
-            self._send(attempt, job.worker)
-
-    def _replaced(self, job: Active, online: Mapping[str, WorkerHeartbeat]) -> bool:
-        """Whether the worker of that name is another process than the one that the job was given to."""
-        holder, pid = online.get(job.worker), self._given_to.get((job.id, job.attempt))
-        return holder is not None and pid is not None and holder.pid != pid
+                attempt, last_number = attempt_spec(session, row), row.last_number or 0
+            self._send(attempt, job.worker, last_number)
 
     def _lapsed(self, job: Active, lease: LeaseStatus, online: Mapping[str, WorkerHeartbeat]) -> bool:
         """Whether the holder of the lease is gone.
@@ -250,13 +241,12 @@ class Reconciler:
     def _lost(self, job: Active, reason: str) -> None:
         """Take the attempt back, unless its end is on its way in the stream.
 
-        The fence goes up before the record changes: from then on, whatever the old attempt still does is refused,
-        and a worker that still runs it ends it.
+        The fence goes up first: from then on, whatever the old attempt still does is refused, and a worker that still
+        runs it ends it. What it had said before counts.
         """
+        self._leases.grant(job.id, job.attempt + 1, "")
         self._recorder.drain(job.id)
         self._lapsed_since.pop(job.id, None)
-        self._given_to.pop((job.id, job.attempt), None)
-        self._leases.grant(job.id, job.attempt + 1, "")
         with self._database.session() as session:
             row = find(session, job.id)
             if row.attempt != job.attempt or JobState(row.state) not in ACTIVE:
@@ -264,6 +254,12 @@ class Reconciler:
             log.warning("attempt.lost", job=job.id, attempt=job.attempt, worker=job.worker, reason=reason)
             take_back(session, row, reason=reason)
         self._changed(job.id)
+
+
+def _replaced(job: Active, lease: LeaseStatus, online: Mapping[str, WorkerHeartbeat]) -> bool:
+    """Whether the worker of that name is another process than the one that holds the lease."""
+    holder = online.get(job.worker)
+    return holder is not None and lease.pid not in (0, holder.pid)
 
 
 def _runs(job: Active, online: Mapping[str, WorkerHeartbeat]) -> bool:

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import structlog
+from pydantic import ValidationError
 from redis import Redis
 from sqlalchemy import select
 from typing_extensions import override
@@ -34,7 +35,7 @@ from api.record.rows import find
 from api.record.tables import Job
 from api.recorder import Recorder
 from api.workers.registry import Registry
-from shared.errors import TransitionError
+from shared.errors import SpectrainError
 from shared.event_bus import EventBus
 from shared.events import WorkerHeartbeat
 from shared.jobs import AttemptSpec, JobState, Ticket
@@ -115,10 +116,14 @@ class Scheduler(Background):
         try:
             if self._looked_at == float("-inf"):
                 self._look_at_everything()
-            given = self._give_out(dirty)
-            if time.monotonic() - self._looked_at >= _ROUND_S:
-                self._look_at_everything()
-            elif not given:
+            try:
+                given = self._give_out(dirty)
+            finally:
+                # Jobs at work are looked after, whatever keeps others from being given away.
+                due = time.monotonic() - self._looked_at >= _ROUND_S
+                if due:
+                    self._look_at_everything()
+            if not given and not due:
                 self._show()  # a round that gives jobs away has no time for this
         except Exception:
             with self._dirty_lock:
@@ -157,7 +162,7 @@ class Scheduler(Background):
             if time.monotonic() >= self._reload_at:
                 self._line.reload(session)
                 self._reload_at = time.monotonic() + _RELOAD_S
-            self._line.learn(session, (job.needs for job in active if job.needs))
+            self._line.learn(session, (job.needs for job in active))
         self._looked_at = time.monotonic()
         self._reconciler.forget_ended(active)
         self._reconciler.make_way(active, workers, self._line.needs, self._minute())
@@ -178,7 +183,7 @@ class Scheduler(Background):
         if run_id == self._run_id:
             return
         # It may have started anew while no api was there to see it.
-        restarted, self._run_id = bool(self._run_id) or int(server["uptime_in_seconds"]) < _YOUNG_S, run_id
+        restarted = bool(self._run_id) or int(server["uptime_in_seconds"]) < _YOUNG_S
         with self._database.reading() as session:
             numbers = list(session.execute(select(Job.id, Job.last_number).where(AT_WORK)))
         for job_id, last_number in numbers:
@@ -186,6 +191,7 @@ class Scheduler(Background):
         if restarted:
             log.warning("redis.restarted")
             self._reconciler.redis_restarted()
+        self._run_id = run_id
 
     def _assign(
         self,
@@ -199,20 +205,22 @@ class Scheduler(Background):
         decided = decide(free, self._line.groups(), minute=minute, last=self._reconciler.deaf())
         for start in range(0, len(decided), _AT_ONCE):
             chunk = decided[start : start + _AT_ONCE]
-            for assignment, attempt in self._give(chunk, online):
-                worker = online[assignment.worker]
-                busy[worker.name] = assignment.job_id
-                self._reconciler.given(assignment.job_id, attempt.attempt, worker.pid)
-                self._send(attempt, worker.name)
+            for assignment, attempt, last_number in self._give(chunk, online):
+                busy[assignment.worker] = assignment.job_id
+                self._send(attempt, assignment.worker, last_number)
                 self._changed(assignment.job_id)
         return bool(decided)
 
     def _give(
         self, decided: Sequence[Assignment], online: Mapping[str, WorkerHeartbeat]
-    ) -> list[tuple[Assignment, AttemptSpec]]:
-        """Write down who got what, in one transaction. A job whose row is not as the line had it gets nobody."""
+    ) -> list[tuple[Assignment, AttemptSpec, int]]:
+        """Write down who got what, in one transaction; the numbers are those of the jobs' newest events.
+
+        A job whose row is not as the line had it gets nobody.
+        """
         above = self._above([each.job_id for each in decided])
-        given: list[tuple[Assignment, AttemptSpec]] = []
+        given: list[tuple[Assignment, AttemptSpec, int]] = []
+        broken: set[int] = set()
         with self._database.session() as session:
             for each in decided:
                 row = find(session, each.job_id)
@@ -220,12 +228,17 @@ class Scheduler(Background):
                     continue
                 device = online[each.worker].device.name
                 try:
-                    attempt = assign(session, row, worker=each.worker, device=device, above=above[each.job_id])
-                except TransitionError:
+                    with session.begin_nested():
+                        attempt = assign(session, row, worker=each.worker, device=device, above=above[each.job_id])
+                except (ValidationError, SpectrainError):
+                    # Another version may have written it. It costs the others nothing, and is tried with the next line.
+                    log.exception("job.unreadable", job=each.job_id)
+                    broken.add(each.job_id)
                     continue
-                given.append((each, attempt))
-        self._line.take(each.job_id for each in decided)
-        for job_id in {each.job_id for each in decided} - {each.job_id for each, _ in given}:
+                given.append((each, attempt, row.last_number or 0))
+        ids = {each.job_id for each in decided}
+        self._line.take(ids)
+        for job_id in ids - {each.job_id for each, *_ in given} - broken:
             self.job_changed(job_id)
         return given
 
@@ -239,7 +252,9 @@ class Scheduler(Background):
             for job_id, lease in self._leases.statuses(job_ids).items()
         }
 
-    def _send(self, attempt: AttemptSpec, worker: str) -> None:
+    def _send(self, attempt: AttemptSpec, worker: str, last_number: int) -> None:
+        # Redis may have lost its newest second, with a number that the record has.
+        self._bus.raise_floor(attempt.job_id, last_number)
         self._leases.grant(attempt.job_id, attempt.attempt, worker, attempt.secret)
         put_attempt(self._redis, worker, attempt)
         send_ticket(self._celery, worker, Ticket(job_id=attempt.job_id, attempt=attempt.attempt))

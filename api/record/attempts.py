@@ -138,7 +138,8 @@ def _ended(session: Session, job: Job, body: AttemptEnded) -> None:
                 session, job, JobState.CANCELLED if cancelled else JobState.PAUSED, reason=body.reason or saved
             )
         case "handed_back":
-            _stop_or_requeue(session, job, reason=f"Its worker was stopped. {saved}".strip(), stopped_reason=saved)
+            why = body.reason or "Its worker was stopped."
+            _stop_or_requeue(session, job, reason=f"{why} {saved}".strip(), stopped_reason=saved)
         case "crashed":
             if _is_hopeless(job, CRASHED):
                 _move_through(session, job, JobState.FAILED, reason=f"{body.reason} {_HOPELESS}", detail=body.detail)

@@ -89,7 +89,7 @@ class Database:
 
 def _engine(url: str) -> Engine:
     try:
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(
             f"DATABASE_URL is no address of a database ({error}): use sqlite:///PATH or postgresql+psycopg://…"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -52,7 +52,9 @@ class JoinedWorkers(Background):
         self._redis = redis
         self._users = RedisUsers(settings.redis_keeper_url) if settings.redis_keeper_url else None
         self.cut_off: Callable[[str], None] = lambda _: None
-        """Called with the name of a worker whose Redis user is gone: nothing more is heard of it."""
+        """Called with the name of a worker whose access ended: it gets no more work."""
+        self._removed: set[tuple[str, str]] = set()
+        """Names and passwords of workers that were removed while they ran: they do not come back by themselves."""
         self._changing = threading.Lock()
         """Held while record and Redis are brought in line: else a user just made might be taken for one too many."""
 
@@ -95,18 +97,20 @@ class JoinedWorkers(Background):
         )
 
     def forget_worker(self, name: str) -> None:
-        """Take the Redis user of a worker away, at once; nothing happens to one that has none.
+        """End the access of a worker, at once and until it is started anew; nothing happens to one that did not join.
 
         To be called outside of a transaction: it writes to the record.
         """
         with self._changing:
             with self._database.session() as session:
-                if (worker := session.get(Worker, name)) is not None:
-                    worker.redis_sha256 = ""
+                worker = session.get(Worker, name)
+                if worker is None or worker.token_id is None:
+                    return
+                self._removed.add((name, worker.redis_sha256))
+                worker.redis_sha256 = ""
             if self._users is not None:
                 self._users.remove(user_name(name))
-        if self._users is not None:
-            self.cut_off(name)
+        self.cut_off(name)
 
     def forget_token(self, token_id: int) -> None:
         """Take away, at once, what was given for a token that was revoked; while Redis is away, once it is back."""
@@ -121,25 +125,16 @@ class JoinedWorkers(Background):
 
     @override
     def work(self) -> None:
-        """Make Redis' users agree with the record."""
-        if self._users is None:
-            return
+        """Make Redis' users agree with the record, and see that nobody works with a token that ended."""
         with self._changing:
             wanted = self._wanted()
-            there = self._users.names()
-            extra = there - {user_name(name) for name in wanted}
-            for user in extra:
-                log.info("workers.user_removed", user=user)
-                self._users.remove(user)
-            for name, password_sha256 in wanted.items():
-                if user_name(name) not in there:
-                    self._users.admit(name, password_sha256)
-        if extra:
-            with self._database.reading() as session:
-                names = list(session.scalars(select(Worker.name)))
-            for name in names:
-                if user_name(name) in extra:
-                    self.cut_off(name)
+            if self._users is not None:
+                self._bring_in_line(self._users, wanted)
+        with self._database.reading() as session:
+            joined = list(session.scalars(select(Worker.name).where(Worker.token_id.is_not(None))))
+        for name in joined:
+            if name not in wanted:
+                self.cut_off(name)
 
     @override
     def stop(self) -> None:
@@ -147,8 +142,17 @@ class JoinedWorkers(Background):
         if self._users is not None:
             self._users.close()
 
+    def _bring_in_line(self, users: RedisUsers, wanted: Mapping[str, str]) -> None:
+        there = users.names()
+        for user in there - {user_name(name) for name in wanted}:
+            log.info("workers.user_removed", user=user)
+            users.remove(user)
+        for name, password_sha256 in wanted.items():
+            if user_name(name) not in there:
+                users.admit(name, password_sha256)
+
     def _wanted(self) -> dict[str, str]:
-        """Workers that have a user, each with the hash of its password."""
+        """Workers that joined with a token that counts, each with the hash of its password."""
         now = time.time()
         with self._database.reading() as session:
             rows = session.execute(
@@ -159,7 +163,9 @@ class JoinedWorkers(Background):
             return {name: sha256 for name, sha256, expires_at in rows if expires_at is None or expires_at > now}
 
     def _check_free(self, name: str, token_id: int, password_sha256: str) -> None:
-        """Raise InUseError where somebody else serves under that name."""
+        """Raise InUseError where somebody else serves under that name, or this machine was sent away."""
+        if (name, password_sha256) in self._removed:
+            raise InUseError(f"The worker {name} was removed on the server: start it again to have it back.")
         with self._database.reading() as session:
             worker = session.get(Worker, name)
             same = worker is not None and (worker.token_id, worker.redis_sha256) == (token_id, password_sha256)

@@ -20,7 +20,7 @@ from typing_extensions import override
 from api.background import Background
 from api.queue.fitting import WorkerFacts, facts_of
 from api.record.database import Database
-from api.record.tables import Token, Worker
+from api.record.tables import Worker
 from api.views import WorkerView
 from api.workers.online import usual_versions, version_warning, worker_view
 from shared.errors import NotFoundError, TransitionError
@@ -86,8 +86,9 @@ class Registry(Background):
         """Called with the name of a worker that is removed, before it is: its access ends with it."""
         self._lock = threading.RLock()
         self._known: dict[str, _Known] = {}
-        self._removed: dict[str, float] = {}
-        """Workers that were removed while they ran, and when they had started: what they still say is not heard."""
+        self._silenced: dict[str, float] = {}
+        """Workers that were removed or lost their access while they ran, and when they had started: what they still
+        say is not heard."""
         self._usual: dict[str, str] = {}
         self._load()
 
@@ -103,7 +104,7 @@ class Registry(Background):
         """A heartbeat came."""
         now = time.time()
         with self._lock:
-            if self._removed.get(heartbeat.name) == heartbeat.started_at:
+            if self._silenced.get(heartbeat.name) == heartbeat.started_at:
                 return
             known = self._known.get(heartbeat.name)
             if known is None:
@@ -212,20 +213,24 @@ class Registry(Background):
                 if row is not None:
                     session.delete(row)
             del self._known[name]
-            self._removed[name] = known.heartbeat.started_at
+            self._silenced[name] = known.heartbeat.started_at
             view = self._view(known).model_copy(update={"state": "removed"})
         self._push(view)
         self.changed()
 
     def cut_off(self, name: str) -> None:
-        """A worker cannot be heard any more, and gets no more work; raises RedisError."""
+        """The access of a worker ended: it gets no more work, and what that process still says is not heard.
+
+        Raises RedisError.
+        """
         with self._lock:
             known = self._known.get(name)
             if known is None or not known.online:
                 return
             heartbeat = known.heartbeat
-        self._bus.leave(heartbeat)
-        self.heard(heartbeat.model_copy(update={"state": "offline"}))
+            self._bus.leave(heartbeat)
+            self.heard(heartbeat.model_copy(update={"state": "offline"}))
+            self._silenced[name] = heartbeat.started_at
 
     def _decide(self, name: str, *, drained: bool | None = None, labels: Sequence[str] | None = None) -> WorkerView:
         with self._lock:
@@ -251,7 +256,7 @@ class Registry(Background):
             heartbeat = WorkerHeartbeat.model_validate_json(text)
         except ValidationError:
             return False  # another version's; it cannot be given work
-        if self._removed.get(heartbeat.name) == heartbeat.started_at:
+        if self._silenced.get(heartbeat.name) == heartbeat.started_at:
             return False
         known.text = text
         if heartbeat.at >= known.heartbeat.at or heartbeat.pid != known.heartbeat.pid:
@@ -291,9 +296,6 @@ class Registry(Background):
                     session.add(row)
                 row.labels, row.drained = sorted(known.labels), known.drained
                 row.heartbeat, row.last_seen_at = heartbeat.model_dump(mode="json"), known.last_seen_at
-                token = heartbeat.token_id
-                if token is not None and row.token_id != token and session.get(Token, token) is not None:
-                    row.token_id = token
                 known.joined = row.token_id is not None
         now = time.time()
         for known in workers:

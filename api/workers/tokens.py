@@ -6,9 +6,11 @@ import hashlib
 import hmac
 import secrets
 import time
+from contextlib import suppress
 from typing import Final, Literal
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from api.record.database import Database
@@ -65,7 +67,8 @@ class Tokens:
                 raise AccessError(f"The token {row.name!r} has expired: make a new one.")
             view = token_view(row)
         if time.time() - (view.last_used_at or 0.0) > _USED_EVERY_S:
-            with self._database.session() as session:
+            # A full disk must not keep a worker from reading.
+            with suppress(SQLAlchemyError), self._database.session() as session:
                 if (used := session.get(Token, view.id)) is not None:
                     used.last_used_at = time.time()
         return view

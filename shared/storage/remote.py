@@ -15,7 +15,14 @@ from typing import Any, BinaryIO, Final, cast
 import httpx
 from typing_extensions import override
 
-from shared.errors import ConfigError, NameTakenError, NotFoundError, StorageError, StorageFullError
+from shared.errors import (
+    ConfigError,
+    NameTakenError,
+    NotFoundError,
+    StorageAwayError,
+    StorageError,
+    StorageFullError,
+)
 from shared.storage.base import Artifact, check_key
 from shared.storage.cache import Cache
 from shared.storage.distant import CHUNK_BYTES, DistantStorage
@@ -158,7 +165,7 @@ class RemoteStorage(DistantStorage):
 
     def _wait(self, patience: Patience, key: str, error: Exception | None) -> None:
         if not patience.wait():
-            raise StorageError(
+            raise StorageAwayError(
                 f"The artifact store at {self._server} is away, so {key} has to wait: see whether the api runs there"
                 f" and this machine reaches it ({error or 'another connection is busy with it'})."
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ from redis import Redis
 from shared.config import FeatureConfig
 from shared.control import Controls
 from shared.errors import LeaseLostError
-from shared.event_bus import EVENT_CHANNEL, EventBus, parse_message
+from shared.event_bus import EVENT_CHANNEL, Entry, EventBus, parse_message
 from shared.events import Event, LogLine
 from shared.jobs import AttemptSpec, DatasetSnapshot, PreprocessSpec, Ticket
 from shared.lease import Leases, UnknownAttemptError, lease_key
@@ -53,7 +54,7 @@ def test_only_the_first_claim_of_an_attempt_succeeds(redis: Redis, job_id: int) 
     assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "taken"
     assert leases.claim(job_id, 1, "b", SECRET, LEASE_S) == "taken"
     status = leases.status(job_id)
-    assert (status.granted, status.claimed) == (1, 1)
+    assert (status.granted, status.claimed, status.pid) == (1, 1, os.getpid())
     assert 0 < status.left_s <= LEASE_S
 
 
@@ -182,9 +183,20 @@ def test_numbers_go_on_after_trimming_and_above_the_floor(redis: Redis, job_id: 
     bus.publish([line(job_id, 1, "c")], writer="t", first_count=3, secret=SECRET)
     assert messages(bus, job_id) == [(3, "c")]
     bus.raise_floor(job_id, 10)
+    bus.raise_floor(job_id, 5)
     bus.publish([line(job_id, 1, "d")], writer="t", first_count=4, secret=SECRET)
     assert bus.publish([line(job_id, 1, "e")], writer="t", first_count=5, floor=20, secret=SECRET) == 21
     assert messages(bus, job_id) == [(3, "c"), (11, "d"), (21, "e")]
+
+
+def test_what_is_said_of_another_job_or_attempt_does_not_count(redis: Redis, job_id: int) -> None:
+    bus = EventBus(redis)
+    forged = [line(job_id + 1, 1, "of another job"), line(job_id, 7, "of an attempt to come")]
+    entries = [Entry(writer="t", count=count, text=event.to_json()) for count, event in enumerate(forged, 1)]
+    bus.send(job_id, 1, entries, secret=SECRET)
+    events = [*bus.read(job_id, after=0), *bus.read_together({job_id: 0})[job_id]]
+    assert [(event.job_id, event.attempt, event.number) for event in events] == [(job_id, 0, 1), (job_id, 0, 2)] * 2
+    assert all("could not be read" in event.body.message for event in events if isinstance(event.body, LogLine))
 
 
 def test_streams_lists_jobs_until_they_are_forgotten(redis: Redis, job_id: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from shared.errors import LeaseLostError, SpectrainError
+from shared.errors import LeaseLostError, SpectrainError, StorageAwayError
 from shared.events import LogLine
 from shared.jobs import AttemptSpec, PreprocessSpec
 from shared.storage import Storage
@@ -34,7 +34,7 @@ def run_preprocess(
             reporter.publish(LogLine(message="These features were made before and are reused."))
             return AttemptResult(outcome="completed", reason="The features were there already.")
         manifest = make_features(dataset, config, storage=storage, reporter=reporter, control=control)
-    except LeaseLostError:
+    except (LeaseLostError, StorageAwayError):
         raise
     except SpectrainError as error:
         return AttemptResult(outcome="failed", reason=str(error), detail=traceback.format_exc())
@@ -52,6 +52,6 @@ def stopped(wish: Wish, *, step: int = 0, reason: str) -> AttemptResult:
         case "pause":
             return AttemptResult(outcome="paused", step=step, reason=reason)
         case "shutdown":
-            return AttemptResult(outcome="handed_back", step=step, reason=reason)
+            return AttemptResult(outcome="handed_back", step=step)  # that its worker was stopped says enough
         case "cancel" | "none":
             return AttemptResult(outcome="cancelled", step=step, reason=reason)

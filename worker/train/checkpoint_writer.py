@@ -52,6 +52,8 @@ class CheckpointWriter:
         self._warnings = warnings
         self._best = best
         self._recorded = recorded
+        self._kept: list[str] = []
+        """The checkpoints that the store had when it was last asked."""
         self._waiting: deque[Snapshot] = deque()
         self._busy = False
         self._closing = False
@@ -152,7 +154,7 @@ class CheckpointWriter:
         if self._unsent is not None:
             for late in self._unsent.send(on_part=self._control.beat):
                 self._best = late.name
-                self._reporter.publish(saved(late, seconds=time.time() - late.saved_at, kept=self._store.names()))
+                self._reporter.publish(saved(late, seconds=time.time() - late.saved_at, kept=self._names(late.name)))
         if snapshot.best:
             self._best = snapshot.name
         self._reporter.publish(saved(manifest, seconds=self.seconds, kept=self._prune(snapshot)))
@@ -178,10 +180,19 @@ class CheckpointWriter:
             # While Redis is away this stays the old one, which must not be pruned: a new attempt would start over.
             if heard_of is not None and heard_of in self._store.names():
                 self._recorded = heard_of
-            return self._store.prune(attempt=snapshot.attempt, best=self._best, recorded=self._recorded)
+            self._kept = self._store.prune(attempt=snapshot.attempt, best=self._best, recorded=self._recorded)
         except StorageError as error:
             self._warnings.warn("checkpoint", f"Old checkpoints could not be removed: {error}", step=snapshot.step)
-            return self._store.names()
+            return self._names(snapshot.name)
+        return self._kept
+
+    def _names(self, newest: str) -> list[str]:
+        """The checkpoints that the store has, `newest` among them; where it does not answer, those of last time."""
+        try:
+            self._kept = self._store.names()
+        except StorageError:
+            self._kept = [newest, *(name for name in self._kept if name != newest)]
+        return self._kept
 
 
 def saved(manifest: CheckpointManifest, *, seconds: float, kept: list[str]) -> CheckpointSaved:

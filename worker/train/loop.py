@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 
 from shared.config import TrainConfig
-from shared.errors import LeaseLostError, SpectrainError
+from shared.errors import LeaseLostError, SpectrainError, StorageAwayError
 from shared.events import CheckpointReason, LogLine, Progress
 from shared.jobs import AttemptSpec, TrainSpec
 from shared.storage import Storage
@@ -44,7 +44,7 @@ def run_training(
 
     `device` is "cpu", "cuda:0" or "mps"; `cache` a local folder for what was measured on this machine, `outbox` one for
     checkpoints that wait for a store on another one. Makes the features that are absent first. Our own errors end the
-    attempt as failed with their sentence; others propagate.
+    attempt as failed with their sentence; others propagate, among them a lost lease and a store that is away.
     """
     if not isinstance(attempt.spec, TrainSpec):
         raise TypeError("run_training takes a train job")
@@ -64,7 +64,7 @@ def run_training(
         if session is None:
             return stopped(control.wish(), reason="Stopped before the first step; nothing was lost.")
         return _Training(session, attempt, began_at, storage=storage, reporter=reporter, control=control).run()
-    except LeaseLostError:
+    except (LeaseLostError, StorageAwayError):
         raise
     except SpectrainError as error:
         step = session.position.step if session else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from typing_extensions import override
 
 from api import background
@@ -22,13 +23,14 @@ class Fragile(Background):
         self.recovered = threading.Event()
         self.seen: list[str] = []
         self._failures = failures
+        self.fault: Exception = OSError("disk full")
 
     @override
     def work(self) -> None:
         self.seen.append(self.trouble)
         self.rounds += 1
         if self.rounds <= self._failures:
-            raise OSError("disk full")
+            raise self.fault
         if self.rounds > self._failures + 1:
             self.recovered.set()
 
@@ -41,6 +43,16 @@ def test_a_fault_is_told_and_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     part.stop()
     assert part.seen[:5] == ["", *["OSError: disk full"] * 3, ""]
     assert part.trouble == ""
+
+
+def test_what_is_told_holds_no_statement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "_RETRY_S", 0.01)
+    part = Fragile(failures=2)
+    part.fault = OperationalError("UPDATE jobs SET secret=?", ("s3cret",), OSError("database or disk is full"))
+    part.start()
+    assert part.recovered.wait(LIMIT_S)
+    part.stop()
+    assert part.seen[1] == "OperationalError: database or disk is full"
 
 
 def test_stopping_does_not_wait_for_the_next_round() -> None:

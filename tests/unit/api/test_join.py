@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from importlib.metadata import distribution
 from io import BytesIO
@@ -17,7 +18,7 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
-from api.record.tables import Worker
+from api.record.tables import Token, Worker
 from api.views import JoinRequest
 from api.workers import bootstrap
 from api.workers.invitation import join_command, server_address
@@ -181,6 +182,36 @@ def test_a_revoked_token_takes_its_workers_along(client: FlaskClient, core: Twin
 
     assert core.joined._wanted() == {}
     assert join(client, secret).status_code == 401
+
+
+def test_workers_of_a_token_that_ended_get_no_more_work(client: FlaskClient, core: TwinCore, secret: str) -> None:
+    """Also where Redis has no users of their own that could be taken away."""
+    cut: list[str] = []
+    core.joined.cut_off = cut.append
+    short = Tokens(core.database).create(name="short", expires_at=time.time() + 0.5).secret
+    join(client, secret)
+    assert join(client, short, name="attic").status_code == 200
+    core.joined.work()
+    assert cut == []
+    client.post("/api/v1/tokens/1/revoke")
+    assert cut == ["studio/cpu"]
+    with core.database.session() as session:
+        session.get_one(Token, 2).expires_at = time.time() - 1.0
+    core.joined.work()
+    assert sorted(cut[1:]) == ["attic", "studio/cpu"]
+
+
+def test_a_machine_that_was_removed_comes_back_only_when_it_is_started_again(
+    client: FlaskClient, core: TwinCore, secret: str
+) -> None:
+    join(client, secret)
+    core.joined.forget_worker("studio/cpu")
+
+    answer = join(client, secret)
+
+    assert answer.status_code == 409
+    assert "was removed on the server: start it again" in answer.json["error"]
+    assert join(client, secret, password_sha256="cd" * 32).status_code == 200, "a new start makes a new password"
 
 
 def test_names_are_made_of_host_and_device_unless_one_is_given() -> None:

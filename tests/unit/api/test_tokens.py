@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import NoReturn
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy.exc import OperationalError
 
 from api.workers.tokens import Tokens, bearer
 from shared.errors import AccessError
@@ -51,3 +53,14 @@ def test_a_request_without_a_bearer_token_says_how_to_send_one(header: str | Non
 def test_a_token_that_is_not_there_cannot_be_revoked(client: FlaskClient) -> None:
     assert client.post("/api/v1/tokens/7/revoke").status_code == 404
     assert client.post("/api/v1/tokens", json={"days": 0}).status_code == 422
+
+
+def test_a_full_disk_keeps_no_worker_from_reading(core: TwinCore, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = Tokens(core.database)
+    secret = tokens.create(name="studio").secret
+
+    def full() -> NoReturn:
+        raise OperationalError("UPDATE", {}, OSError("database or disk is full"))
+
+    monkeypatch.setattr(core.database, "session", full)
+    assert tokens.verify(secret, "worker").name == "studio"

@@ -348,6 +348,13 @@ def test_what_a_person_wishes_outranks_handing_back(bench: Bench, wish: str, sta
     assert bench.state is state
 
 
+def test_an_attempt_whose_store_was_away_waits_again_and_says_so(bench: Bench) -> None:
+    away = AttemptEnded(outcome="handed_back", reason="The artifact store is away.", elapsed_s=1.0)
+    bench.happen(STARTED, away, attempt=bench.assign())
+    job = bench.record.get(bench.job_id)
+    assert (job.state, job.reason) == (JobState.QUEUED, "The artifact store is away.")
+
+
 def test_crashes_while_it_is_handed_back_count(bench: Bench) -> None:
     for _ in range(3):
         bench.happen(STARTED, attempt=bench.assign())

@@ -28,6 +28,9 @@ class TwinBus:
     def heartbeats(self, workers: list[str]) -> list[str | None]:
         return [self.beating[name].model_dump_json() if name in self.beating else None for name in workers]
 
+    def leave(self, heartbeat: WorkerHeartbeat) -> None:
+        self.beating.pop(heartbeat.name, None)
+
 
 class Fleet:
     """A registry over a record of its own, and the workers that speak to it."""
@@ -104,6 +107,16 @@ def test_what_a_person_decided_outlives_the_api(fleet: Fleet) -> None:
     assert again.label("pc/cpu", ()).labels == ["own"]
     with pytest.raises(NotFoundError, match="no worker 'nobody'"):
         again.drain("nobody")
+
+
+def test_a_worker_whose_access_ended_is_not_heard_any_more(fleet: Fleet) -> None:
+    fleet.beat()
+    fleet.registry.cut_off("pc/cpu")
+    assert (fleet.pushed[-1].state, fleet.registry.online()) == ("offline", {})
+    fleet.beat()
+    assert fleet.registry.online() == fleet.registry.refresh() == {}, "whatever that process still says"
+    fleet.beat(started_at=2.0)
+    assert list(fleet.registry.online()) == ["pc/cpu"], "a new one is heard"
 
 
 def test_who_may_be_removed(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

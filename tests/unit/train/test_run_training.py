@@ -12,6 +12,7 @@ import soundfile
 import torch
 
 from shared.config import Representation
+from shared.errors import StorageAwayError
 from shared.events import CheckpointSaved, EpochMetrics, LogLine, PreviewMade, StepMetrics, Warned
 from tests.unit.train.tools import Bench, Surroundings, tiny_config
 from worker.preprocess.feature_set import features_prefix
@@ -76,6 +77,33 @@ def test_a_wish_during_features_is_met_at_the_next_file_and_keeps_nothing(bench:
     assert (result.outcome, result.step) == ("cancelled", 0)
     key = tiny_config().features().cache_key(bench.dataset.version_hash)
     assert bench.storage.names(features_prefix(key)) == []
+
+
+def test_a_store_that_is_away_at_the_start_is_no_fault_of_the_training(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    def away(_prefix: str) -> list[str]:
+        raise StorageAwayError("The artifact store is away.")
+
+    monkeypatch.setattr(bench.storage, "names", away)
+    with pytest.raises(StorageAwayError):
+        bench.train(bench.attempt(tiny_config()), Surroundings())
+
+
+def test_a_store_that_goes_away_after_a_save_costs_no_step(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    names, around = bench.storage.names, Surroundings()
+    around.saves_at = {3}
+
+    def sometimes(prefix: str) -> list[str]:
+        if around.beats and bench.storage.exists("jobs/1/checkpoints/1-3/manifest.json"):
+            raise StorageAwayError("The artifact store is away.")
+        return names(prefix)
+
+    monkeypatch.setattr(bench.storage, "names", sometimes)
+    result = bench.train(bench.attempt(tiny_config(epochs=1)), around)
+
+    assert result.outcome == "completed"
+    assert [saved.name for saved in around.of(CheckpointSaved)] == ["1-3", f"1-{result.step}"]
+    assert around.of(CheckpointSaved)[-1].kept == [f"1-{result.step}", "1-3"]
+    assert any("could not be removed" in warned.message for warned in around.of(Warned))
 
 
 def test_save_now_and_preview_now_happen_at_their_step(bench: Bench):
