@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -211,6 +212,20 @@ class System:
         job_id = int(self.post("/jobs", body)["id"])
         self.watch(job_id)
         return job_id
+
+    def train_like(self, job_id: int, dataset: str, **changes: Any) -> int:
+        """Submit a training that computes as that job did: what is fastest is measured, and may differ by the moment.
+
+        Without that two jobs need not be equal bit for bit, though each is the same however often it is interrupted.
+        """
+        body = {"kind": "train", "dataset": dataset, "representation": "mel", "changes": changes, "held": True}
+        like = int(self.post("/jobs", body)["id"])
+        jobs = self.data / "store" / "jobs"
+        (jobs / str(like)).mkdir(parents=True)
+        shutil.copyfile(jobs / str(job_id) / "plan.json", jobs / str(like) / "plan.json")
+        self.watch(like)
+        self.post(f"/jobs/{like}/release")
+        return like
 
     def watch(self, job_id: int) -> None:
         """Collect the live events of a job."""

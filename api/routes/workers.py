@@ -39,6 +39,6 @@ def label_worker(body: LabelsRequest) -> Response:
 
 @workers.does("/remove", WorkerListView)
 def remove_worker(body: WorkerRequest) -> Response:
-    """Forget a worker that is offline, or drained and idle; what it joined with is worthless afterwards."""
+    """Forget a worker that is offline, or drained and idle; it comes back when it is started again."""
     services().core.workers.remove(body.worker)
     return answer(WorkerListView(workers=services().core.workers.list()))

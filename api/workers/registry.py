@@ -198,7 +198,7 @@ class Registry(Background):
         return self._decide(name, labels=labels)
 
     def remove(self, name: str) -> None:
-        """Forget a worker that is offline, or drained and idle; what it joined with is worthless afterwards."""
+        """Forget a worker that is offline, or drained and idle; it comes back when it is started again."""
         self.list()
         with self._lock:
             known = self._find(name)

@@ -39,7 +39,7 @@ def test_row_11_a_worker_stopped_for_twice_the_lease_or_until_its_job_is_elsewhe
     def stop_again_and_again(lane: int) -> int:
         chance, done, taken = random.Random(lane), 0, 0
         while done < each:
-            job_id = system.train("sounds", **training)
+            job_id = system.train_like(reference, "sounds", **training)
             while done < each and (job := _wait_for_steps(system, job_id))["state"] != "completed":
                 taken += _stop(
                     system, owner, job, limit, alone=chance.random() < 0.5, until_taken=chance.random() < 0.5

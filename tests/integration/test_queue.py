@@ -109,8 +109,9 @@ def test_cancel_saves_at_once_and_resume_goes_on_at_that_step(system: System) ->
 @pytest.mark.usefixtures("worker")
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(system: System) -> None:
     changes = {**SMALL, "epochs": 40, "seed": 7}
-    whole, parted = system.train("sounds", **changes), system.train("sounds", **changes)
+    whole = system.train("sounds", **changes)
     system.wait_job(whole, "completed")
+    parted = system.train_like(whole, "sounds", **changes)
     first_step(system, parted)
     system.post(f"/jobs/{parted}/cancel")
     stopped = system.wait_job(parted, "cancelled")
