@@ -6,7 +6,7 @@ Every field is `SPECTRAIN_<NAME>`; `REDIS_URL` and `DATABASE_URL` also go by tho
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from platformdirs import user_data_path
 from pydantic import AliasChoices, Field
@@ -74,8 +74,8 @@ class Settings(BaseSettings):
     """Events of one job that Redis holds for the api at most; the rest waits on the worker's disk."""
     cache_bytes: Annotated[int, Field(ge=1 << 20)] = 20 << 30
     """Disk for copies of what is in an artifact store on another machine; what is in use may exceed it."""
-    log_level: str = "info"
-    """debug, info, warning or error."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
 
     @property
     def storage_url(self) -> str:

@@ -35,7 +35,7 @@ def kept_awake(pid: int) -> Generator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):
+        with suppress(OSError, subprocess.TimeoutExpired):
             guard.communicate(timeout=1.0)
         guard.kill()
         guard.wait()

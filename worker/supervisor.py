@@ -172,9 +172,10 @@ class Supervisor:
         keeper = LeaseKeeper(self._redis, attempt, worker=self._worker, lease_s=self._settings.lease_s)
         watch = Watch(attempt, trainer, keeper, settings=self._settings, stopping=self._stopping)
         memory_kills = count_memory_kills() or 0
-        with keeper, kept_awake(trainer.pid):
-            trainer.begin(attempt, threads=self.threads)
-            status = watch.follow()
+        with keeper:
+            with kept_awake(trainer.pid):
+                trainer.begin(attempt, threads=self.threads)
+                status = watch.follow()
             ended = classify(
                 status,
                 result=trainer.result,

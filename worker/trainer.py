@@ -27,6 +27,7 @@ from shared.devices import parse_device, torch_name
 from shared.errors import LeaseLostError, SpectrainError, StorageAwayError
 from shared.events import AttemptStarted
 from shared.jobs import AttemptSpec, AttemptSpecAdapter
+from shared.logs import configure_logs
 from shared.settings import Settings
 from shared.storage import FolderStorage, open_storage
 from shared.version import VERSION
@@ -47,6 +48,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
     end_children_with_us()
+    configure_logs(Settings().log_level)
 
     attempts: SimpleQueue[tuple[AttemptSpec, int | None]] = SimpleQueue()
     asked = SupervisorWish()

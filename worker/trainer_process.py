@@ -15,6 +15,8 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, Final, Literal, cast
 
 from shared.devices import Device, pinned_environment
@@ -52,12 +54,14 @@ class TrainerProcess:
             env={**os.environ, **environment, **pinned_environment(device), "PYTHONUNBUFFERED": "1"},
         )
         os.close(report_write)
-        self._listeners = [
+        self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._speak, name="trainer-input", daemon=True),
             threading.Thread(target=self._listen, args=(report_read,), name="trainer-reports", daemon=True),
             threading.Thread(target=self._keep_output, name="trainer-output", daemon=True),
         ]
-        for listener in self._listeners:
-            listener.start()
+        for thread in self._threads:
+            thread.start()
 
     @property
     def pid(self) -> int:
@@ -92,19 +96,22 @@ class TrainerProcess:
     def join(self) -> int:
         """Wait until it is gone and everything that it said is read; returns its exit status."""
         status = self._process.wait()
-        for listener in self._listeners:
-            listener.join()
-        if self._process.stdin:
-            self._process.stdin.close()
+        self._outbox.put(None)
+        for thread in self._threads:
+            thread.join()
         return status
 
     def _send(self, message: dict[str, Any]) -> None:
+        self._outbox.put(json.dumps(message).encode() + b"\n")
+
+    def _speak(self) -> None:
+        """Write what is to be told; one that does not read keeps this thread waiting, never the supervisor's."""
         assert self._process.stdin is not None  # noqa: S101 - it was opened as a pipe above
-        try:
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            return  # it ended meanwhile; its exit status tells
+        # Broken where it ended meanwhile; its exit status tells.
+        with suppress(BrokenPipeError), self._process.stdin as pipe:
+            for message in iter(self._outbox.get, None):
+                pipe.write(message)
+                pipe.flush()
 
     def _listen(self, descriptor: int) -> None:
         with os.fdopen(descriptor, encoding="utf-8") as reports:
@@ -127,4 +134,5 @@ class TrainerProcess:
             for line in output:
                 text = line.decode(errors="replace")
                 self._tail.append(text)
-                sys.stderr.write(text)
+                with suppress(OSError):  # a full disk; whoever stops reading here breaks the trainer's output
+                    sys.stderr.write(text)

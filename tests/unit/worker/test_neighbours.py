@@ -103,23 +103,35 @@ def test_only_the_load_of_others_counts(tmp_path: Path, monkeypatch: pytest.Monk
     assert 0 < around.memory_bytes < psutil.virtual_memory().total
 
 
+def put_guard(folder: Path, monkeypatch: pytest.MonkeyPatch, then: str) -> Path:
+    """Have the system keep itself awake by a program that writes its process id to the returned file."""
+    told = folder / "told"
+    program = folder / ("caffeinate" if sys.platform == "darwin" else "systemd-inhibit")
+    program.write_text(f'#!/bin/sh\necho $$ "$@" > {told}.partial; mv {told}.partial {told}; {then}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return told
+
+
+def guard_of(told: Path) -> int:
+    deadline = time.monotonic() + 20
+    while not told.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return int(told.read_text().split()[0])
+
+
 def test_staying_awake_costs_nothing_where_the_system_has_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with kept_awake(1):
         pass
 
 
-def test_what_keeps_the_machine_awake_ends_with_the_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "caffeinate" if sys.platform == "darwin" else "systemd-inhibit"
-    told = tmp_path / "told"
-    program = tmp_path / name
-    program.write_text(f'#!/bin/sh\necho $$ "$@" > {told}.partial; mv {told}.partial {told}; exec cat\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+@pytest.mark.parametrize("then", ["exec cat", "exec sleep 600"], ids=["at once", "not by itself"])
+def test_what_keeps_the_machine_awake_ends_with_the_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    told = put_guard(tmp_path, monkeypatch, then)
     with kept_awake(1):
-        deadline = time.monotonic() + 20
-        while not told.exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        pid = int(told.read_text().split()[0])
+        pid = guard_of(told)
         assert psutil.pid_exists(pid)
     assert not psutil.pid_exists(pid)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
+import sys
 import threading
 import time
+from io import StringIO
 from typing import Any, cast
 
 import pytest
+from typing_extensions import override
 
 from shared.config import FeatureConfig
 from shared.devices import Device
-from shared.jobs import AttemptSpec, DatasetSnapshot, PreprocessSpec
+from shared.jobs import AttemptSpec, Clip, DatasetSnapshot, PreprocessSpec
 from shared.settings import Settings
 from worker.lease_keeper import LeaseKeeper
 from worker.trainer_process import TrainerProcess
@@ -28,6 +33,7 @@ for line in sys.stdin:
         report.write(json.dumps({"result": {"outcome": "paused", "reason": message["wish"]}}) + "\\n"); report.flush()
         break
 """
+UNREADING = "import time; time.sleep(30)"
 DEAF = 'import os, sys, time; os.write(int(sys.argv[2]), b\'{"beat": "steps"}\\n\'); time.sleep(600)'
 
 
@@ -38,10 +44,14 @@ class Keeper:
         self.away, self.lost, self.wish = away, lost, wish
 
 
-def follow(program: str, keeper: Keeper | None = None, *, stopping: bool = False, **limits: Any) -> tuple[Watch, int]:
-    spec = PreprocessSpec(
-        dataset=DatasetSnapshot(dataset_id=1, name="d", version=1, version_hash="0", clips=()), features=FeatureConfig()
+def follow(
+    program: str, keeper: Keeper | None = None, *, stopping: bool = False, clips: int = 0, **limits: Any
+) -> tuple[Watch, int]:
+    clip = Clip(
+        sha256="0" * 64, name="a.wav", num_samples=1, sample_rate=44_100, channels=1, format="WAV PCM_16", size_bytes=46
     )
+    snapshot = DatasetSnapshot(dataset_id=1, name="d", version=1, version_hash="0", clips=(clip,) * clips)
+    spec = PreprocessSpec(dataset=snapshot, features=FeatureConfig())
     attempt = AttemptSpec(
         job_id=1, attempt=1, spec=spec, elapsed_s=7_199.0, time_left_s=limits.pop("time_left_s", None)
     )
@@ -70,6 +80,44 @@ def test_a_trainer_without_redis_is_paused_in_the_end() -> None:
 def test_a_worker_that_stops_has_its_trainer_save() -> None:
     watch, status = follow(OBEDIENT, stopping=True)
     assert (watch.wish, watch.why, status) == ("shutdown", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("keeper", "stopping", "because"),
+    [
+        (Keeper(), False, "made no progress for 1 s, so it was stopped"),
+        (Keeper(), True, "had not begun, so it was stopped at once"),
+        (Keeper(wish="cancel"), False, "had not begun, so it was stopped at once"),
+    ],
+    ids=["stalled", "the worker stops", "cancelled"],
+)
+def test_a_trainer_that_does_not_even_read_what_it_shall_do_is_killed(
+    keeper: Keeper, stopping: bool, because: str
+) -> None:
+    # More clips than a pipe holds.
+    watch, status = follow(UNREADING, keeper, stopping=stopping, clips=2_000, setup_stall_s=1.0)
+    assert (watch.killed_because, status) == (because, -signal.SIGKILL)
+
+
+def test_a_trainer_that_was_gone_before_it_was_told_what_to_do_ends_as_any_other() -> None:
+    trainer = TrainerProcess(device=Device(kind="cpu"), environment={}, program=("-c", "raise SystemExit(3)"))
+    while trainer.exit_status is None:
+        trainer.changed.wait(0.1)
+    trainer.ask("shutdown")
+    assert trainer.join() == 3
+
+
+def test_a_trainer_writes_on_while_nobody_can_keep_what_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk(StringIO):
+        @override
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(sys, "stderr", FullDisk())
+    program = "for index in range(20_000): print('line', index)"
+    trainer = TrainerProcess(device=Device(kind="cpu"), environment={}, program=("-c", program))
+    assert trainer.join() == 0
+    assert trainer.tail.endswith("line 19999\n")
 
 
 def test_a_trainer_that_makes_no_progress_is_killed() -> None:
