@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -18,6 +17,9 @@ from worker.reporter import Sender
 from worker.spool import Spool, spool_folder
 
 _RETRY_S: Final = 1.0
+_FOREIGN_S: Final = 600.0
+"""An attempt that Redis does not know for so long is most likely of another record, or of none."""
+_FOREIGN_RETRY_S: Final = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -45,15 +47,15 @@ def send_leftovers(settings: Settings, worker: str) -> None:
 def _send(settings: Settings, spools: list[Spool]) -> None:
     with connect(settings.redis_url) as redis:
         bus = EventBus(redis)
-        while spools:
-            spools = [spool for spool in spools if not _send_one(bus, spool, settings.stream_events)]
-            if spools:
-                time.sleep(_RETRY_S)
+        left = [(spool, Sender(bus, spool, stream_events=settings.stream_events)) for spool in spools]
+        started = time.monotonic()
+        while left := [(spool, sender) for spool, sender in left if not _send_one(spool, sender)]:
+            foreign = time.monotonic() - started > _FOREIGN_S and all(sender.unknown for _, sender in left)
+            time.sleep(_FOREIGN_RETRY_S if foreign else _RETRY_S)
 
 
-def _send_one(bus: EventBus, spool: Spool, stream_events: int) -> bool:
+def _send_one(spool: Spool, sender: Sender) -> bool:
     """Whether nothing of it is left to send."""
-    sender = Sender(bus, spool, stream_events=stream_events)
     try:
         sender.send()
     except LeaseLostError:
@@ -62,9 +64,6 @@ def _send_one(bus: EventBus, spool: Spool, stream_events: int) -> bool:
         return True
     if not sender:
         log.info("spool.sent", job=spool.job_id, attempt=spool.attempt)
-        _clear(spool.path)
-    return not sender
-
-
-def _clear(path: Path) -> None:
-    path.unlink(missing_ok=True)  # a spool of which nothing was whole
+        spool.remove()  # one of which nothing was whole
+        return True
+    return not spool.path.exists()  # another worker that began just now found it, too, and was first

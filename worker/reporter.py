@@ -22,6 +22,7 @@ from typing_extensions import override
 from shared.errors import LeaseLostError
 from shared.event_bus import Entry, EventBus
 from shared.events import CheckpointSaved, Event, EventBody, StepMetrics
+from shared.lease import UnknownAttemptError
 from shared.redis_client import connect
 from worker.attempt import Reporter
 from worker.spool import Spool
@@ -48,6 +49,8 @@ class Sender:
         self._last = 0
         self.trouble = ""
         """Why the newest try did not send everything; empty where it did."""
+        self.unknown = False
+        """Whether that was because Redis does not know the attempt."""
         self.taken = 0
         """Count of the trainer's newest event that Redis took."""
 
@@ -60,21 +63,26 @@ class Sender:
 
     def send(self) -> None:
         """Try once to send everything; `trouble` says what kept it from that. Raises LeaseLostError."""
-        self.trouble = ""
+        self.trouble, self.unknown = "", False
         try:
             if self._spool:
                 self._to_disk()
             while not self.trouble and self:
                 self._send_head()
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, ValueError) as error:  # the last one for a spool that the disk damaged
             self.trouble = str(error) or type(error).__name__
+            self.unknown = isinstance(error, UnknownAttemptError)
         if self.trouble and len(self._memory) > _MEMORY_EVENTS:
             self._to_disk()
 
     def keep(self) -> None:
         """Put what is left on the disk, for good: another process will send it."""
-        self._to_disk()
-        self._spool.sync()
+        try:
+            self._spool.append(self._memory)
+            self._memory.clear()
+            self._spool.sync()
+        except OSError as error:
+            log.warning("spool.lost", job=self._spool.job_id, events=len(self._memory), error=str(error))
 
     def _send_head(self) -> None:
         from_disk = bool(self._spool)

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -46,6 +47,7 @@ class Spool:
         self.secret = secret
         self.path = folder / f"{job_id}-{attempt}.jsonl"
         self._limit_bytes = limit_bytes
+        self._thin_above_bytes = limit_bytes
         self._head = 0
         """Where the first event that was not dropped begins; 0 while there is no file."""
         self._end = 0
@@ -87,17 +89,20 @@ class Spool:
         return self._end > self._head
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Keep `entries` behind those that are there; raises OSError where the disk takes no more."""
+        """Keep `entries` behind those that are there; raises OSError, and keeps none, where the disk takes no more."""
         if not entries:
             return
         lines = b"".join(map(_to_line, entries))
-        if not self._end:
-            self._begin()
-        self._write(lines)
-        while self._end - self._head > self._limit_bytes and self._thin():
-            pass
-        if time.monotonic() - self._synced_at >= _SYNC_EVERY_S:
-            self.sync()
+        try:
+            if not self._end:
+                self._begin()
+            self._write(lines)
+        except OSError:
+            if not self:
+                self.remove()  # nobody would come back to a file without an event
+            raise
+        if self._end - self._head > self._thin_above_bytes:
+            self._shrink()
 
     def sync(self) -> None:
         """Let what was appended survive a power cut."""
@@ -135,25 +140,39 @@ class Spool:
     def remove(self) -> None:
         """Forget everything."""
         self.path.unlink(missing_ok=True)
+        self._partial.unlink(missing_ok=True)
         self._head = self._end = 0
+
+    @property
+    def _partial(self) -> Path:
+        return self.path.with_suffix(".partial")
 
     def _begin(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         owner = {"job_id": self.job_id, "attempt": self.attempt, "secret": self.secret, "worker": self.worker}
         with open(self.path, "wb", opener=_private) as file:
             file.write(json.dumps(owner).encode() + b"\n")
-            self._head = self._end = file.tell()
+            head = file.tell()
+        self._head = self._end = head  # only now the disk has it
 
     def _write(self, lines: bytes) -> None:
         with self.path.open("r+b") as file:
             file.seek(self._end)
             file.truncate()  # what a full disk left of an earlier try
             file.write(lines)
-            self._end = file.tell()
+            file.flush()
+            if time.monotonic() - self._synced_at >= _SYNC_EVERY_S:
+                os.fsync(file.fileno())
+                self._synced_at = time.monotonic()
+            end = file.tell()
+        self._end = end  # only now the disk has it
 
     def _recover(self) -> None:
         with self.path.open("rb") as file:
-            self._head = len(file.readline())
+            header = file.readline()
+            if not header.endswith(b"\n"):
+                return  # torn before its first event: it is begun anew
+            self._head = len(header)
             for line in file:
                 try:
                     _from_line(line)
@@ -162,14 +181,28 @@ class Spool:
                 self._end += len(line)
         self._end += self._head
 
+    def _shrink(self) -> None:
+        """Bring it below its limit; where nothing can be dropped, or the disk has no room for the copy that this takes,
+        let it grow before the next try: what is told counts for more than the limit."""
+        possible = True
+        try:
+            while possible and self._end - self._head > self._limit_bytes:
+                possible = self._thin()
+        except (OSError, ValueError) as error:
+            possible = False
+            log.warning("spool.not_thinned", job=self.job_id, error=str(error))
+            with suppress(OSError):
+                self._partial.unlink(missing_ok=True)
+        size = self._end - self._head
+        self._thin_above_bytes = self._limit_bytes if possible else size + self._limit_bytes // 8
+
     def _thin(self) -> bool:
         """Drop every second event of step metrics; False where there was none.
 
         Whatever else was told stays, and a warning says how many steps were lost.
         """
-        lost, drop, newest = 0, False, None
-        partial = self.path.with_suffix(".partial")
-        with self.path.open("rb") as old, open(partial, "wb", opener=_private) as file:
+        lost, lost_before, drop, newest = 0, self._lost_steps, False, None
+        with self.path.open("rb") as old, open(self._partial, "wb", opener=_private) as file:
             file.write(old.readline())
             head = file.tell()
             old.seek(self._head)
@@ -177,7 +210,7 @@ class Spool:
                 line = old.readline()
                 entry = _from_line(line)
                 if entry.writer.startswith(_LOSS_WRITER):
-                    self._lost_steps = max(self._lost_steps, entry.count)
+                    lost_before = max(lost_before, entry.count)
                     continue
                 newest = entry
                 if _STEPS in entry.text:
@@ -186,26 +219,25 @@ class Spool:
                         lost += len(json.loads(entry.text)["body"]["step"])
                         continue
                 file.write(line)
-            self._lost_steps += lost
-            if newest is not None and self._lost_steps:
-                file.write(_to_line(self._loss(newest)))
+            if newest is not None and lost_before + lost:
+                file.write(_to_line(self._loss(newest, lost_before + lost)))
             end = file.tell()
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(self.path)
-        self._head, self._end = head, end
+        self._partial.replace(self.path)
+        self._head, self._end, self._lost_steps = head, end, lost_before + lost
         log.warning("spool.thinned", job=self.job_id, lost_steps=self._lost_steps)
         return lost > 0
 
-    def _loss(self, newest: Entry) -> Entry:
+    def _loss(self, newest: Entry, lost_steps: int) -> Entry:
         body = Warned(
             code="disk",
-            message=f"The metrics of {self._lost_steps:,} steps were lost: Redis took none for so long that the"
+            message=f"The metrics of {lost_steps:,} steps were lost: Redis took none for so long that the"
             f" {self._limit_bytes:,} bytes for them on the worker's disk were used up.",
             advice="Nothing is missing from the training itself; SPECTRAIN_SPOOL_BYTES allows more.",
         )
         event = Event(job_id=self.job_id, attempt=self.attempt, at=Event.from_json(newest.text).at, body=body)
-        return Entry(writer=f"{_LOSS_WRITER}{self.attempt}", count=self._lost_steps, text=event.to_json())
+        return Entry(writer=f"{_LOSS_WRITER}{self.attempt}", count=lost_steps, text=event.to_json())
 
 
 def _private(path: str, flags: int) -> int:

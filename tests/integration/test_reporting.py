@@ -17,6 +17,8 @@ from shared.events import CheckpointSaved, Event, LogLine
 from shared.lease import Leases
 from shared.redis_client import connect
 from shared.settings import Settings
+from tests.full_disk import full_above
+from worker import leftovers
 from worker.leftovers import find_leftovers, send_leftovers
 from worker.locks import hold_lock
 from worker.reporter import Sender, StreamReporter
@@ -25,6 +27,7 @@ from worker.spool import Spool, spool_folder
 SECRET = "secret"
 STREAM_EVENTS = 100
 WAIT_S = 60.0
+FULL_BYTES = 1 << 16
 
 
 @pytest.fixture
@@ -156,6 +159,46 @@ def test_redis_without_memory_is_waited_for(
     assert recording.messages == [str(index) for index in range(400)]
 
 
+def test_a_full_disk_meanwhile_costs_nothing_either(
+    redis_server: RedisServer, owner_password: str, redis: Redis, settings: Settings, job_id: int
+) -> None:
+    access = redis_server.access
+    recording = Recording(EventBus(redis), job_id)
+    spool = spool_of(settings, job_id).path
+    with (
+        Redis(host=access.host, port=access.port, username="owner", password=owner_password) as owner,
+        reporter(settings.model_copy(update={"stream_events": 10_000}), job_id) as reporting,
+    ):
+        owner.config_set("maxmemory", "1")
+        try:
+            with full_above(FULL_BYTES):
+                for index in range(300):
+                    reporting.publish(LogLine(message=str(index)))
+                wait_until(spool.exists)
+                for index in range(300, 2_000):
+                    reporting.publish(LogLine(message=str(index)))
+                wait_until(lambda: spool.stat().st_size == FULL_BYTES)
+                for index in range(2_000, 2_010):
+                    reporting.publish(LogLine(message=str(index)))
+                    time.sleep(0.05)  # each is tried for itself
+        finally:
+            owner.config_set("maxmemory", "0")
+        wait_until(lambda: recording.has(2_010))
+    assert recording.messages == [str(index) for index in range(2_010)]
+    assert list(spool_folder(settings.data).iterdir()) == []
+
+
+def test_a_spool_that_the_disk_damaged_ends_no_reporter(redis: Redis, settings: Settings, job_id: int) -> None:
+    spool = spool_of(settings, job_id)
+    spool.append([Entry(writer="trainer:1", count=1, text="{}")])
+    with spool.path.open("r+b") as file:
+        file.seek(-10, 2)
+        file.write(bytes(10))
+    sender = Sender(EventBus(redis), spool, stream_events=STREAM_EVENTS)
+    sender.send()
+    assert sender.trouble
+
+
 def test_what_a_process_left_is_sent_by_the_next_one(redis: Redis, settings: Settings, job_id: int) -> None:
     recording = Recording(EventBus(redis), job_id)
     with reporter(settings, job_id) as reporting:
@@ -188,6 +231,36 @@ def test_what_a_newer_attempt_does_again_is_discarded(redis: Redis, settings: Se
     sender.add(Entry(writer="trainer:1", count=301, text="{}"))
     with pytest.raises(LeaseLostError):
         sender.send()
+
+
+def test_what_another_worker_sent_meanwhile_is_done(settings: Settings, job_id: int) -> None:
+    with reporter(settings, job_id) as reporting:
+        for index in range(300):
+            reporting.publish(LogLine(message=str(index)))
+    send_leftovers(settings, "here/cpu")
+    (sending,) = [thread for thread in threading.enumerate() if thread.name == "leftovers"]
+    spool_of(settings, job_id).remove()
+    sending.join(WAIT_S)
+    assert not sending.is_alive()
+
+
+def test_what_redis_does_not_know_for_long_is_tried_at_leisure(
+    redis: Redis, settings: Settings, job_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "_FOREIGN_S", 0.0)
+    monkeypatch.setattr(leftovers, "_RETRY_S", WAIT_S)
+    monkeypatch.setattr(leftovers, "_FOREIGN_RETRY_S", 0.1)
+    unknown = job_id + 1
+    recording = Recording(EventBus(redis), unknown)
+    event = Event(job_id=unknown, attempt=1, at=time.time(), body=LogLine(message="left"))
+    spool_of(settings, unknown).append([Entry(writer="trainer:1", count=1, text=event.to_json())])
+    send_leftovers(settings, "here/cpu")
+    (sending,) = [thread for thread in threading.enumerate() if thread.name == "leftovers"]
+    Leases(redis).grant(unknown, 1, "here/cpu", SECRET)
+    sending.join(WAIT_S / 2)
+    assert not sending.is_alive()
+    recording.drain()
+    assert recording.messages == ["left"]
 
 
 def test_the_spool_of_a_worker_that_lives_is_left_alone(settings: Settings, job_id: int) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from shared.event_bus import Entry
 from shared.events import CheckpointSaved, Event, EventBody, LogLine, Number, StepMetrics, Warned
+from tests.full_disk import full_above
 from worker.spool import Spool
 
 PLENTY = 1 << 30
@@ -88,6 +91,65 @@ def test_a_file_that_says_nothing_is_no_spool(tmp_path: Path) -> None:
     for content in (b"", b"{", b"[]\n", b'{"job_id": 7}\n'):
         path.write_bytes(content)
         assert Spool.open(path, limit_bytes=PLENTY) is None
+
+
+def test_what_a_full_disk_refused_leaves_no_trace(tmp_path: Path) -> None:
+    spool = make(tmp_path)
+    spool.append([entry(1)])
+    with full_above(spool.path.stat().st_size + 10):
+        for _ in range(3):
+            with pytest.raises(OSError, match="File too large"):
+                spool.append([entry(2), entry(3)])
+    spool.append([entry(2), entry(3)])
+    assert drained(spool) == [entry(1), entry(2), entry(3)]
+
+
+def test_a_full_disk_may_refuse_even_the_first_line(tmp_path: Path) -> None:
+    spool = make(tmp_path)
+    with full_above(10), pytest.raises(OSError, match="File too large"):
+        spool.append([entry(1)])
+    assert not spool
+    assert list(tmp_path.iterdir()) == []
+    spool.append([entry(1)])
+    found = Spool.open(spool.path, limit_bytes=PLENTY)
+    assert found is not None
+    assert drained(found) == [entry(1)]
+
+
+def test_a_file_torn_in_its_first_line_is_begun_anew(tmp_path: Path) -> None:
+    path = make(tmp_path).path
+    path.write_bytes(b'{"job_id": 7')
+    make(tmp_path).append([entry(1)])
+    found = Spool.open(path, limit_bytes=PLENTY)
+    assert found is not None
+    assert drained(found) == [entry(1)]
+
+
+def test_without_room_for_a_thinner_copy_everything_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[Path] = []
+
+    def refuse(path: Path, _target: Path) -> Path:
+        tries.append(path)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    limit_bytes = 100_000
+    spool = make(tmp_path, limit_bytes)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", refuse)
+        for count in range(1, 101):
+            spool.append([entry(count, steps(100 * count))])
+            assert list(tmp_path.iterdir()) == [spool.path], "no copy is left"
+    size = spool.path.stat().st_size
+    assert size > 2 * limit_bytes
+    assert 1 <= len(tries) <= 8 * (size / limit_bytes - 1) + 1, "not with every event"
+    assert len(spool.head()) > 0
+    while spool.path.stat().st_size > limit_bytes:
+        count += 1
+        spool.append([entry(count, steps(100 * count))])
+    events = [Event.from_json(each.text).body for each in drained(spool)]
+    counted = sum(len(body.step) for body in events if isinstance(body, StepMetrics))
+    (warning,) = [body for body in events if isinstance(body, Warned)]
+    assert warning.message.startswith(f"The metrics of {count * 100 - counted:,} steps were lost")
 
 
 def test_beyond_its_limit_step_metrics_are_thinned_and_nothing_else(tmp_path: Path) -> None:
