@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import warnings
 from types import FrameType
 from typing import Any, NoReturn
@@ -50,10 +51,15 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
     presence = Presence(settings, worker=name, device=device, supervisor=supervisor)
     app = make_celery(settings.redis_url)
 
+    ending = threading.Event()
+    """Somebody wants it to end, not to start anew."""
+
     def start_anew() -> None:
         supervisor.stop()
         supervisor.join()
         presence.stop()
+        if ending.is_set():
+            return
         # In the same process, so that it comes back whoever started it; the locks end and are taken again.
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - no shell is wanted
 
@@ -77,6 +83,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
     app.task(name=CANARY_TASK)(hear)
 
     def on_shutting_down(**_: Any) -> None:
+        ending.set()
         supervisor.stop()
 
     # Celery holds its handlers weakly: the reference above must live as long as the worker.
