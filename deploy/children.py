@@ -6,20 +6,19 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from deploy.data_folder import DataFolder, FolderInUseError, FolderLock, ProcessEntry
 from deploy.log_follower import LogFollower
-from deploy.stopping import stop_in_order
+from deploy.stopping import longest_stop_s, stop_in_order
 
 _LONGEST_PAUSE_S: Final = 30.0
 _STEADY_S: Final = 60.0
 """A process that lived so long ended for a new reason: the pauses begin at one second again."""
-_PREDECESSOR_LIMIT_S: Final = 90.0
-"""Longer than a guardian needs to stop everything."""
 _LOOK_EVERY_S: Final = 0.1
 
 Say = Callable[[str], None]
@@ -95,12 +94,18 @@ class Child:
 
 
 class Crew:
-    """The processes at work on the data folder `folder`, which keeps a list of them. `say` gets what goes wrong."""
+    """The processes at work on the data folder `folder`, which keeps a list of them. `say` gets what goes wrong.
+
+    A disk that is full or fails ends nothing: what could not be done is told once, and tried again in the next round.
+    """
 
     def __init__(self, folder: DataFolder, say: Say) -> None:
         self._folder = folder
         self._say = say
         self._children: list[Child] = []
+        self._written_down = True
+        self._failing: dict[str, str] = {}
+        """What failed in the newest round, and why."""
 
     def add(self, role: str, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
         """Start one more process, whose log is called `name`."""
@@ -113,13 +118,14 @@ class Crew:
 
     def look_after(self, *, but: Child | None = None) -> None:
         """Repeat errors of all logs, start again what ended, except `but`."""
-        revived = False
         for child in self._children:
-            for error in child.log.errors():
-                self._say(f"{child.name}: {error}")
-            if child is not but:
-                revived |= child.revive(self._say)
-        if revived:
+            with self._going_on(f"Reading the log of {child.name}"):
+                for error in child.log.errors():
+                    self._say(f"{child.name}: {error}")
+            with self._going_on(f"Starting {child.name}"):
+                if child is not but and child.revive(self._say):
+                    self._written_down = False
+        if not self._written_down:
             self._write_down()
 
     def stop(self, *, hurry: Callable[[], bool]) -> None:
@@ -130,11 +136,27 @@ class Crew:
             if child.process is not None:
                 child.process.wait()
         self._children = []
-        self._folder.write_processes([])
+        with suppress(OSError):  # the list of processes that are gone does no harm
+            self._folder.write_processes([])
 
     def _write_down(self) -> None:
+        self._written_down = False
         entries = (child.entry() for child in self._children)
-        self._folder.write_processes([entry for entry in entries if entry is not None])
+        with self._going_on("Keeping the list of processes"):
+            self._folder.write_processes([entry for entry in entries if entry is not None])
+            self._written_down = True
+
+    @contextmanager
+    def _going_on(self, what: str) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            why = error.strerror or str(error)
+            if self._failing.get(what) != why:
+                self._say(f"{what} failed ({why}). All else goes on, and it is tried again.")
+            self._failing[what] = why
+        else:
+            self._failing.pop(what, None)
 
 
 class StopWishes:
@@ -160,7 +182,7 @@ def take_over(folder: DataFolder, wishes: StopWishes, say: Say) -> FolderLock:
 
     Raises FolderInUseError where another one runs on it.
     """
-    deadline = time.monotonic() + _PREDECESSOR_LIMIT_S
+    deadline = time.monotonic() + longest_stop_s()
     told = False
     while True:
         try:
@@ -173,5 +195,8 @@ def take_over(folder: DataFolder, wishes: StopWishes, say: Say) -> FolderLock:
                 told = True
             time.sleep(_LOOK_EVERY_S)
         else:
-            stop_in_order(folder.read_processes(), say=say)
+            left = folder.read_processes()
+            if left:
+                say("Stopping what an earlier Spectrain left at work here; its workers save. Ctrl-C twice kills.")
+            stop_in_order(left, say=say, hurry=wishes.more_than_now())
             return lock

@@ -8,6 +8,7 @@ macOS, where there is no parent-death signal.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -49,15 +50,17 @@ def main(data: str) -> int:
     say("The launcher is gone; stopping what it started.")
     folder = DataFolder(Path(data))
     stop_in_order(folder.read_processes(), say=say)
-    folder.write_processes([])
+    with contextlib.suppress(OSError):  # the list of processes that are gone does no harm
+        folder.write_processes([])
     say("All stopped.")
     return 0
 
 
 def say(text: str) -> None:
-    """Write a line into the guardian's log."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """Write a line into the guardian's log, where the disk has room for it."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from redis import Redis
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from api.views import JoinedWorkerView, JoinRequest, JoinView
 from deploy.children import Crew, Say, StopWishes, take_over
@@ -40,6 +42,8 @@ from shared.version import VERSION
 _LOOK_EVERY_S: Final = 0.1
 _PROBE_EVERY_S: Final = 2.0
 _PROBE_LIMIT_S: Final = 3.0
+_LONGEST_PAUSE_S: Final = 60.0
+"""Between two questions to an api that answers while its Redis does not."""
 _CLASH_LIMIT_S: Final = WORKER_TTL_S + 3.0
 """A name is taken until the heartbeat of a worker that was killed has expired."""
 
@@ -55,6 +59,31 @@ class JoinOptions:
     """Devices that get a worker; none given means all that are found."""
     name: str = ""
     labels: tuple[str, ...] = ()
+
+
+class GrowingPause:
+    """Between questions because of one trouble: twice as long each time."""
+
+    def __init__(self) -> None:
+        self._trouble = ""
+        self._due_at = 0.0
+        self._pause_s = _PROBE_EVERY_S
+
+    def over(self, trouble: str) -> bool:
+        """Whether to ask now because of `trouble`; one that is new is asked about at once."""
+        now = time.monotonic()
+        if trouble != self._trouble:
+            self.end()
+            self._trouble = trouble
+        if now < self._due_at:
+            return False
+        self._due_at = now + self._pause_s
+        self._pause_s = min(_LONGEST_PAUSE_S, 2 * self._pause_s)
+        return True
+
+    def end(self) -> None:
+        """Ask at once when there is trouble again."""
+        self._trouble, self._due_at, self._pause_s = "", 0.0, _PROBE_EVERY_S
 
 
 class JoinedMachine:
@@ -73,6 +102,7 @@ class JoinedMachine:
         self._password = secrets.token_urlsafe(24)
         self._probes: list[Redis] = []
         self._told = ""
+        self._pause = GrowingPause()
         self._wishes = StopWishes()
 
     def run(self) -> None:
@@ -103,20 +133,21 @@ class JoinedMachine:
             self._crew.look_after()
             if time.monotonic() - probed_at >= _PROBE_EVERY_S:
                 trouble = self._redis_trouble()
-                if trouble:
-                    newer = self._ask_again()
-                    if newer is not None and newer.workers == answer.workers:
-                        self._tell(trouble)
-                    elif newer is not None:
-                        self._say("The server's Redis moved: the workers save and start anew.")
-                        self._crew.stop(hurry=self._wishes.more_than_now())
-                        answer, running = newer, False
-                        self._keep(answer)
-                elif not running:
-                    self._start(answer)
-                    running = True
-                else:
-                    self._tell("")
+                newer = self._ask_again() if trouble and self._pause.over(trouble) else None
+                if newer is not None and newer.workers == answer.workers:
+                    self._tell(trouble)
+                elif newer is not None:
+                    self._say("The server's Redis moved: the workers save and start anew.")
+                    self._crew.stop(hurry=self._wishes.more_than_now())
+                    answer, running = newer, False
+                    self._keep(answer)
+                elif not trouble:
+                    self._pause.end()
+                    if running:
+                        self._tell("")
+                    else:
+                        self._start(answer)
+                        running = True
                 probed_at = time.monotonic()
             time.sleep(_LOOK_EVERY_S)
 
@@ -137,6 +168,7 @@ class JoinedMachine:
         try:
             return self._ask()
         except UnreachableError:
+            self._pause.end()  # it costs nobody anything
             self._tell(f"The server {self._options.server} is away; what runs goes on until it is back.")
         except ApiError as error:
             if error.status < 500:
@@ -159,7 +191,10 @@ class JoinedMachine:
         self._probes = [connect(self._url(worker), timeout_s=_PROBE_LIMIT_S) for worker in answer.workers]
         addresses = sorted({redis_place(worker.redis_url) for worker in answer.workers})
         kept = JoinedServer(server=self._options.server, token=self._options.token, redis=addresses)
-        kept.write(self._options.data)
+        try:
+            kept.write(self._options.data)
+        except OSError as error:
+            self._say(f"What was joined cannot be kept for `spectrain doctor` ({error.strerror}); all else goes on.")
 
     def _start(self, answer: JoinView) -> None:
         for worker in answer.workers:
@@ -184,11 +219,8 @@ class JoinedMachine:
         for probe in self._probes:
             try:
                 probe.ping()
-            except AuthenticationError:
-                return "The server's Redis does not know this machine any more; asking for access again."
             except RedisError as error:
-                place = "{host}:{port}".format(**probe.connection_pool.connection_kwargs)
-                return unreachable(place, str(error))
+                return redis_trouble("{host}:{port}".format(**probe.connection_pool.connection_kwargs), error)
         return ""
 
     def _url(self, worker: JoinedWorkerView) -> str:
@@ -214,6 +246,19 @@ def redis_place(url: str) -> str:
     parts = urlsplit(url)
     host = parts.hostname or ""
     return f"[{host}]:{parts.port}" if ":" in host else f"{host}:{parts.port}"
+
+
+def redis_trouble(place: str, error: RedisError) -> str:
+    """What a person should know of `error`, which a Redis at `place` met a worker with."""
+    match error:
+        case AuthenticationError():
+            return "The server's Redis does not know this machine any more; asking for access again."
+        case BusyLoadingError():
+            return f"Redis at {place} has just started and still reads its data."
+        case RedisConnectionError() | RedisTimeoutError():
+            return unreachable(place, str(error))
+        case _:
+            return f"Redis at {place} refuses its service ({error}): look at disk and memory of the server."
 
 
 def unreachable(place: str, reason: str) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 _LARGEST_BYTES: Final = 20 << 20
+_AGAIN_BYTES: Final = 1 << 20
+"""A file that could not be copied aside is copied once it grew by so much: a full disk lets it grow no more."""
 _PLAIN_ERROR: Final = re.compile(r"\b(?:ERROR|CRITICAL|FATAL)\b|^[\w.]*(?:Error|Exception)\b")
 """What an error looks like in lines that are not JSON: levels of other programs, the last line of a traceback."""
 
@@ -24,9 +26,10 @@ class LogFollower:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._position = path.stat().st_size if path.exists() else 0
+        self._limit_bytes = _LARGEST_BYTES
 
     def errors(self) -> Iterator[str]:
-        """One line for each new error."""
+        """One line for each new error. Raises OSError where the disk fails, or is too full for a copy."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -41,11 +44,18 @@ class LogFollower:
         self._keep_small()
 
     def _keep_small(self) -> None:
-        if self._position > _LARGEST_BYTES:
-            shutil.copyfile(self.path, self.path.with_suffix(".log.1"))
-            with self.path.open("r+b") as file:
-                file.truncate(0)
-            self._position = 0
+        if self._position <= self._limit_bytes:
+            return
+        aside = self.path.with_suffix(".log.1")
+        try:
+            shutil.copyfile(self.path, aside)
+        except OSError:
+            self._limit_bytes = self._position + _AGAIN_BYTES
+            aside.unlink(missing_ok=True)  # a part of a copy, on a disk that may be full
+            raise
+        with self.path.open("r+b") as file:
+            file.truncate(0)
+        self._position, self._limit_bytes = 0, _LARGEST_BYTES
 
 
 def error_in(line: str) -> str:

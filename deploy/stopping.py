@@ -33,17 +33,24 @@ def stop_in_order(
 
     Each gets SIGTERM and its role's time; whoever still lives then, or once `hurry` says so, is killed with its group.
     """
-    # A worker's supervisor gives a trainer that is still writing twice the grace time, and then has to tell of it.
-    grace_s = Settings().grace_s
     for role in STOP_ORDER:
-        limit_s = STOP_LIMIT_S + (2 * grace_s if role == "worker" else 0.0)
         ours = [entry for entry in entries if entry.role == role and entry.alive()]
         for entry in ours:
             _signal(entry, signal.SIGTERM)
-        if not _gone(ours, within_s=limit_s, hurry=hurry):
+        if not _gone(ours, within_s=_limit_s(role), hurry=hurry):
             for entry in ours:
                 _kill(entry, say)
             _gone(ours, within_s=_KILL_LIMIT_S)
+
+
+def longest_stop_s() -> float:
+    """After so many seconds `stop_in_order` has returned in any case."""
+    return sum(_limit_s(role) + _KILL_LIMIT_S for role in STOP_ORDER)
+
+
+def _limit_s(role: str) -> float:
+    # A worker's supervisor waits for a trainer that is still saving, and then has to tell of it.
+    return STOP_LIMIT_S + (Settings().save_limit_s if role == "worker" else 0.0)
 
 
 def _gone(entries: Sequence[ProcessEntry], *, within_s: float, hurry: Callable[[], bool] = lambda: False) -> bool:

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     setup_stall_s: Annotated[float, Field(ge=5.0)] = 600.0
     """The same before the first step."""
     grace_s: Annotated[float, Field(ge=1.0)] = 30.0
-    """Time that a trainer has to save when it is told to stop."""
+    """Time without progress that a trainer has to save when it is told to stop."""
     max_upload_bytes: Annotated[int, Field(ge=1_000_000)] = 2 << 30
     """Largest upload request."""
     labels: str = ""
@@ -76,6 +76,12 @@ class Settings(BaseSettings):
     """Disk for copies of what is in an artifact store on another machine; what is in use may exceed it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that is logged."""
+
+    @property
+    def save_limit_s(self) -> float:
+        """Time that a trainer has to save, however much progress it makes: over a slow line a checkpoint may travel for
+        minutes. Whoever stops its worker waits for longer."""
+        return 20 * self.grace_s
 
     @property
     def storage_url(self) -> str:

@@ -104,12 +104,13 @@ class System:
                 continue
             if answer.is_success:
                 took_s = time.monotonic() - started
-                self._connect_socket()
+                self.connect()
                 return took_s
             time.sleep(0.02)
         raise AssertionError(f"The api did not become ready: {self.log('api')}")
 
-    def _connect_socket(self) -> None:
+    def connect(self) -> None:
+        """Follow what the api tells live; to be called where something else started it."""
         self._socket.connect(self.url, wait_timeout=10)
 
     def _disconnect_socket(self) -> None:

@@ -22,9 +22,6 @@ from worker.trainer_process import TrainerProcess
 TICK_S: Final = 0.25
 _LONGEST_TICK_S: Final = 2.0
 """A longer pause between two looks was no waiting: the process, or the machine, stood still."""
-_HARD_GRACE: Final = 20
-"""A trainer that keeps making progress but never ends is killed after so many grace times. A checkpoint may travel over
-a slow line for minutes, and it makes progress then."""
 
 
 class WakingClock:
@@ -126,7 +123,7 @@ class Watch:
 
     def _look_at_grace(self, now: float, told: float) -> None:
         grace_s = self._settings.grace_s
-        if now - max(told, self._progressed) > grace_s or now - told > grace_s * _HARD_GRACE:
+        if now - max(told, self._progressed) > grace_s or now - told > self._settings.save_limit_s:
             self._kill(f"did not save within {grace_s:.0f} s, so it was stopped")
 
     def _kill(self, because: str) -> None:

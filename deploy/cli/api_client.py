@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -39,6 +39,9 @@ from deploy.addresses import is_loopback
 from deploy.cli.exit_codes import ExitCode
 from shared.errors import SpectrainError
 from shared.jobs import PreprocessRequest, ResumeRequest, TrainRequest
+
+_JOIN_TIMEOUT: Final = httpx.Timeout(20.0, connect=5.0)
+"""Joining is soon done; and Ctrl-C counts only between two requests."""
 
 View = TypeVar("View", bound=BaseModel)
 
@@ -194,7 +197,7 @@ class ApiClient:
 
     def join(self, request: JoinRequest) -> JoinView:
         """What this machine's workers need; the client needs a token."""
-        return self._request(JoinView, "POST", "join", json=request.model_dump(mode="json"))
+        return self._request(JoinView, "POST", "join", json=request.model_dump(mode="json"), timeout=_JOIN_TIMEOUT)
 
     def release(self) -> ReleaseView:
         """What the server runs; the client needs a token."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -171,8 +172,9 @@ def worker_command(
 
 
 def say(text: str) -> None:
-    """A sentence for the person who started it."""
-    click.echo(text, err=True)
+    """A sentence for the person who started it; what runs goes on where the disk of its file is full."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
 
 
 def _settings() -> Settings:

@@ -1,6 +1,7 @@
 """Disks that fill up or fail for real: a small one in memory, and one on a loop device that can be cut short.
 
-Both need the right to mount; where the system does not give it, the test is left out with that reason.
+Both need the right to mount; where the system does not give it, the test is left out with that reason, or fails where
+nothing may be missing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from io import FileIO
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import missing
 
 _LOOP_SET_STATUS64 = 0x4C04
 _LOOP_GET_STATUS64 = 0x4C05
@@ -122,11 +125,11 @@ def loop_disk(folder: Path, *, size_mb: int) -> Iterator[LoopDisk]:
 
 
 def _run(*command: str) -> str:
-    """Run a program of the system; the test is left out where it is absent or not allowed."""
+    """Run a program of the system, which may be absent or not allowed."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        pytest.skip(f"{command[0]} is not there, so no disk of the test's own can be made.")
+        missing(f"{command[0]} is not there, so no disk of the test's own can be made.")
     if done.returncode:
-        pytest.skip(f"No disk of the test's own can be made here: {' '.join(command)}: {done.stderr.strip()}")
+        missing(f"No disk of the test's own can be made here: {' '.join(command)}: {done.stderr.strip()}")
     return done.stdout

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from redis import Redis
 
+from deploy.data_folder import DataFolder
 from deploy.redis_server import RedisServer
 from shared.errors import CorruptCheckpointError
 from shared.storage import FolderStorage
 from tests.faults.counting import LEASE_S, Fault
 from tests.faults.disks import LoopDisk, SmallDisk, loop_disk, small_disk
 from tests.sounds import write_sounds
-from tests.system import LONG, SMALL, JobJson, System, assert_history_is_whole, first_step, steps_of
+from tests.system import LONG, ROOT, SMALL, JobJson, System, assert_history_is_whole, first_step, steps_of
 from worker.train.checkpoint import CheckpointStore
 
 WARNED_S = 5.0
@@ -219,6 +225,69 @@ def test_row_23_a_full_disk_under_the_append_only_file(
             server.stop()
 
 
+def test_row_23_a_full_disk_under_everything(tmp_path: Path, redis_binary: Path, fault: Fault, count: Count) -> None:
+    """Redis, record, artifacts, logs and spool on one disk, and the launcher that looks after them."""
+    del redis_binary
+    with (
+        small_disk(tmp_path / "disk", size_mb=256) as disk,
+        System(disk.folder / "data", "") as system,
+        up(system, log=tmp_path / "up.log") as launcher,
+    ):
+        system.connect()
+        system.add_dataset("sounds", write_sounds(tmp_path / "sounds", 8))
+        job_id = system.train("sounds", **{**SMALL, "epochs": LONG, "checkpoint_every_s": RARELY_S})
+        first_step(system, job_id)
+        for turn in range(count(1, 5)):
+            step = system.get(f"/jobs/{job_id}")["progress"]["step"]
+            disk.fill()
+            refused = wait_refused(system, "/datasets", {"name": f"refused-{turn}"})
+            fault.injected()
+            assert "disk is full" in refused
+            # What ends meanwhile is to be started again, though nobody can write that down.
+            (api,) = [entry for entry in DataFolder(system.data).read_processes() if entry.role == "api"]
+            os.kill(api.pid, signal.SIGKILL)
+            time.sleep(5.0)  # meanwhile steps are done that nobody takes and nobody can keep
+            assert not api.alive()
+            assert launcher.poll() is None, (tmp_path / "up.log").read_text()
+            disk.free()
+            wait_accepted(system, "/datasets", {"name": f"accepted-{turn}"})
+            system.wait_job(job_id, lambda job, step=step: job["progress"]["step"] > step + MORE_STEPS)
+            fault.held()
+        assert_nothing_else_happened(system, job_id)
+        assert_history_is_whole(system, job_id)
+        after = system.train("sounds", **{**SMALL, "epochs": 1})
+        system.wait_job(after, "completed")
+        assert "No space left on device" in (tmp_path / "up.log").read_text()
+
+
+@contextmanager
+def up(system: System, *, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`spectrain up` on the folder and port of `system`, with one worker; stopped in good order in the end."""
+    command = [sys.executable, "-m", "deploy.cli", "up", "--data", str(system.data), "--port", str(system.port)]
+    environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+    with log.open("wb") as said:
+        launcher = subprocess.Popen(
+            [*command, "--device", "cpu"],
+            cwd=ROOT,
+            env={**environment, "SPECTRAIN_LEASE_S": f"{LEASE_S:g}"},
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 120.0
+        while "Spectrain is ready" not in log.read_text():
+            assert launcher.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield launcher
+        launcher.send_signal(signal.SIGTERM)
+        assert launcher.wait(60.0) == 0, log.read_text()
+    finally:
+        launcher.kill()
+        launcher.wait()
+
+
 def wait_refused(system: System, path: str, body: JobJson) -> str:
     """Ask until it is refused, since what is kept in memory may take a little more; returns the reason."""
     deadline = time.monotonic() + 30.0
@@ -232,8 +301,17 @@ def wait_refused(system: System, path: str, body: JobJson) -> str:
 
 
 def wait_accepted(system: System, path: str, body: JobJson) -> None:
-    """Ask until it is accepted, without a restart of anything."""
-    deadline = time.monotonic() + 30.0
-    while not (answer := system.http.post(path, json=body)).is_success:
-        assert time.monotonic() < deadline, f"{answer.status_code} {answer.text}"
+    """Ask until it is accepted; nobody helps."""
+    deadline = time.monotonic() + 60.0
+    refused = ""
+    while time.monotonic() < deadline:
+        try:
+            answer = system.http.post(path, json=body)
+        except httpx.TransportError as error:  # it is being started again
+            refused = str(error)
+        else:
+            if answer.is_success:
+                return
+            refused = f"{answer.status_code} {answer.text}"
         time.sleep(0.2)
+    raise AssertionError(refused)

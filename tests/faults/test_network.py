@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.redis_server import RedisServer
+from tests.conftest import missing
 from tests.faults.counting import LAPSE_S, LEASE_S, Fault
 from tests.sounds import write_sounds
 from tests.system import LONG, SMALL, System, first_step, trainers_of
@@ -52,7 +53,7 @@ def network() -> Iterator[Network]:
     try:
         run("ip", "netns", "add", name)
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"This system does not allow network namespaces, which need root and iproute2: {error}")
+        missing(f"This system does not allow network namespaces, which need root and iproute2: {error}")
     try:
         run("ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
         run("ip", "address", "add", f"{subnet}.1/30", "dev", near)

@@ -9,13 +9,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from api.views import NewTokenView, ReleaseView, TokenListView, TokenView, WorkerListView, WorkerView
+from api.views import JoinRequest, NewTokenView, ReleaseView, TokenListView, TokenView, WorkerListView, WorkerView
+from deploy import joining
 from deploy.cli import doctor
-from deploy.cli.api_client import ApiClient
+from deploy.cli.api_client import ApiClient, UnreachableError
 from deploy.cli.exit_codes import ExitCode
 from deploy.data_folder import JoinedServer, write_private
-from deploy.joining import redis_place
+from deploy.joining import GrowingPause, redis_place, redis_trouble
 from shared.events import DeviceStatus
 from shared.version import VERSION
 from tests.unit.deploy.conftest import CommandLine, FakeServer
@@ -129,6 +133,55 @@ def test_a_joined_machine_keeps_what_it_joined_for_its_owner_alone(tmp_path: Pat
 )
 def test_places_are_told_without_secrets(url: str, place: str) -> None:
     assert redis_place(url) == place
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RedisConnectionError("Connection refused"), "firewall"),
+        (RedisTimeoutError("Timeout"), "firewall"),
+        (BusyLoadingError("Redis is loading the dataset in memory"), "just started"),
+        (AuthenticationError("WRONGPASS"), "asking for access again"),
+        (ResponseError("MISCONF Errors writing to the AOF file: No space left on device"), "No space left on device"),
+        (ResponseError("OOM command not allowed"), "disk and memory of the server"),
+    ],
+)
+def test_only_a_redis_that_cannot_be_reached_is_told_as_a_matter_of_the_firewall(error: RedisError, told: str) -> None:
+    text = redis_trouble("studio:6379", error)
+    assert told in text
+    assert ("firewall" in text) is (told == "firewall")
+
+
+def test_an_api_that_answers_is_asked_more_and_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    pause, asked = GrowingPause(), list[float]()
+    for _ in range(200):
+        if pause.over("no answer"):
+            asked.append(now - 1_000.0)
+        now += 2.0
+    assert asked[:6] == [0.0, 2.0, 6.0, 14.0, 30.0, 62.0]
+    assert asked[-1] - asked[-2] == joining._LONGEST_PAUSE_S
+    assert pause.over("the machine is not known"), "another trouble, which asking may end"
+    assert not pause.over("the machine is not known")
+    pause.end()
+    assert pause.over("the machine is not known")
+
+
+def test_joining_waits_for_seconds_where_an_upload_waits_for_minutes() -> None:
+    """Ctrl-C counts only once the request has ended."""
+    limits: list[float] = []
+
+    def hang(request: httpx.Request) -> httpx.Response:
+        limits.append(request.extensions["timeout"]["read"])
+        raise httpx.ReadTimeout("timed out", request=request)
+
+    with (
+        ApiClient("http://studio:8000", token="t", transport=httpx.MockTransport(hang)) as client,
+        pytest.raises(UnreachableError),
+    ):
+        client.join(JoinRequest(host="h", devices=["cpu"], versions={}, password_sha256="0" * 64))
+    assert limits == [20.0]
 
 
 class TestDoctor:
