@@ -9,6 +9,7 @@ scheduler: record <-> workers                    who does what
 from __future__ import annotations
 
 import shutil
+import threading
 
 from redis.exceptions import RedisError
 from sqlalchemy import text
@@ -31,7 +32,7 @@ from shared.errors import StorageError
 from shared.event_bus import EventBus
 from shared.redis_client import connect
 from shared.settings import Settings
-from shared.storage import Storage, open_storage
+from shared.storage import FolderStorage, Storage, open_storage
 
 _MIN_FREE_BYTES = 100 << 20
 
@@ -84,6 +85,8 @@ class Core:
         """Start recording, sending, relaying and scheduling."""
         for part in self._parts:
             part.start()
+        if isinstance(self.storage, FolderStorage):
+            threading.Thread(target=self.storage.sweep, name="sweep", daemon=True).start()
 
     def stop(self) -> None:
         """Stop in the opposite order; everything unfinished is in the record or in Redis."""

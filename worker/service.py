@@ -27,6 +27,7 @@ from worker.canary import Canary
 from worker.leftovers import send_leftovers
 from worker.locks import hold_lock
 from worker.presence import Presence
+from worker.scratch import sweep_scratch
 from worker.supervisor import Supervisor
 
 log = structlog.get_logger(__name__)
@@ -93,6 +94,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
         signal.signal(number, _end)  # until Celery puts its own handlers there
     try:
         send_leftovers(settings, name)
+        sweep_scratch()
         supervisor.start()
         presence.start()
         canary.start()

@@ -10,9 +10,10 @@ import errno
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,7 @@ from shared.storage.base import Artifact, Storage, check_key
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Numbers of the system's errors that mean that."""
 _TEMPORARY: Final = ".tmp-"
+_STALE_S: Final = 86_400.0
 _HASHES_KEPT: Final = 10_000
 
 
@@ -126,6 +128,15 @@ class FolderStorage(Storage):
         with explained(str(self.root)):
             return shutil.disk_usage(self.root).free
 
+    def sweep(self, *, older_than_s: float = _STALE_S) -> None:
+        """Remove what processes left that were killed while they wrote or deleted; takes long in a large store."""
+        for place, folders, files in os.walk(self.root):
+            for name in (*folders, *files):
+                if name.startswith(_TEMPORARY):
+                    with suppress(OSError):
+                        _remove_stale(Path(place) / name, older_than_s)
+            folders[:] = [name for name in folders if not name.startswith(_TEMPORARY)]
+
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
 
@@ -143,6 +154,16 @@ class FolderStorage(Storage):
                 fsync_folder(path.parent)
             finally:
                 temporary.unlink(missing_ok=True)
+
+
+def _remove_stale(path: Path, older_than_s: float) -> None:
+    # A folder that is to be deleted was renamed, which leaves it the time of its last change.
+    if time.time() - path.lstat().st_ctime < older_than_s:
+        return
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
 
 
 def fsync_folder(path: Path) -> None:

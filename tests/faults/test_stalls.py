@@ -103,6 +103,7 @@ def test_row_21_a_machine_that_slept_and_whose_clock_was_stepped(
     for job_id in jobs:
         first_step(system, job_id)
     before = {job_id: system.get(f"/jobs/{job_id}")["progress"]["step"] for job_id in jobs}
+    told_at = {job_id: system.events(job_id)[-1]["at"] for job_id in jobs}
     roots = [system.pid(name) for name in ("api", "w1", "w2")]
     stopped = [*roots, *(process.pid for root in roots for process in descendants(root))]
     stop_all(stopped)
@@ -125,8 +126,16 @@ def test_row_21_a_machine_that_slept_and_whose_clock_was_stepped(
         assert job["attempt"] == 1, job
         assert steps_of(system, job_id) == list(range(1, job["last_checkpoint_step"] + 1))
         assert_history_is_whole(system, job_id)
+        # By the clocks of trainer and api: those whose data do not say otherwise were stepped with them.
+        assert_stepped(system.events(job_id)[-1]["at"] - told_at[job_id], by_s)
+        assert_stepped(job["ended_at"] - time.time(), by_s)
         fault.held()
     fault.note(f"clock stepped by {by_s:+.0f} s")
+
+
+def assert_stepped(difference_s: float, by_s: float) -> None:
+    """Two times are apart by what the clock was stepped, not by what the test took."""
+    assert abs(difference_s - by_s) < HOUR_S / 2, f"{difference_s:+.0f} s, not {by_s:+.0f} s"
 
 
 def step_redis(owner: Redis, by_s: float) -> set[int]:

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from redis import Redis
 
 from api.workers.redis_users import user_name
-from deploy.data_folder import DataFolder
+from deploy.data_folder import DataFolder, ProcessEntry
 from deploy.redis_server import RedisServer, configure
 from tests.conftest import running_redis
 from tests.sounds import write_sounds
@@ -42,9 +43,9 @@ class Joined:
     def said(self) -> str:
         return self._said.read_text()
 
-    def workers(self) -> list[int]:
-        """Process ids of its workers."""
-        return [entry.pid for entry in DataFolder(self.data / "joined").read_processes()]
+    def workers(self) -> list[ProcessEntry]:
+        """Its workers that are alive."""
+        return DataFolder(self.data / "joined").read_processes()
 
     def logs(self) -> str:
         return self.said() + "".join(
@@ -196,12 +197,25 @@ def test_a_machine_that_was_killed_leaves_nothing_behind_and_joins_again(system:
     secret, _ = token(system)
     machine = join(secret, "--name", "garden")
     wait_until(lambda: is_online(system, "garden"), machine.logs)
+    (before,) = machine.workers()
+    job_id = system.train("sounds", **{**SMALL, "epochs": LONG})
+    first_step(system, job_id)
+    children = [ProcessEntry.of(role="", name="", pid=each.pid) for each in psutil.Process(before.pid).children()]
+    assert any(child.alive() for child in children)
 
     machine.process.kill()
     machine.end()
     again = join(secret, "--name", "garden")
 
     wait_until(lambda: "Serving" in again.said(), again.logs)
+    assert not any(entry.alive() for entry in (before, *children))
+    (after,) = again.workers()
+    assert after.pid != before.pid
+    # What the old one was at when it was told to stop is saved, and goes on.
+    system.wait_event(job_id, lambda event: event["attempt"] == 2 and event["body"]["type"] == "steps")
+    assert system.get(f"/jobs/{job_id}/checkpoints")["checkpoints"]
+    system.post(f"/jobs/{job_id}/cancel")
+    system.wait_job(job_id, "cancelled")
     wait_until(lambda: is_online(system, "garden"), again.logs)
 
 

@@ -49,3 +49,21 @@ def test_a_folder_that_is_gone_has_no_space_to_tell_of(tmp_path: Path):
     store.root.rmdir()
     with pytest.raises(StorageError, match="No such file"):
         store.free_bytes()
+
+
+def test_what_killed_processes_left_is_swept_once_it_is_old(tmp_path: Path):
+    store = FolderStorage(tmp_path)
+    store.write(KEY, b"content")
+    (tmp_path / "clips").mkdir()
+    doomed = tmp_path / "jobs" / "1" / "checkpoints" / ".tmp-2"
+    doomed.mkdir()
+    left = [tmp_path / "clips" / ".tmp-1", doomed / "state.pt"]
+    for path in left:
+        path.touch()
+
+    store.sweep()
+    assert all(path.exists() for path in left), "whoever writes them may still be at it"
+    store.sweep(older_than_s=0.0)
+
+    assert not any(path.exists() for path in (*left, doomed))
+    assert store.read(KEY) == b"content"

@@ -9,8 +9,6 @@ each other.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from worker.attempt import Control, Reporter
 from worker.preprocess.ahead import WORKERS, in_order
 from worker.preprocess.analyse import ClipAnalyser
 from worker.preprocess.feature_set import FeatureManifest, FeatureWriter, check_clip_is_there
+from worker.scratch import scratch_folder
 
 PROGRESS_EVENTS: Final = 200
 """Most events of progress that a set publishes, however many its files."""
@@ -56,13 +55,13 @@ def make_features(
 
     with (
         _restored_threads(),
-        tempfile.TemporaryDirectory(prefix="spectrain-features-", dir=_scratch()) as folder,
+        scratch_folder() as folder,
         ThreadPoolExecutor(
             WORKERS, thread_name_prefix="features", initializer=torch.set_num_threads, initargs=(1,)
         ) as pool,
     ):
         key = config.cache_key(dataset.version_hash)
-        writer = FeatureWriter(storage, key, config, analyser.channels, Path(folder))
+        writer = FeatureWriter(storage, key, config, analyser.channels, folder)
         analysed = in_order(pool, clips, analyse_short)
         for done, clip in enumerate(clips):
             if control.wish() != "none":
@@ -72,7 +71,7 @@ def make_features(
                 reporter.publish(Progress(phase="features", done=done, total=len(clips), message=clip.name))
             variants = next(analysed)
             if variants is None:
-                variants = analyser.long(path_of(clip), clip.name, spool=Path(folder) / "spool", pool=pool)
+                variants = analyser.long(path_of(clip), clip.name, spool=folder / "spool", pool=pool)
             frames = _write(writer, variants, control)
             if frames is None:
                 analysed.close()
@@ -95,12 +94,6 @@ def _write(writer: FeatureWriter, variants: Iterable[Iterable[Tensor]], control:
             frames[-1] += len(rows)
             control.beat()
     return frames
-
-
-def _scratch() -> str | None:
-    """Where large temporary files belong: what TMPDIR says, else /var/tmp, since /tmp is memory on many systems."""
-    roomy = "/var/tmp"  # noqa: S108 - what is made in it is a folder of our own
-    return roomy if "TMPDIR" not in os.environ and os.access(roomy, os.W_OK) else None
 
 
 @contextmanager
