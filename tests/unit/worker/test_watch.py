@@ -34,6 +34,12 @@ for line in sys.stdin:
         break
 """
 UNREADING = "import time; time.sleep(30)"
+TRAVELLING = """
+import os, sys, time
+while True:
+    os.write(int(sys.argv[2]), b'{"beat": "steps"}\\n')
+    time.sleep(0.01)
+"""
 DEAF = 'import os, sys, time; os.write(int(sys.argv[2]), b\'{"beat": "steps"}\\n\'); time.sleep(600)'
 
 
@@ -131,6 +137,12 @@ def test_a_trainer_that_does_not_stop_is_killed_after_its_grace(wish: str) -> No
     watch, status = follow(DEAF, Keeper(wish=wish))
     assert (watch.wish, status) == (wish, -signal.SIGKILL)
     assert watch.killed_because == "did not save within 1 s, so it was stopped"
+
+
+def test_a_trainer_that_makes_progress_has_longer_but_not_for_ever() -> None:
+    watch, status = follow(TRAVELLING, stopping=True, grace_s=0.2)
+    assert (watch.wish, status) == ("shutdown", -signal.SIGKILL)
+    assert watch.elapsed_s > 2 * 0.2
 
 
 def test_a_trainer_whose_job_went_to_a_newer_attempt_is_killed() -> None:
