@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -152,34 +151,6 @@ def test_a_worker_whose_consumer_hears_nothing_starts_itself_anew(
     system.wait_job(job_id, "cancelled")
     assert_nothing_is_missing(system, job_id)
     assert system.stop("w1") == 0
-
-
-def test_a_worker_that_is_told_to_end_while_it_starts_anew_ends(
-    system: System, redis_server: RedisServer, owner_password: str
-) -> None:
-    log = system.data / "w1.log"
-    system.start_worker("w1")
-    job_id = system.train("sounds", **ENDLESS)
-    first_step(system, job_id)
-    begun = log.stat().st_size
-    worker = psutil.Process(system.pid("w1"))
-    trainer = next(child for child in worker.children() if "worker.trainer" in child.cmdline())
-    access = redis_server.access
-    deadline = time.monotonic() + 180
-    with (
-        Redis(host=access.host, port=access.port, username="owner", password=owner_password) as redis,
-        deaf(redis, "w1"),
-    ):
-        while b"worker.deaf" not in log.read_bytes()[begun:]:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)  # nobody tells of a line
-        trainer.suspend()  # it would have saved soon
-        worker.terminate()
-        time.sleep(1.0)
-        trainer.resume()
-        assert system.wait_end("w1", 60) == 0
-    system.post(f"/jobs/{job_id}/cancel")
-    system.wait_job(job_id, "cancelled")
 
 
 def test_a_heartbeat_tells_of_the_machine(system: System) -> None:
