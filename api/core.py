@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.outbox import OutboxSender
 from api.queue.actions import JobActions
+from api.queue.dispatch import Dispatch
 from api.queue.scheduler import Scheduler
 from api.queue.switch import QueueSwitch
 from api.record.database import Database
@@ -56,14 +57,22 @@ class Core:
         self.joined = JoinedWorkers(settings=settings, database=self.database, redis=self._redis)
         self.outbox = OutboxSender(self.database, bus)
         self.recorder = Recorder(self.database, bus, self._recorded)
-        self.scheduler = Scheduler(
+        dispatch = Dispatch(
             database=self.database,
             redis=self._redis,
             redis_url=settings.redis_url,
             bus=bus,
-            recorder=self.recorder,
             registry=self.workers,
             storage=self.storage,
+            changed=self.job_changed,
+        )
+        self.scheduler = Scheduler(
+            database=self.database,
+            redis=self._redis,
+            bus=bus,
+            recorder=self.recorder,
+            registry=self.workers,
+            dispatch=dispatch,
             lease_s=settings.lease_s,
             changed=self.job_changed,
             shown=self._shown,
@@ -77,6 +86,7 @@ class Core:
         self.workers.changed = self.scheduler.wake
         self.workers.forget_worker = self.joined.forget_worker
         self.joined.cut_off = self.workers.cut_off
+        self.jobs.give = dispatch.give_new
         self.jobs.changed = self.job_changed
         self.jobs.explain = self.scheduler.explanations.why
         self._parts = (self.recorder, self.outbox, self.workers, self.relay, self.scheduler, self.joined)

@@ -1,7 +1,8 @@
 """The scheduler: gives each free device the first job that fits, and keeps Redis true to the record.
 
 One thread. Each round, in this order:
-  give out   free workers get the first waiting job that fits (`assignment` decides, `line` knows who waits)
+  give out   free workers get the first waiting job that fits (`assignment` decides, `line` knows who waits,
+             `dispatch` gives)
   reconcile  attempts at work are looked after (`reconciler`)
   explain    jobs whose reason to wait changed are shown anew (`explanations`)
 A round that is woken does what its reason needs, and that at once; every two seconds everything is looked at.
@@ -12,36 +13,28 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from pydantic import ValidationError
 from redis import Redis
 from sqlalchemy import select
 from typing_extensions import override
 
 from api.background import Background
-from api.checkpoint_files import newest_stored_attempt
-from api.queue.assignment import Assignment, decide
+from api.queue.assignment import decide
+from api.queue.dispatch import Dispatch
 from api.queue.explanations import Explanations, Other, Scene
 from api.queue.fitting import WorkerFacts
 from api.queue.line import Line
 from api.queue.reconciler import AT_WORK, Reconciler, read_active, read_busy
-from api.record.attempts import assign
 from api.record.database import Database
 from api.record.queue_settings import paused_at
-from api.record.rows import find
 from api.record.tables import Job
 from api.recorder import Recorder
 from api.workers.registry import Registry
-from shared.errors import SpectrainError
 from shared.event_bus import EventBus
 from shared.events import WorkerHeartbeat
-from shared.jobs import AttemptSpec, JobState, Ticket
-from shared.lease import Leases
-from shared.storage import Storage
-from shared.tickets import make_celery, put_attempt, send_ticket
+from shared.jobs import JobState
 
 _ROUND_S: Final = 2.0
 _PAUSE_S: Final = 0.02
@@ -49,8 +42,8 @@ _RELOAD_S: Final = 30.0
 """The line is read anew so often, in case that a change was not told."""
 _YOUNG_S: Final = 60
 """A Redis that runs for less than so long may have just lost its newest second."""
-_AT_ONCE: Final = 32
-"""Jobs that are given to workers in one transaction."""
+_FEW: Final = 32
+"""So many jobs that changed are looked after at once; more are left to the next look at everything."""
 _SHOW_S: Final = 0.5
 """Time between two looks at why the first jobs wait."""
 _SHOWN: Final = 50
@@ -67,30 +60,25 @@ class Scheduler(Background):
         *,
         database: Database,
         redis: Redis,
-        redis_url: str,
         bus: EventBus,
         recorder: Recorder,
         registry: Registry,
-        storage: Storage,
+        dispatch: Dispatch,
         lease_s: float,
         changed: Callable[[int], None],
         shown: Callable[[int], None],
-        clock: Callable[[], datetime] = datetime.now,
     ) -> None:
         super().__init__("scheduler", every_s=_ROUND_S, pause_s=_PAUSE_S)
         self._database = database
         self._redis = redis
-        self._celery = make_celery(redis_url)
         self._bus = bus
         self._registry = registry
-        self._storage = storage
-        self._changed = changed
+        self._dispatch = dispatch
         self._shown = shown
-        self._clock = clock
-        self._leases = Leases(redis)
         self._reconciler = Reconciler(
-            database=database, redis=redis, recorder=recorder, lease_s=lease_s, send=self._send, changed=changed
+            database=database, redis=redis, recorder=recorder, lease_s=lease_s, send=dispatch.send, changed=changed
         )
+        dispatch.deaf = self._reconciler.deaf
         self._line = Line()
         self.explanations = Explanations(self._line, self._others)
         """Why jobs wait, as of the newest round."""
@@ -126,9 +114,11 @@ class Scheduler(Background):
             if not given and not due:
                 self._show()  # a round that gives jobs away has no time for this
         except Exception:
+            self._dispatch.well_until = 0.0
             with self._dirty_lock:
                 self._dirty |= dirty
             raise
+        self._dispatch.well_until = time.monotonic() + 2 * _ROUND_S
 
     def _give_out(self, dirty: Collection[int]) -> bool:
         """Give free workers their jobs, by what is known; look after the jobs that changed. True where any was given.
@@ -139,11 +129,11 @@ class Scheduler(Background):
         workers = self._registry.facts(online.values())
         with self._database.reading() as session:
             busy = read_busy(session)
-            active = read_active(session, dirty) if dirty and len(dirty) <= _AT_ONCE else []
+            active = read_active(session, dirty) if dirty and len(dirty) <= _FEW else []
             paused = paused_at(session) is not None
             if dirty:
                 self._line.refresh(session, dirty)
-        minute = self._minute()
+        minute = self._dispatch.minute()
         given = False if paused else self._assign(online, workers, busy, minute)
         self._reconciler.reconcile(active, online)
         self.explanations.see(
@@ -165,16 +155,11 @@ class Scheduler(Background):
             self._line.learn(session, (job.needs for job in active))
         self._looked_at = time.monotonic()
         self._reconciler.forget_ended(active)
-        self._reconciler.make_way(active, workers, self._line.needs, self._minute())
+        self._reconciler.make_way(active, workers, self._line.needs, self._dispatch.minute())
         self._reconciler.reconcile(active, online)
         self._show()
         if online.keys() != before:
             self.wake()
-
-    def _minute(self) -> int:
-        """Minutes since midnight, by the clock on the wall."""
-        now = self._clock()
-        return now.hour * 60 + now.minute
 
     def _notice_restart(self) -> None:
         """After Redis started anew it may have lost its last second: numbers and leases need care."""
@@ -203,62 +188,15 @@ class Scheduler(Background):
         """Decide, and give; `busy` grows by the workers that got a job. Returns whether any did."""
         free = [worker for worker in workers if worker.name not in busy]
         decided = decide(free, self._line.groups(), minute=minute, last=self._reconciler.deaf())
-        for start in range(0, len(decided), _AT_ONCE):
-            chunk = decided[start : start + _AT_ONCE]
-            for assignment, attempt, last_number in self._give(chunk, online):
-                busy[assignment.worker] = assignment.job_id
-                self._send(attempt, assignment.worker, last_number)
-                self._changed(assignment.job_id)
-        return bool(decided)
-
-    def _give(
-        self, decided: Sequence[Assignment], online: Mapping[str, WorkerHeartbeat]
-    ) -> list[tuple[Assignment, AttemptSpec, int]]:
-        """Write down who got what, in one transaction; the numbers are those of the jobs' newest events.
-
-        A job whose row is not as the line had it gets nobody.
-        """
-        above = self._above([each.job_id for each in decided])
-        given: list[tuple[Assignment, AttemptSpec, int]] = []
-        broken: set[int] = set()
-        with self._database.session() as session:
-            for each in decided:
-                row = find(session, each.job_id)
-                if not self._line.still_waits(session, row):
-                    continue
-                device = online[each.worker].device.name
-                try:
-                    with session.begin_nested():
-                        attempt = assign(session, row, worker=each.worker, device=device, above=above[each.job_id])
-                except (ValidationError, SpectrainError):
-                    # Another version may have written it. It costs the others nothing, and is tried with the next line.
-                    log.exception("job.unreadable", job=each.job_id)
-                    broken.add(each.job_id)
-                    continue
-                given.append((each, attempt, row.last_number or 0))
+        if not decided:
+            return False
+        given, broken = self._dispatch.give(decided, online, self._line.still_waits)
+        busy.update({each.worker: each.job_id for each in given})
         ids = {each.job_id for each in decided}
         self._line.take(ids)
-        for job_id in ids - {each.job_id for each, *_ in given} - broken:
+        for job_id in ids - {each.job_id for each in given} - broken:
             self.job_changed(job_id)
-        return given
-
-    def _above(self, job_ids: Sequence[int]) -> dict[int, int]:
-        """What the number of a new attempt must exceed: the record may be a restored one, older than all else.
-
-        In Redis a fence, put up where an attempt was lost, is free to be used; an attempt that was claimed is not.
-        """
-        return {
-            job_id: max(lease.granted - 1, lease.claimed, newest_stored_attempt(self._storage, job_id))
-            for job_id, lease in self._leases.statuses(job_ids).items()
-        }
-
-    def _send(self, attempt: AttemptSpec, worker: str, last_number: int) -> None:
-        # Redis may have lost its newest second, with a number that the record has.
-        self._bus.raise_floor(attempt.job_id, last_number)
-        self._leases.grant(attempt.job_id, attempt.attempt, worker, attempt.secret)
-        put_attempt(self._redis, worker, attempt)
-        send_ticket(self._celery, worker, Ticket(job_id=attempt.job_id, attempt=attempt.attempt))
-        log.info("ticket.sent", job=attempt.job_id, attempt=attempt.attempt, worker=worker)
+        return True
 
     def _show(self) -> None:
         """Have the first jobs shown anew where why they wait changed."""

@@ -55,12 +55,18 @@ class JobRecord:
         self.changed = changed
         self.explain: Callable[[int, JobState, str], str] = lambda _job, _state, reason: reason
         """Why a job waits, from its id, its state and the reason in its row."""
+        self.give: Callable[[Session, Job], Callable[[], None] | None] = lambda _session, _job: None
+        """Gives a new job to a worker at once, where one is free; returns what to do when that is committed."""
 
     def submit(self, job: NewJob) -> JobDetailView:
-        """Record a new job at the end of the queue."""
+        """Record a new job at the end of the queue, or with a worker that is free for it."""
         with self._database.session() as session:
             [job_id] = _insert(session, [job])
-            view = detail_view(session, find(session, job_id))
+            row = find(session, job_id)
+            send = None if job.request.after else self.give(session, row)
+            view = detail_view(session, row)
+        if send is not None:
+            send()
         self.changed(view.id)
         return view
 

@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import BusyLoadingError
 
+from api.queue.dispatch import Dispatch
 from api.queue.reconciler import Active, Reconciler
 from api.queue.scheduler import Scheduler
 from api.record.database import Database
@@ -24,14 +25,23 @@ from shared.storage import FolderStorage
 def scheduler(tmp_path: Path) -> Scheduler:
     """A scheduler whose Redis is nowhere."""
     redis = Redis(port=1)
-    return Scheduler(
-        database=Database(f"sqlite:///{tmp_path / 'record.db'}"),
+    database, bus, registry = Database(f"sqlite:///{tmp_path / 'record.db'}"), EventBus(redis), cast(Registry, None)
+    dispatch = Dispatch(
+        database=database,
         redis=redis,
         redis_url="redis://127.0.0.1:1",
-        bus=EventBus(redis),
-        recorder=cast(Recorder, None),
-        registry=cast(Registry, None),
+        bus=bus,
+        registry=registry,
         storage=FolderStorage(tmp_path / "store"),
+        changed=lambda _job_id: None,
+    )
+    return Scheduler(
+        database=database,
+        redis=redis,
+        bus=bus,
+        recorder=cast(Recorder, None),
+        registry=registry,
+        dispatch=dispatch,
         lease_s=2.0,
         changed=lambda _job_id: None,
         shown=lambda _job_id: None,
