@@ -90,7 +90,7 @@ def test_a_night_in_short(system: System, join: Join, note: Note, all_faults: bo
     note("three workers are online")
     machine = join() if all_faults else None  # what it installs takes a while
 
-    changes = {**SMALL, "epochs": 1500 if all_faults else 150, "checkpoint_every_s": 2}
+    changes = {**SMALL, "epochs": 1500 if all_faults else 50, "checkpoint_every_s": 2}
     request = {"kind": "train", "dataset": "sounds", "changes": changes}
     jobs: list[int] = system.post("/jobs/batch", {"jobs": [{**request, "name": f"night {n}"} for n in range(1, 7)]})[
         "jobs"

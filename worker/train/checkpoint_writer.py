@@ -18,6 +18,8 @@ from worker.train.warnings import Warnings
 FINAL_PATIENCE_S: Final = 600.0
 """How long a training that is done waits for a store that is away."""
 _PAUSE_S: Final = 1.0
+_AUTOMATIC: Final = frozenset({"interval", "best", "epoch"})
+"""Reasons of checkpoints that nobody asked for."""
 _ADVICE: Final = "The training goes on, and earlier checkpoints are as they were; make room, then save now."
 _ADVICE_UNSENT: Final = (
     "The training goes on, and this machine keeps a copy: it is sent with the next checkpoint, or when the job goes on"
@@ -132,13 +134,15 @@ class CheckpointWriter:
     def _write(self, snapshot: Snapshot) -> None:
         try:
             # What is wanted by a person or by the end of the run is tried even where space is short.
-            if snapshot.reason in ("interval", "best", "epoch") and not self._store.has_room(
+            if snapshot.reason in _AUTOMATIC and not self._store.has_room(
                 self._last_size or snapshot_size(snapshot)
             ):
                 raise StorageFullError("Less free space is left than two and a half checkpoints take.")
             manifest = self._save(snapshot)
         except StorageError as error:
             self.failure = _without_frames(error)
+            if snapshot.reason not in _AUTOMATIC:
+                self._warnings.said -= {"disk", "checkpoint"}  # whoever asked for it wants an answer each time
             self._warnings.warn(
                 "disk" if isinstance(error, StorageFullError) else "checkpoint",
                 f"Step {snapshot.step} could not be saved: {error}",
