@@ -134,9 +134,7 @@ class CheckpointWriter:
     def _write(self, snapshot: Snapshot) -> None:
         try:
             # What is wanted by a person or by the end of the run is tried even where space is short.
-            if snapshot.reason in _AUTOMATIC and not self._store.has_room(
-                self._last_size or snapshot_size(snapshot)
-            ):
+            if snapshot.reason in _AUTOMATIC and not self._store.has_room(self._last_size or snapshot_size(snapshot)):
                 raise StorageFullError("Less free space is left than two and a half checkpoints take.")
             manifest = self._save(snapshot)
         except StorageError as error:
