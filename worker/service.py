@@ -13,11 +13,12 @@ import sys
 import threading
 import warnings
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import structlog
 from celery import signals
 from celery.exceptions import SecurityWarning
+from celery.worker import state
 
 from shared.devices import Device, check_present
 from shared.jobs import Ticket
@@ -91,10 +92,12 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
     signals.worker_shutting_down.connect(on_shutting_down)
     check_present(device)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)  # until Celery puts its own handlers there
+        signal.signal(number, _end_soon)  # until Celery puts its own handlers there
     try:
         send_leftovers(settings, name)
         sweep_scratch()
+        if state.should_stop is not None:
+            return 0
         supervisor.start()
         presence.start()
         canary.start()
@@ -123,6 +126,10 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
             lock.close()
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
+def _end_soon(number: int, frame: FrameType | None) -> None:
+    """Have Celery's consumer end as soon as it begins.
+
+    An exception from here could leave any lock of the main thread taken for good, and other threads would wait for it.
+    """
     del number, frame
-    sys.exit(0)
+    state.should_stop = 0
