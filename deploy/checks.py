@@ -21,6 +21,9 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 WEB: Final = ROOT / "api" / "web"
 _BIN: Final = Path(sys.executable).parent
+_QUICK: Final = ("unit", "contracts")
+_REAL: Final = ("integration", "browser", "faults")
+"""Folders of tests whose processes have the machine to themselves."""
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -41,6 +44,10 @@ def main(arguments: Sequence[str]) -> int:
     options, pytest_arguments = parser.parse_known_args(arguments)
     tests_alone = options.unit or options.faults
     failed = [] if tests_alone else [stage.name for stage in static_stages() if not run_stage(stage)]
+    if not options.faults and not pytest_arguments:
+        failed += [stage.name for stage in [quick_tests()] if not run_stage(stage)]
+        if options.unit:
+            return 1 if failed else 0
     if failed:
         say(f"Failed so far: {', '.join(failed)}")
     say("== pytest")
@@ -74,13 +81,22 @@ def run_stage(stage: Stage) -> bool:
     return passed
 
 
+def quick_tests() -> Stage:
+    """The unit tests, on all cores: they need nothing that others could take from them."""
+    folders = [str(ROOT / "tests" / name) for name in _QUICK]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(os.cpu_count() or 1), *folders]
+    return Stage(name="unit tests", run=lambda: call(*command))
+
+
 def pytest_command(arguments: Sequence[str], *, unit: bool, faults: bool) -> list[str]:
-    """How pytest is called: all tests but the slow ones, unless the arguments name others."""
+    """How pytest is called, one test after the other: those on real processes, or what the arguments name."""
     command = [sys.executable, "-m", "pytest"]
     if faults:
         command += [str(ROOT / "tests" / "faults"), "--faults"]
-    if unit:
+    elif unit:
         command += [str(ROOT / "tests" / "unit")]
+    elif not arguments:
+        command += [str(ROOT / "tests" / name) for name in _REAL]
     return [*command, *arguments]
 
 

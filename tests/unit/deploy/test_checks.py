@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,7 +48,21 @@ def test_each_stage_says_how_long_it_took_and_pytest_comes_last(
     assert lines[0] == "== first"
     assert lines[1].startswith("== first: passed in ")
     assert lines[-1] == "== pytest"
-    assert fake_pytest.commands == [[sys.executable, "-m", "pytest"]]
+    units, others = fake_pytest.commands
+    assert "-n" in units
+    assert [Path(folder).name for folder in units[-2:]] == ["unit", "contracts"]
+    assert [Path(folder).name for folder in others[3:]] == ["integration", "browser", "faults"]
+
+
+def test_every_folder_of_tests_is_run() -> None:
+    with_tests = {path.parent.name for path in (checks.ROOT / "tests").glob("*/test_*.py")} | {"unit"}
+    assert {*checks._QUICK, *checks._REAL} == with_tests
+
+
+def test_arguments_go_to_pytest_alone(fake_pytest: FakePytest, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_stages(monkeypatch, first=True)
+    assert main(["tests/unit/test_config.py", "-k", "lock"]) == 0
+    assert fake_pytest.commands == [[sys.executable, "-m", "pytest", "tests/unit/test_config.py", "-k", "lock"]]
 
 
 def test_a_stage_that_fails_fails_the_whole_but_not_the_others(
@@ -60,7 +75,7 @@ def test_a_stage_that_fails_fails_the_whole_but_not_the_others(
     out = capsys.readouterr().out
     assert "== second: passed" in out
     assert "Failed so far: first\n== pytest" in out
-    assert len(fake_pytest.commands) == 1
+    assert len(fake_pytest.commands) == 2
 
 
 def test_failing_tests_fail_the_whole(fake_pytest: FakePytest, monkeypatch: pytest.MonkeyPatch) -> None:
