@@ -144,7 +144,8 @@ class Dispatch:
 
         `last_number` is that of the job's newest event: Redis may have lost its newest second.
         """
-        self._bus.raise_floor(attempt.job_id, last_number)
+        if last_number:
+            self._bus.raise_floor(attempt.job_id, last_number)
         self._leases.grant(attempt.job_id, attempt.attempt, worker, attempt.secret)
         put_attempt(self._redis, worker, attempt)
         send_ticket(self._celery, worker, Ticket(job_id=attempt.job_id, attempt=attempt.attempt))

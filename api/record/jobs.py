@@ -62,13 +62,11 @@ class JobRecord:
         """Record a new job at the end of the queue, or with a worker that is free for it."""
         with self._database.session() as session:
             [job_id] = _insert(session, [job])
-            row = find(session, job_id)
-            send = None if job.request.after else self.give(session, row)
-            view = detail_view(session, row)
+            send = None if job.request.after else self.give(session, find(session, job_id))
         if send is not None:
-            send()
-        self.changed(view.id)
-        return view
+            send()  # before all else: a device waits
+        self.changed(job_id)
+        return self.get(job_id)
 
     def submit_batch(self, jobs: Sequence[NewJob]) -> BatchView:
         """Record new jobs at the end of the queue, in their order: all of them, or none."""
