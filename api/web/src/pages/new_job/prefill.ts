@@ -13,6 +13,7 @@ export function useAddress(): boolean {
   const { query, route } = useLocation();
   const { dataset, kind, start, checkpoint = "", representation } = query;
   const from = Number(query["from"]);
+  const asks = Boolean(dataset || kind || start);
   useEffect(() => {
     if (from > 0) {
       const abort = new AbortController();
@@ -29,7 +30,7 @@ export function useAddress(): boolean {
       );
       return () => abort.abort();
     }
-    if (!dataset && !kind && !start) return;
+    if (!asks) return;
     const job = Number(start);
     changeDraft({
       ...(dataset && dataset !== draft.value.dataset && { dataset, name: "" }),
@@ -39,7 +40,8 @@ export function useAddress(): boolean {
     });
     route("/new", true);
   }, [dataset, kind, start, checkpoint, representation, from]);
-  return from > 0;
+  // The form is shown once all is filled in: what a person opened or typed before would be lost with the old address.
+  return asks || from > 0;
 }
 
 async function duplicate(id: number, signal: AbortSignal): Promise<Draft> {
