@@ -86,7 +86,7 @@ class Core:
         self.workers.changed = self.scheduler.wake
         self.workers.forget_worker = self.joined.forget_worker
         self.joined.cut_off = self.workers.cut_off
-        self.jobs.give = dispatch.give_new
+        self.jobs.look = dispatch.look
         self.jobs.changed = self.job_changed
         self.jobs.explain = self.scheduler.explanations.why
         self._parts = (self.recorder, self.outbox, self.workers, self.relay, self.scheduler, self.joined)

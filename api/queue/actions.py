@@ -25,6 +25,7 @@ from api.views import BulkResultView, BulkView, ChangeView, CheckpointView, JobD
 from shared.control import Controls, Wish
 from shared.errors import ConfigError, NotFoundError, SpectrainError, TransitionError
 from shared.jobs import ACTIVE, RESUMABLE, JobState, ResumeRequest
+from shared.placement import Placement
 from shared.queue_requests import BulkRequest, MoveRequest
 
 log = structlog.get_logger(__name__)
@@ -282,6 +283,9 @@ def _why_not(job: Job, trains: bool, view: ResumeSummaryView) -> str:
     state = JobState(job.state)
     if state not in RESUMABLE:
         return f"Job {job.id} is {state.value}; it can be resumed once it is paused, cancelled, failed or completed."
+    limit_s = Placement.model_validate(job.placement or {}).time_limit_s
+    if state is JobState.PAUSED and limit_s is not None and view.elapsed_s >= limit_s:
+        return f"Job {job.id} has used up its time limit, and would pause again at once: edit it to give it more time."
     if not trains:
         return f"Job {job.id} is completed; there is nothing left to do." if state is JobState.COMPLETED else ""
     if view.checkpoint and view.epochs < view.epoch:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -24,10 +25,11 @@ from sqlalchemy.orm import Session
 
 from api.checkpoint_files import newest_stored_attempt
 from api.queue.assignment import Assignment, Group, decide
-from api.queue.fitting import Needs
+from api.queue.fitting import Needs, WorkerFacts
 from api.queue.reconciler import AT_WORK, read_busy
 from api.record.attempts import assign
 from api.record.database import Database
+from api.record.jobs import GiveNew
 from api.record.queue_settings import paused_at
 from api.record.rows import find
 from api.record.tables import Job
@@ -101,22 +103,27 @@ class Dispatch:
                 self._changed(assignment.job_id)
         return given, broken
 
-    def give_new(self, session: Session, job: Job) -> Callable[[], None] | None:
-        """Give a job that `session` has just added to a free worker, where nobody stands before it.
+    def look(self) -> GiveNew:
+        """What gives a new job away at once: see who is there, outside of any transaction.
 
-        Returns what is to be called once that is committed, or None: then the job waits for the scheduler's round.
+        Who writes must not wait for the registry, which writes while it keeps others waiting.
         """
+        online = self._registry.online()
+        return partial(self._give_new, online, self._registry.facts(online.values()))
+
+    def _give_new(
+        self, online: Mapping[str, WorkerHeartbeat], workers: Sequence[WorkerFacts], session: Session, job: Job
+    ) -> Callable[[], None] | None:
         if job.state != JobState.QUEUED or time.monotonic() > self.well_until:
             return None
         if not isinstance(self._storage, FolderStorage):
             return None  # a store elsewhere takes its time, which other writers would wait for
-        online = self._registry.online()
         others = select(Job.state, Job.worker).where(AT_WORK | (Job.state == JobState.QUEUED.value), Job.id != job.id)
         rows = session.execute(others.limit(len(online) + 1)).all()
         if len(rows) > len(online) or any(row.state == JobState.QUEUED for row in rows) or paused_at(session):
             return None
         busy = {row.worker for row in rows}
-        free = [worker for worker in self._registry.facts(online.values()) if worker.name not in busy]
+        free = [worker for worker in workers if worker.name not in busy]
         needs = Needs(device=job.wanted_device, placement=Placement.model_validate(job.placement or {}))
         group = Group(needs=needs, places=[(-job.priority, job.position, job.id)])
         decided = decide(free, [group], minute=self.minute(), last=self.deaf())

@@ -31,6 +31,10 @@ from shared.placement import needs_of
 
 AnyJobView = TypeVar("AnyJobView", bound=JobView)
 
+GiveNew = Callable[[Session, Job], Callable[[], None] | None]
+"""Gives a job that the session has just added to a free worker, where nobody stands before it; returns what is to be
+called once that is committed, or None: then the job waits for the scheduler's round."""
+
 _WAITING_PART: Final = (JobState.QUEUED, JobState.HELD)
 _ENDED_PART: Final = tuple(sorted(ENDED))
 _PARTS: Final = (tuple(sorted(ACTIVE)), _WAITING_PART, (JobState.PAUSED,), _ENDED_PART)
@@ -55,14 +59,15 @@ class JobRecord:
         self.changed = changed
         self.explain: Callable[[int, JobState, str], str] = lambda _job, _state, reason: reason
         """Why a job waits, from its id, its state and the reason in its row."""
-        self.give: Callable[[Session, Job], Callable[[], None] | None] = lambda _session, _job: None
-        """Gives a new job to a worker at once, where one is free; returns what to do when that is committed."""
+        self.look: Callable[[], GiveNew] = lambda: lambda _session, _job: None
+        """Sees which workers are free for a new job."""
 
     def submit(self, job: NewJob) -> JobDetailView:
         """Record a new job at the end of the queue, or with a worker that is free for it."""
+        give = self.look()
         with self._database.session() as session:
             [job_id] = _insert(session, [job])
-            send = None if job.request.after else self.give(session, find(session, job_id))
+            send = None if job.request.after else give(session, find(session, job_id))
         if send is not None:
             send()  # before all else: a device waits
         self.changed(job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,7 @@ class House:
         )
         self.dispatch.well_until = time.monotonic() + 3600.0
         self.record = JobRecord(self.database)
-        self.record.give = self.dispatch.give_new
+        self.record.look = self.dispatch.look
 
     def worker(self, name: str, **said: Any) -> None:
         self.registry.heard(
@@ -155,6 +156,30 @@ def test_a_worker_that_got_a_job_meanwhile_gets_no_second_one(house: House) -> N
     assert (given, broken, house.given) == ([], set(), [])
     assert house.record.get(waiting).state is JobState.HELD
     assert house.record.get(taken).worker == "w1"
+
+
+def test_a_submission_waits_for_the_registry_before_others_wait_for_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry writes while it is locked: who waited for it inside a transaction would wait for ever."""
+    house.worker("w1")
+    online, asked = house.registry.online, threading.Event()
+
+    def ask() -> dict[str, WorkerHeartbeat]:
+        asked.set()
+        return online()
+
+    monkeypatch.setattr(house.registry, "online", ask)
+    submitting = threading.Thread(target=house.submit)
+    with house.registry._lock:
+        submitting.start()
+        assert asked.wait(10.0)
+        turn = house.database._turn
+        assert isinstance(turn, type(threading.RLock()))
+        assert turn.acquire(timeout=10.0), "the submission keeps all writers waiting"
+        turn.release()
+    submitting.join(10.0)
+    assert house.tickets("w1") == 1
 
 
 def test_a_ticket_that_cannot_be_sent_costs_the_submission_nothing(

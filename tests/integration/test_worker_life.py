@@ -14,7 +14,7 @@ from redis import Redis
 from deploy.redis_server import RedisServer
 from shared.tickets import device_queue
 from tests.sounds import write_sounds
-from tests.system import LONG, SMALL, System
+from tests.system import LONG, SMALL, System, assert_history_is_whole, first_step, steps_of
 
 ENDLESS: dict[str, Any] = {**SMALL, "epochs": LONG}
 AWAY_S = 5
@@ -39,20 +39,11 @@ def _ended(system: System) -> Iterator[None]:
         system.kill("w1")
 
 
-def steps_of(system: System, job_id: int) -> list[int]:
-    return [step for event in system.events(job_id, "steps") for step in event["body"]["step"]]
-
-
 def assert_nothing_is_missing(system: System, job_id: int) -> None:
     """Numbers without a gap or a double, and every step up to the saved one, once."""
-    numbers = [event["number"] for event in system.events(job_id)]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert_history_is_whole(system, job_id)
     steps = steps_of(system, job_id)
     assert steps == list(range(1, len(steps) + 1))
-
-
-def first_step(system: System, job_id: int) -> None:
-    system.wait_event(job_id, lambda event: event["body"]["type"] == "steps")
 
 
 def test_a_training_without_redis_pauses_in_the_end_and_tells_it_later(

@@ -373,6 +373,17 @@ def test_the_time_limit_counts_every_attempt(bench: Bench) -> None:
     assert bench.assign_spec().time_left_s == 0.0
 
 
+def test_a_job_whose_time_is_up_is_not_resumed_before_it_gets_more(bench: Bench) -> None:
+    with bench.database.session() as session:
+        find(session, bench.job_id).placement = {"time_limit_s": 5.0}
+    bench.happen(STARTED, ended("paused", "Its time limit of 5 s is reached."), attempt=bench.assign())
+    with pytest.raises(TransitionError, match="used up its time limit"):
+        bench.actions.resume(bench.job_id, ResumeRequest())
+    with bench.database.session() as session:
+        find(session, bench.job_id).placement = {"time_limit_s": 6.0}
+    assert bench.actions.resume(bench.job_id, ResumeRequest()).state is JobState.QUEUED
+
+
 @pytest.mark.parametrize(("wish", "state"), [("cancel", JobState.CANCELLED), ("pause", JobState.PAUSED)])
 def test_a_lost_attempt_ends_as_was_wished(bench: Bench, wish: str, state: JobState) -> None:
     attempt = bench.assign()
