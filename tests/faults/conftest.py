@@ -32,6 +32,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_FAULTS] = []
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The quick subset leaves out what it has another one like."""
+    if config.getoption("--faults"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Function) -> Generator[None]:
     """Time the test, and fail it where it passed without a fault."""

@@ -134,6 +134,7 @@ def narrow(tmp_path: Path, narrow_redis: RedisServer) -> Iterator[System]:
         yield system
 
 
+@pytest.mark.full
 def test_row_22_an_api_that_is_away_for_long(
     narrow: System, narrow_redis: RedisServer, fault: Fault, count: Count
 ) -> None:

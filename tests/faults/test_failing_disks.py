@@ -163,6 +163,7 @@ def assert_nothing_else_happened(system: System, job_id: int) -> None:
     assert steps_of(system, job_id) == list(range(1, job["last_checkpoint_step"] + 1))
 
 
+@pytest.mark.full
 def test_row_23_a_full_disk_under_the_record(
     tmp_path: Path, redis_url: str, owner: Redis, fault: Fault, count: Count
 ) -> None:
@@ -192,6 +193,7 @@ def test_row_23_a_full_disk_under_the_record(
         assert_history_is_whole(system, job_id)
 
 
+@pytest.mark.full
 def test_row_23_a_full_disk_under_the_append_only_file(
     tmp_path: Path, redis_binary: Path, fault: Fault, count: Count
 ) -> None:

@@ -105,6 +105,7 @@ def stop_for(server: RedisServer, seconds: float) -> None:
         continue_all([server.pid])
 
 
+@pytest.mark.full
 def test_row_12_a_redis_that_is_away_for_minutes(
     system: System, redis_server: RedisServer, fault: Fault, count: Count
 ) -> None:

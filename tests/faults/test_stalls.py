@@ -85,7 +85,7 @@ def step_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[flo
     return by
 
 
-@pytest.mark.parametrize("by_s", [HOUR_S, -HOUR_S], ids=["forward", "backward"])
+@pytest.mark.parametrize("by_s", [HOUR_S, pytest.param(-HOUR_S, marks=pytest.mark.full)], ids=["forward", "backward"])
 def test_row_21_a_machine_that_slept_and_whose_clock_was_stepped(
     *,
     step_clock: Callable[[float], None],
