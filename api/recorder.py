@@ -22,6 +22,8 @@ from shared.event_bus import PAGE, EventBus
 
 _SWEEP_S: Final = 5.0
 _PAUSE_S: Final = 0.05
+_GATHER_S: Final = 0.3
+"""Events that change nothing but numbers are recorded so often: one commit for many costs little more than for one."""
 _TOGETHER: Final = 100
 """Jobs whose events are committed together."""
 
@@ -38,7 +40,7 @@ class Recorder(Background):
     """Moves events from Redis to the record. `recorded` is called after events of a job came into it."""
 
     def __init__(self, database: Database, bus: EventBus, recorded: Recorded) -> None:
-        super().__init__("recorder", every_s=_SWEEP_S, pause_s=_PAUSE_S)
+        super().__init__("recorder", every_s=_GATHER_S, pause_s=_PAUSE_S)
         self._database = database
         self._bus = bus
         self._recorded = recorded
@@ -47,11 +49,12 @@ class Recorder(Background):
         self._one_at_a_time = threading.Lock()
         self._swept_at = float("-inf")
 
-    def came(self, job_id: int) -> None:
-        """The job's stream has something new."""
+    def came(self, job_id: int, *, is_urgent: bool = True) -> None:
+        """The job's stream has something new, which waits a little for more unless it is urgent."""
         with self._dirty_lock:
             self._dirty.add(job_id)
-        self.wake()
+        if is_urgent:
+            self.wake()
 
     def drain(self, job_id: int) -> None:
         """Record all that the job's stream holds; raises redis.RedisError while Redis is away."""

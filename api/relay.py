@@ -26,6 +26,9 @@ _DELAY_S: Final = 0.05
 _PER_ROUND: Final = 48
 """Jobs that are sent in that time at most, so that a batch of hundreds leaves no browser behind."""
 
+_STEADY: Final = frozenset({"steps", "log", "progress"})
+"""Types of events that come in numbers and move no job."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -33,6 +36,12 @@ class Emit(Protocol):
     """How something reaches the browsers in a room."""
 
     def __call__(self, event: str, data: Mapping[str, Any], room: str) -> None: ...
+
+
+class EventCame(Protocol):
+    """Who wants to know of an event in a job's stream."""
+
+    def __call__(self, job_id: int, *, is_urgent: bool) -> None: ...
 
 
 class Relay:
@@ -43,7 +52,7 @@ class Relay:
         *,
         redis_url: str,
         jobs: JobRecord,
-        event_came: Callable[[int], None],
+        event_came: EventCame,
         heard: Callable[[WorkerHeartbeat], None],
     ) -> None:
         self._redis_url = redis_url
@@ -115,7 +124,7 @@ class Relay:
             log.warning("event.misplaced", job=job_id)
             return
         self.emit("event", event, f"job:{job_id}")
-        self._event_came(job_id)
+        self._event_came(job_id, is_urgent=event["body"]["type"] not in _STEADY)
 
     def _send_changes(self) -> None:
         while not self._closed.is_set():

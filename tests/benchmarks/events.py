@@ -24,14 +24,18 @@ from flask_socketio import SocketIO
 
 from deploy.redis_server import RedisServer
 from shared.events import LogLine
+from shared.lease import Leases
+from shared.redis_client import connect
 from tests.benchmarks.browsers import PER_ROOM
 from tests.benchmarks.measuring import Options, Results, latencies
 from tests.benchmarks.stock_sockets import CHANNEL
 from tests.sounds import write_sounds
 from tests.system import ROOT, System, free_port
 from worker.reporter import StreamReporter
+from worker.spool import Spool
 
 _JOBS = 20
+_SECRET = "only this benchmark knows it"
 _EVERY_S = 0.1
 _LONGEST_S = 60.0
 _ARRIVE_S = 3.0
@@ -61,8 +65,21 @@ def _ours(url: str, seconds: float, data: Path) -> dict[str, float]:
         system.add_dataset("sounds", write_sounds(data / "sounds", 5))
         request = {"kind": "preprocess", "dataset": "sounds"}
         jobs = [int(system.post("/jobs", request)["id"]) for _ in range(_JOBS)]
+        with connect(url) as redis:
+            for job_id in jobs:
+                Leases(redis).grant(job_id, 1, "nobody", _SECRET)
         reporters = [
-            stack.enter_context(StreamReporter(url, job_id, 1, on_fenced=lambda: None, on_steps=lambda: None))
+            stack.enter_context(
+                StreamReporter(
+                    url,
+                    Spool(
+                        data / "spool", job_id=job_id, attempt=1, secret=_SECRET, worker="nobody", limit_bytes=1 << 30
+                    ),
+                    stream_events=10_000,
+                    on_fenced=lambda: None,
+                    on_steps=lambda: None,
+                )
+            )
             for job_id in jobs
         ]
         with _browsers(system.url, jobs) as tell:

@@ -8,6 +8,7 @@ database included; `first round` gives one to every worker. `list` is both queri
 from __future__ import annotations
 
 import gc
+import os
 import random
 import time
 from collections.abc import Generator, Sequence
@@ -21,7 +22,7 @@ from sqlalchemy import Table, insert, select
 
 from api.app import create_app
 from api.core import Core
-from api.queue import scheduler
+from api.queue import dispatch
 from api.queue.reconciler import read_active
 from api.record.jobs import NewJob
 from api.record.tables import Dataset, Job
@@ -110,7 +111,7 @@ class Simulation:
         }
         self._beaten_at = float("-inf")
         self._sent_at = 0.0
-        scheduler.send_ticket = self._send_ticket
+        dispatch.send_ticket = self._send_ticket
 
     def _send_ticket(self, app: Celery, worker: str, ticket: Ticket) -> None:
         send_ticket(app, worker, ticket)
@@ -212,7 +213,7 @@ class Simulation:
         return WorkerHeartbeat(
             name=name,
             host=host,
-            pid=1,
+            pid=os.getpid(),  # which claims in their place
             device=DeviceStatus(name=device, memory_total_bytes=16 << 30, memory_used_bytes=1 << 30),
             state="idle" if job_id is None else "busy",
             job_id=job_id,

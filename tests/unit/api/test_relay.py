@@ -15,12 +15,18 @@ from shared.event_bus import EVENT_CHANNEL
 
 
 @pytest.fixture
-def relay() -> Relay:
+def came() -> list[bool]:
+    """Whether the events that came were urgent."""
+    return []
+
+
+@pytest.fixture
+def relay(came: list[bool]) -> Relay:
     """A relay without threads and without Redis."""
     return Relay(
         redis_url="redis://127.0.0.1:1",
         jobs=cast(JobRecord, None),
-        event_came=lambda _job_id: None,
+        event_came=lambda _job_id, *, is_urgent: came.append(is_urgent),
         heard=lambda _heartbeat: None,
     )
 
@@ -46,5 +52,12 @@ def test_an_event_that_names_another_job_reaches_nobody(relay: Relay) -> None:
 
     relay.emit = emit
     for number, job_id in ((1, 5), (2, 6)):
-        relay._pass_on(f"{EVENT_CHANNEL}5", f"{number} {json.dumps({'job_id': job_id})}")
+        told = json.dumps({"job_id": job_id, "body": {"type": "log"}})
+        relay._pass_on(f"{EVENT_CHANNEL}5", f"{number} {told}")
     assert sent == ["event 1 to job:5"]
+
+
+def test_metrics_may_wait_to_be_recorded_and_ends_may_not(relay: Relay, came: list[bool]) -> None:
+    for number, kind in enumerate(("steps", "attempt_ended", "log", "checkpoint")):
+        relay._pass_on(f"{EVENT_CHANNEL}5", f"{number} {json.dumps({'job_id': 5, 'body': {'type': kind}})}")
+    assert came == [False, True, False, True]
