@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.curves.keeper import CurveKeeper
 from api.outbox import OutboxSender
 from api.queue.actions import JobActions
 from api.queue.dispatch import Dispatch
@@ -56,6 +57,7 @@ class Core:
         self.workers = Registry(self.database, bus, push=self._worker_changed)
         self.joined = JoinedWorkers(settings=settings, database=self.database, redis=self._redis)
         self.outbox = OutboxSender(self.database, bus)
+        self.curves = CurveKeeper(self.database)
         self.recorder = Recorder(self.database, bus, self._recorded)
         dispatch = Dispatch(
             database=self.database,
@@ -89,7 +91,7 @@ class Core:
         self.jobs.look = dispatch.look
         self.jobs.changed = self.job_changed
         self.jobs.explain = self.scheduler.explanations.why
-        self._parts = (self.recorder, self.outbox, self.workers, self.relay, self.scheduler, self.joined)
+        self._parts = (self.curves, self.recorder, self.outbox, self.workers, self.relay, self.scheduler, self.joined)
 
     def start(self) -> None:
         """Start recording, sending, relaying and scheduling."""
@@ -113,6 +115,7 @@ class Core:
 
     def _recorded(self, job_id: int, *, moved: bool) -> None:
         """Events of a job were recorded; its state changed where it `moved`."""
+        self.curves.came(job_id)
         if moved:
             self.job_changed(job_id)
         else:

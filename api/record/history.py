@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from api.record.tables import Checkpoint, Job, JobEvent, Preview
+from api.record.tables import RARE, Checkpoint, Job, JobEvent, Preview
 from api.views import (
     CheckpointListView,
     CheckpointView,
@@ -41,6 +41,8 @@ def read_events(session: Session, job: Job, *, after: int, limit: int, types: Se
     """Recorded events with numbers above `after`, at most `limit`, of `types` or of all."""
     query = select(JobEvent).where(JobEvent.job_id == job.id, JobEvent.number > after)
     if types:
+        if "steps" not in types:
+            query = query.where(RARE)
         query = query.where(JobEvent.type.in_(types))
     rows = session.scalars(query.order_by(JobEvent.number).limit(limit))
     events = [

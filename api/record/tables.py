@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -12,12 +12,16 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     Text,
     UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+RARE: Final = text("type != 'steps'")
+"""Which events are quick to find among those of a job; a query for them has to say it in these words."""
 
 
 class Base(DeclarativeBase):
@@ -141,6 +145,10 @@ class JobEvent(Base):
     """A recorded event. Step metrics are stored as the blocks that they came in."""
 
     __tablename__ = "job_events"
+    __table_args__ = (
+        # The few events between the many with step metrics, which need no index of their own.
+        Index("ix_job_events_rare", "job_id", "number", sqlite_where=RARE, postgresql_where=RARE),
+    )
 
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -148,6 +156,38 @@ class JobEvent(Base):
     type: Mapped[str] = mapped_column(String(20))
     at: Mapped[float] = mapped_column(Float)
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class StepCurve(Base):
+    """How far the step metrics of a job are summed up in `step_chunks`. It can be made anew from the events."""
+
+    __tablename__ = "step_curves"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer)
+    """Number of the newest event that is in it."""
+    cuts: Mapped[list[list[int]]] = mapped_column(JSON)
+    """Where an attempt went on: number of its first event with steps, attempt, first step. Steps from there on that
+    came with earlier events do not count any more."""
+
+
+class StepChunk(Base):
+    """4,096 steps of a job in buckets, each a column of doubles after the other; see `api.curves.buckets`."""
+
+    __tablename__ = "step_chunks"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    chunk: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """Chunk k holds the steps 4,096 k + 1 … 4,096 (k + 1)."""
+    first_number: Mapped[int] = mapped_column(Integer)
+    last_number: Mapped[int] = mapped_column(Integer)
+    """The events that brought its steps have numbers from the first to the last."""
+    whole: Mapped[bytes] = mapped_column(LargeBinary)
+    """One bucket. The smaller ones stand before the larger ones: SQLite need not read what lies behind."""
+    coarse: Mapped[bytes] = mapped_column(LargeBinary)
+    """Buckets of 256 steps."""
+    fine: Mapped[bytes] = mapped_column(LargeBinary)
+    """Buckets of 16 steps."""
 
 
 class Checkpoint(Base):

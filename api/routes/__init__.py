@@ -3,6 +3,7 @@
 from api.routes.artifacts import artifacts
 from api.routes.datasets import datasets
 from api.routes.health import health
+from api.routes.history import history
 from api.routes.jobs import jobs
 from api.routes.join import bootstrap, join
 from api.routes.presets import presets
@@ -11,6 +12,6 @@ from api.routes.store import store
 from api.routes.tokens import tokens
 from api.routes.workers import workers
 
-BLUEPRINTS = (jobs, queue, artifacts, datasets, presets, workers, tokens, join, bootstrap, store, health)
+BLUEPRINTS = (jobs, history, queue, artifacts, datasets, presets, workers, tokens, join, bootstrap, store, health)
 
 __all__ = ["BLUEPRINTS"]

@@ -288,6 +288,27 @@ export interface components {
             size_bytes: number;
         };
         /**
+         * CurveView
+         * @description One metric, with a value for each bucket; null where there is none.
+         */
+        CurveView: {
+            /**
+             * Last
+             * @description Of its last step; null where any of its steps had no finite value: a gap.
+             */
+            last: (number | null)[];
+            /**
+             * Max
+             * @description Highest finite value; empty where a bucket is one step.
+             */
+            max: (number | null)[];
+            /**
+             * Min
+             * @description Lowest finite value; empty where a bucket is one step.
+             */
+            min: (number | null)[];
+        };
+        /**
          * DailyHours
          * @description Hours of each day; from 23:00 to 07:00 goes over midnight.
          */
@@ -743,6 +764,54 @@ export interface components {
              * @description ok.
              */
             status: string;
+        };
+        /**
+         * HistoryView
+         * @description The step metrics of a job in buckets, and its epochs.
+         */
+        HistoryView: {
+            /**
+             * At
+             * @description When it was recorded.
+             */
+            at: number[];
+            /**
+             * Epoch
+             * @description Epoch of that step.
+             */
+            epoch: number[];
+            /**
+             * Epochs
+             * @description Every epoch, in the order of its events; the KL of each dimension is with the newest one alone.
+             */
+            epochs: components["schemas"]["EpochMetrics"][];
+            grad_norm: components["schemas"]["CurveView"];
+            kl: components["schemas"]["CurveView"];
+            kl_weight: components["schemas"]["CurveView"];
+            /**
+             * Last
+             * @description Number of the newest event that is in it: what comes after it follows on.
+             */
+            last: number;
+            learning_rate: components["schemas"]["CurveView"];
+            loss: components["schemas"]["CurveView"];
+            /**
+             * Newest Step
+             * @description The newest step of the whole job.
+             */
+            newest_step: number;
+            reconstruction: components["schemas"]["CurveView"];
+            /**
+             * Step
+             * @description Last step in each bucket.
+             */
+            step: number[];
+            step_time_s: components["schemas"]["CurveView"];
+            /**
+             * Stride
+             * @description Steps that a bucket stands for: bucket k holds the steps k * stride + 1 … (k + 1) * stride.
+             */
+            stride: number;
         };
         /**
          * JobBody

@@ -14,6 +14,7 @@ from flask_socketio import SocketIO
 from redis import Redis
 
 from api.app import create_app
+from api.curves.keeper import CurveKeeper
 from api.queue.actions import JobActions
 from api.queue.switch import QueueSwitch
 from api.record.database import Database
@@ -65,6 +66,7 @@ class TwinCore:
         self.storage = FolderStorage(data / "store")
         self.jobs = JobRecord(self.database)
         self.controls = TwinControls()
+        self.curves = CurveKeeper(self.database)
         self.actions = JobActions(self.database, self.jobs, cast(Controls, self.controls))
         self.queue = QueueSwitch(self.database, self.queue_views.append)
         self.online: list[WorkerView] = [worker("w1", "cpu")]

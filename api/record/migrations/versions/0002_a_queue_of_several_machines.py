@@ -56,6 +56,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job_id", "after_id"),
     )
     op.create_index("ix_job_dependencies_after_id", "job_dependencies", ["after_id"])
+    op.create_table(
+        "step_curves",
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("cuts", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id"),
+    )
+    op.create_table(
+        "step_chunks",
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("chunk", sa.Integer(), nullable=False),
+        sa.Column("first_number", sa.Integer(), nullable=False),
+        sa.Column("last_number", sa.Integer(), nullable=False),
+        sa.Column("whole", sa.LargeBinary(), nullable=False),
+        sa.Column("coarse", sa.LargeBinary(), nullable=False),
+        sa.Column("fine", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id", "chunk"),
+    )
+    rare = sa.text("type != 'steps'")
+    op.create_index("ix_job_events_rare", "job_events", ["job_id", "number"], sqlite_where=rare, postgresql_where=rare)
     op.add_column("dataset_versions", sa.Column("clips", sa.JSON(), nullable=True))
     # Columns are added as they are, which SQLite can; what old rows need to hold is filled in below.
     op.add_column("jobs", sa.Column("placement", sa.JSON(), nullable=False, server_default="{}"))

@@ -103,6 +103,18 @@ export function listEvents(
   return request(`/jobs/${id}/events`, signal ? { query, signal } : { query });
 }
 
+/** Steps `first` … `last` of a job in at most so many buckets. */
+export function getHistory(
+  id: number,
+  query: { first?: number; last?: number; buckets?: number; epochs?: "false" } = {},
+  signal?: AbortSignal,
+): Promise<Wire<"HistoryView">> {
+  return request(`/jobs/${id}/history`, signal ? { query, signal } : { query });
+}
+
+export const stepsTableUrl = (job: number): string => `/api/v1/jobs/${job}/steps.csv`;
+export const epochsTableUrl = (job: number): string => `/api/v1/jobs/${job}/epochs.csv`;
+
 export async function listCheckpoints(id: number): Promise<Checkpoint[]> {
   return (await request<Wire<"CheckpointListView">>(`/jobs/${id}/checkpoints`)).checkpoints.map(toCheckpoint);
 }

@@ -45,6 +45,12 @@ export class EventFollower {
     if (!this.running) void this.catchUp();
   }
 
+  /** Goes on after event `number`, since all up to it is known from elsewhere. */
+  skipTo(number: number): void {
+    this.last = number;
+    for (const known of this.aside.keys()) if (known <= number) this.aside.delete(known);
+  }
+
   /** Fetches everything after the last applied event, then the live ones kept aside. */
   async catchUp(): Promise<void> {
     if (this.closed) return;
@@ -82,7 +88,7 @@ export class EventFollower {
       const wasFull = page.events.length >= this.limit;
       if (took > PAGE_TARGET_MS * 2) this.limit = Math.max(20, this.limit >> 1);
       else if (wasFull && took < PAGE_TARGET_MS / 2) this.limit = Math.min(1000, this.limit << 1);
-      this.accept(page.events.filter((event) => event.number > this.last));
+      if (page.events.some((event) => event.number > this.last)) this.accept(page.events.filter((event) => event.number > this.last));
       if (page.events.length > 0 && this.last < page.last) continue;
       if (this.aside.size === 0) return;
       // Something live is still ahead of the record: it will be there in a moment.

@@ -20,6 +20,7 @@ vi.mock("./live", () => ({
   },
 }));
 
+const { METRICS } = await import("./metric_columns");
 const { JobSession, mergeEpochs } = await import("./job_session");
 
 const epoch = (number: number): Wire<"EpochMetrics"> => ({
@@ -33,13 +34,33 @@ const steps = (first: number): Wire<"StepMetrics"> => ({
 });
 
 const recorded: Wire<"Event">[] = [];
+/** Requests for the history. */
+let histories = 0;
+
+/** What the api makes of what is recorded. */
+function history(): Wire<"HistoryView"> {
+  const blocks = recorded.flatMap(({ body, at }) => (body.type === "steps" ? [{ ...body, at }] : []));
+  const curve = (name: (typeof METRICS)[number]) => ({ last: blocks.flatMap((block) => block[name]), min: [] as number[], max: [] as number[] });
+  const step = blocks.flatMap((block) => block.step);
+  return {
+    ...(Object.fromEntries(METRICS.map((name) => [name, curve(name)])) as Record<(typeof METRICS)[number], Wire<"CurveView">>),
+    stride: 1, step, epoch: step.map(() => 1), at: step.map(() => 1), newest_step: step.at(-1) ?? 0, last: recorded.length,
+    epochs: recorded.flatMap(({ body }) => (body.type === "epoch" ? [body] : [])),
+  };
+}
 beforeEach(() => {
   recorded.length = 0;
   live.emitted.length = 0;
+  histories = 0;
   vi.stubGlobal("fetch", vi.fn(async (url: string) => {
     const address = new URL(url, "http://page");
     const after = Number(address.searchParams.get("after"));
-    const body = address.pathname.endsWith("/events")
+    if (address.pathname.endsWith("/history")) histories += 1;
+    const types = address.searchParams.get("types");
+    const body = address.pathname.endsWith("/history") ? history()
+      : address.pathname.endsWith("/events") && types
+      ? { events: recorded.filter(({ number, body: { type } }) => number > after && types.split(",").includes(type)), last: recorded.length }
+      : address.pathname.endsWith("/events")
       ? { events: recorded.filter(({ number }) => number > after), last: recorded.length }
       : address.pathname.endsWith("/previews") ? { previews: [] }
       : address.pathname.endsWith("/checkpoints") ? { checkpoints: [] }
@@ -74,6 +95,27 @@ describe("JobSession", () => {
     recorded.push(wireEvent(2, steps(3)));
     live.open.at(-1)?.();
     await vi.waitFor(() => expect(session.metrics.length).toBe(4));
+    expect(histories).toBe(1);
+    session.close();
+  });
+
+  it("reads the lines of the log beside the history, and adds live ones", async () => {
+    recorded.push(wireEvent(1), wireEvent(2, steps(1)), wireEvent(3));
+    const session = new JobSession(1);
+    session.open();
+    await vi.waitFor(() => expect(session.caughtUp.value).toBe(true));
+    live.listeners.get("event")?.(wireEvent(4) as never);
+    expect(session.log.lines.value.map(({ number }) => number)).toEqual([1, 3, 4]);
+    session.close();
+  });
+
+  it("leaves out what an attempt sends after a newer one began", async () => {
+    const session = new JobSession(1);
+    session.open();
+    await vi.waitFor(() => expect(session.caughtUp.value).toBe(true));
+    live.listeners.get("event")?.({ ...wireEvent(1, steps(1)), attempt: 2 } as never);
+    live.listeners.get("event")?.({ ...wireEvent(2, steps(3)), attempt: 1 } as never);
+    expect([...session.metrics.step.subarray(0, session.metrics.length)]).toEqual([1, 2]);
     session.close();
   });
 

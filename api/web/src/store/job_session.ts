@@ -1,20 +1,24 @@
 // Everything the Job page knows of one job: its record, its events, its metrics, its previews and checkpoints.
+//
+// A training may have a million steps, so its history comes summed up, in one request, with the number of the newest
+// event that is in it. From there on every event is applied: live ones, and those that were missed.
 import { batch, signal } from "@preact/signals";
-import { getJob, listCheckpoints, listEvents, listPreviews } from "../http/api";
+import { getHistory, getJob, listCheckpoints, listEvents, listPreviews } from "../http/api";
 import { ApiError } from "../http/request";
 import type { Checkpoint, Preview } from "../model/artifacts";
 import type { Job, JobDetail } from "../model/job";
 import type { Wire } from "../model/wire_types";
 import { withCheckpoint, withFetched, withPreview } from "./artifact_lists";
+import { CloseUp } from "./close_up";
 import { EventFollower, type JobEvent } from "./event_follower";
+import { EventLog } from "./event_log";
 import { onConnection, socket } from "./live";
 import { MetricColumns } from "./metric_columns";
 import { jobs } from "./queue";
 
 export type EpochMetrics = Wire<"EpochMetrics">;
-/** Lines kept for the Log tab; the record has them all. */
-const MAX_LOG = 2000;
-const LOGGED: ReadonlySet<string> = new Set(["state", "attempt_started", "attempt_ended", "warning", "log", "checkpoint", "preview"]);
+/** Who missed more events than that fetches the history anew instead of them. */
+const MANY_EVENTS = 300;
 
 export class JobSession {
   readonly detail = signal<JobDetail | null>(null);
@@ -24,16 +28,22 @@ export class JobSession {
   /** Raised when `metrics` or `epochs` changed. */
   readonly metricsVersion = signal(0);
   readonly epochs = signal<readonly EpochMetrics[]>([]);
-  readonly log = signal<readonly JobEvent[]>([]);
+  readonly log: EventLog;
+  readonly closeUp: CloseUp;
   readonly previews = signal<readonly Preview[] | null>(null);
   readonly checkpoints = signal<readonly Checkpoint[] | null>(null);
-  readonly newestTotalSteps = signal(0);
   private readonly follower: EventFollower;
   private readonly undo: (() => void)[] = [];
   private readonly refreshes = new Map<string, number>();
   private closed = false;
+  private newestAttempt = 0;
+  private hasHistory = false;
+  private loading: Promise<void> | null = null;
+  private readingLog: Promise<void> = Promise.resolve();
 
   constructor(readonly id: number) {
+    this.log = new EventLog(id);
+    this.closeUp = new CloseUp(id, this.metrics);
     this.follower = new EventFollower({
       fetchPage: (after, limit) => listEvents(id, { after, limit }),
       apply: (events) => this.apply(events),
@@ -59,6 +69,7 @@ export class JobSession {
   close(): void {
     this.closed = true;
     this.follower.close();
+    this.closeUp.close();
     for (const timer of this.refreshes.values()) clearTimeout(timer);
     for (const undo of this.undo) undo();
   }
@@ -86,8 +97,43 @@ export class JobSession {
   }
 
   private async follow(): Promise<void> {
-    await Promise.all([this.refreshDetail(), this.follower.catchUp()]);
+    const detail = this.refreshDetail();
+    try {
+      if (this.hasHistory) await detail;
+      if (!this.hasHistory || (this.detail.value?.lastEvent ?? 0) - this.follower.last > MANY_EVENTS) await this.loadHistory();
+    } catch {
+      this.soon("retry", () => void this.follow(), 3000);
+      return;
+    }
+    await Promise.all([detail, this.follower.catchUp(), this.readingLog]);
     if (!this.closed) this.caughtUp.value = true;
+  }
+
+  /** Replaces the metrics by what the api has; events go on from there. */
+  private loadHistory(): Promise<void> {
+    this.loading ??= this.fetchHistory().finally(() => {
+      this.loading = null;
+    });
+    return this.loading;
+  }
+
+  private async fetchHistory(): Promise<void> {
+    const history = await getHistory(this.id);
+    if (this.closed) return;
+    const known = this.hasHistory ? this.follower.last : 0;
+    this.hasHistory = true;
+    this.follower.skipTo(history.last);
+    batch(() => {
+      this.metrics.load(history);
+      this.epochs.value = mergeEpochs([], history.epochs);
+      this.metricsVersion.value += 1;
+    });
+    this.closeUp.renew();
+    this.readLog(known, history.last);
+  }
+
+  private readLog(after: number, last: number): void {
+    this.readingLog = this.log.fetch(after, last).catch(() => this.soon("log", () => this.readLog(after, last), 3000));
   }
 
   private loadArtifacts(): void {
@@ -108,14 +154,16 @@ export class JobSession {
   private apply(events: readonly JobEvent[]): void {
     batch(() => {
       const epochs: EpochMetrics[] = [];
-      const lines: JobEvent[] = [];
       let measured = false;
       for (const event of events) {
         const { body } = event;
-        if (LOGGED.has(body.type)) lines.push(event);
         if (body.type === "steps") {
-          this.metrics.append(body, event.at);
-          this.newestTotalSteps.value = body.total_steps;
+          // What an attempt still sends after a newer one began counts for nothing.
+          if (event.attempt < this.newestAttempt) continue;
+          this.newestAttempt = event.attempt;
+          const follows = this.metrics.append(body, event.at);
+          // Rows that a resume cut through are whole again in the api's history.
+          if (!follows && this.metrics.stride > 1) this.soon("history", () => void this.reload(), 1500);
           measured = true;
         } else if (body.type === "epoch") epochs.push(body);
         else if (body.type === "preview") this.previews.value = withPreview(this.previews.value, this.id, body, event.at);
@@ -123,9 +171,19 @@ export class JobSession {
         else if (body.type === "state" || body.type === "attempt_started") this.soon("detail", () => void this.refreshDetail(), 100);
       }
       if (epochs.length > 0) this.epochs.value = mergeEpochs(this.epochs.value, epochs);
-      if (lines.length > 0) this.log.value = [...this.log.value, ...lines].slice(-MAX_LOG);
+      this.log.add(events);
       if (measured || epochs.length > 0) this.metricsVersion.value += 1;
+      if (measured) this.closeUp.renew();
     });
+  }
+
+  private async reload(): Promise<void> {
+    try {
+      await this.loadHistory();
+      await this.follower.catchUp();
+    } catch {
+      this.soon("history", () => void this.reload(), 3000);
+    }
   }
 
   /** Runs `action` after `ms`, once for however many reasons come up until then. */

@@ -17,7 +17,7 @@ interface Line {
 /** What happened, newest first: states, attempts, warnings and the trainer's own lines. */
 export function LogTab({ session }: { session: JobSession }) {
   const [limit, setLimit] = useState(SHOWN);
-  const events = session.log.value;
+  const events = session.log.lines.value;
   if (events.length === 0) {
     return session.caughtUp.value ? <Empty title="Nothing happened yet"><p>State changes, warnings and the trainer's own lines appear here.</p></Empty> : <Loading what="the log" />;
   }

@@ -1,13 +1,13 @@
 import { type Signal, useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import type uPlot from "uplot";
 import { count, measure, moment } from "../../../format";
+import type { Range } from "../../../store/close_up";
 import type { JobSession } from "../../../store/job_session";
-import { chartData, type ChartData, isPositive } from "./chart_data";
+import { chartData, type ChartData, isPositive, STEP_COLUMNS } from "./chart_data";
 import type { ChartSpec } from "./chart_specs";
-import { drawChart, type Range, stepsFor } from "./draw_chart";
-
-const REDRAW_MS = 250;
+import { colourOf, epochSeries, faint, type Style } from "./draw_chart";
+import { Plot } from "./Plot";
 
 export interface ChartLook {
   readonly smoothing: number;
@@ -17,106 +17,79 @@ export interface ChartLook {
   readonly zoom: Signal<Range | null>;
 }
 
-/** One chart, redrawn a few times a second at most while points arrive; its zoom stays where it is. */
+/** One chart of a job. */
 export function Chart({ spec, session, look }: { spec: ChartSpec; session: JobSession; look: ChartLook }) {
-  const box = useRef<HTMLDivElement>(null);
-  const plot = useRef<uPlot | null>(null);
   const latest = useRef<ChartData | null>(null);
   const points = useSignal(0);
   const hovered = useSignal<number | null>(null);
-  const { theme, zoom } = look;
   const isLog = look.isLog && !spec.exact;
   const smoothing = spec.exact ? 0 : look.smoothing;
   const isSmoothed = smoothing > 0;
-  const version = session.metricsVersion.value;
-
-  // The plot itself: made anew when its axis, its colours or its series change.
-  useEffect(() => {
-    const element = box.current;
-    if (!element) return;
-    const data = chartData(spec, session.metrics, session.epochs.peek(), smoothing);
+  const read = (): uPlot.AlignedData => {
+    const data = chartData(spec, session.metrics, session.closeUp.columns.peek(), session.epochs.peek(), smoothing);
     latest.current = data;
     points.value = data.points;
-    plot.current = drawChart(element, toPlot(data), {
-      spec,
-      axis: !isLog ? "linear" : isPositive(data) ? "log" : "asinh",
-      isSmoothed,
-      width: Math.max(120, element.clientWidth),
-      height: element.clientHeight,
-      zoom: () => zoom.peek(),
-      onZoom: (range) => {
-        zoom.value = range;
-      },
-      onReset: () => {
-        zoom.value = null;
-      },
-      onCursor: (index) => {
-        hovered.value = index;
-      },
-    });
-    const sizes = new ResizeObserver(() => plot.current?.setSize({ width: Math.max(120, element.clientWidth), height: element.clientHeight }));
-    sizes.observe(element);
-    return () => {
-      sizes.disconnect();
-      plot.current?.destroy();
-      plot.current = null;
-    };
-  }, [spec, session, isLog, theme, isSmoothed]);
-
-  // Its content: a moment after something new came, however much of it.
-  const due = useRef(0);
-  useEffect(() => {
-    if (due.current) return;
-    due.current = window.setTimeout(() => {
-      due.current = 0;
-      const data = chartData(spec, session.metrics, session.epochs.peek(), smoothing);
-      latest.current = data;
-      points.value = data.points;
-      plot.current?.setData(toPlot(data));
-    }, REDRAW_MS);
-  }, [version, smoothing]);
-  useEffect(() => () => clearTimeout(due.current), []);
-
-  // The zoom, which all charts share.
-  const range = zoom.value;
-  useEffect(() => {
-    const x = latest.current?.x;
-    if (!plot.current || !x || x.length === 0) return;
-    const [min, max] = stepsFor(range, x[0] ?? null, x.at(-1) ?? null);
-    plot.current.setScale("x", { min: min ?? 0, max: max ?? 1 });
-  }, [range]);
+    return [data.x, ...data.columns];
+  };
 
   return (
     <figure class={`card chart${spec.wide ? " chart-wide" : ""}`} data-chart={spec.name} data-points={points.value} aria-label={spec.title}>
       <figcaption>
         <h2 title={spec.help}>{spec.title}</h2>
-        <Readout spec={spec} session={session} data={latest.current} index={hovered.value} isSmoothed={isSmoothed} />
+        <Readout spec={spec} data={latest.current} index={hovered.value} isSmoothed={isSmoothed} />
       </figcaption>
-      <div class="chart-box" ref={box}>{points.value === 0 && <p class="chart-empty small muted">{spec.help} The first points are on their way.</p>}</div>
+      <Plot
+        data={read}
+        axis={() => (!isLog ? "linear" : latest.current && isPositive(latest.current) ? "log" : "asinh")}
+        style={(box) => styleOf(box, spec, isSmoothed)}
+        makes={[spec, session, isLog, look.theme, isSmoothed]}
+        draws={[session.metricsVersion.value, session.closeUp.columns.value, smoothing]}
+        group="job-charts"
+        zoom={look.zoom}
+        onCursor={(index) => {
+          hovered.value = index;
+        }}
+      >
+        {points.value === 0 && <p class="chart-empty small muted">{spec.help} The first points are on their way.</p>}
+      </Plot>
     </figure>
   );
 }
 
-function toPlot(data: ChartData): uPlot.AlignedData {
-  return [data.x, ...data.columns];
+/** A step metric as a line with the band of its rows' lowest and highest values, then the epochs. */
+function styleOf(box: HTMLElement, spec: ChartSpec, isSmoothed: boolean): Style {
+  const colours = { train: colourOf(box, "--accent"), validation: colourOf(box, "--validation") };
+  const epochs = spec.epochs.map(({ tone }) => epochSeries(colours[tone]));
+  if (!spec.metric) return { series: epochs };
+  // A spike is one pixel wide: without a line at its edge the band alone would hardly show it.
+  const edge: uPlot.Series = { stroke: faint(colours.train, 0.4), width: 1, points: { show: false } };
+  return {
+    series: [
+      { stroke: isSmoothed ? faint(colours.train) : colours.train, width: isSmoothed ? 1 : 1.75, points: { show: false } },
+      { stroke: colours.train, width: 2, points: { show: false }, show: isSmoothed },
+      edge,
+      edge,
+      ...epochs,
+    ],
+    bands: [{ series: [3, 4], fill: faint(colours.train, 0.16) }],
+  };
 }
 
 /** What the cursor stands on, or the newest point. */
-function Readout({ spec, session, data, index, isSmoothed }: { spec: ChartSpec; session: JobSession; data: ChartData | null; index: number | null; isSmoothed: boolean }) {
+function Readout({ spec, data, index, isSmoothed }: { spec: ChartSpec; data: ChartData | null; index: number | null; isSmoothed: boolean }) {
   if (!data || data.x.length === 0) return null;
   const row = index === null || index >= data.x.length ? data.x.length - 1 : index;
-  const { metrics } = session;
   const parts: { label: string; tone: string; text: string }[] = [];
   if (spec.metric) {
     parts.push({ label: isSmoothed ? "raw" : "training", tone: "train", text: measure(data.columns[0]?.[row]) });
     if (isSmoothed) parts.push({ label: "smoothed", tone: "train", text: measure(data.columns[1]?.[row]) });
   }
-  const first = spec.metric ? 2 : 0;
+  const first = spec.metric ? STEP_COLUMNS : 0;
   spec.epochs.forEach((series, offset) => {
     parts.push({ label: series.label, tone: series.tone, text: measure(valueBefore(data.columns[first + offset], row)) });
   });
-  const epoch = spec.metric ? metrics.epoch[row] : session.epochs.value[row]?.epoch;
-  const at = spec.metric ? metrics.at[row] : undefined;
+  const epoch = data.epoch[row];
+  const at = data.at[row];
   return (
     <>
       <span class="chart-at small muted number">{index === null ? "" : `step ${count(data.x[row])}, epoch ${count(epoch)}${at ? `, ${moment(at)}` : ""}`}</span>

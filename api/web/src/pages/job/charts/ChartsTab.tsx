@@ -1,15 +1,28 @@
-import "uplot/dist/uPlot.min.css";
 import { useSignal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
+import { count } from "../../../format";
+import { epochsTableUrl, stepsTableUrl } from "../../../http/api";
+import { isActive } from "../../../model/states";
+import type { Range } from "../../../store/close_up";
 import type { JobSession } from "../../../store/job_session";
 import { logAxis, smoothing, theme } from "../../../store/preferences";
 import { BestSoFar } from "./BestSoFar";
 import { Chart } from "./Chart";
 import { CHARTS } from "./chart_specs";
-import type { Range } from "./draw_chart";
 
 export function ChartsTab({ session }: { session: JobSession }) {
   const zoom = useSignal<Range | null>(null);
+  const follows = useSignal(false);
+  const range = zoom.value;
+  const version = session.metricsVersion.value;
+  const isLive = isActive(session.current()?.state ?? "queued");
+  useEffect(() => session.closeUp.show(range), [range]);
+  useEffect(() => () => session.closeUp.show(null), [session]);
+  // The newest point stays at the right edge.
+  useEffect(() => {
+    const { newest } = session.metrics;
+    if (range && follows.value && newest > range[1]) zoom.value = [newest - (range[1] - range[0]), newest];
+  }, [version, follows.value]);
   const look = { smoothing: smoothing.value, isLog: logAxis.value, theme: useShownTheme(), zoom };
   return (
     <div class="stack">
@@ -39,15 +52,31 @@ export function ChartsTab({ session }: { session: JobSession }) {
           Log axis
         </label>
         {zoom.value ? (
-          <button type="button" class="button button-small" onClick={() => { zoom.value = null; }}>Show all</button>
+          <>
+            <button type="button" class="button button-small" onClick={() => { zoom.value = null; }}>Show all</button>
+            {isLive && (
+              <label class="row small">
+                <input type="checkbox" checked={follows.value} onChange={(event) => { follows.value = event.currentTarget.checked; }} />
+                Follow live
+              </label>
+            )}
+          </>
         ) : (
-          <span class="small muted">Drag over a chart to zoom all of them.</span>
+          <span class="small muted">Drag over a chart to zoom all of them; then Shift and the wheel move it.</span>
         )}
-        {session.metrics.stride > 1 && <span class="small muted push">Each point is the mean of {session.metrics.stride} steps.</span>}
+        <span class="small muted push">
+          {strideText(session)} As a table: <a href={stepsTableUrl(session.id)} download>steps</a>, <a href={epochsTableUrl(session.id)} download>epochs</a>
+        </span>
       </div>
-      <div class="charts">{CHARTS.map((spec) => <Chart key={spec.name} spec={spec} session={session} look={look} />)}</div>
+      <div class="charts" data-zoom={range ? `${Math.round(range[0])}-${Math.round(range[1])}` : ""}>{CHARTS.map((spec) => <Chart key={spec.name} spec={spec} session={session} look={look} />)}</div>
     </div>
   );
+}
+
+/** What a point of the curves stands for. */
+function strideText(session: JobSession): string {
+  const stride = (session.closeUp.columns.value ?? session.metrics).stride;
+  return stride > 1 ? `Each point is the last of ${count(stride)} steps, the band all of them.` : "";
 }
 
 /** The theme that is really on, the system's wish included. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { roomFor, stepsFor } from "./draw_chart";
+import { panned, roomFor, stepsFor } from "./draw_chart";
 
 describe("stepsFor", () => {
   it("gives a single point room, zoomed or not", () => {
@@ -11,6 +11,15 @@ describe("stepsFor", () => {
     expect(stepsFor(null, 1, 300)).toEqual([1, 300]);
     expect(stepsFor([10, 20], 1, 300)).toEqual([10, 20]);
     expect(stepsFor(null, null, null)).toEqual([0, 1]);
+  });
+});
+
+describe("panned", () => {
+  it("moves a range and stops where the curve does", () => {
+    expect(panned([20, 40], 0.5, [1, 100])).toEqual([30, 50]);
+    expect(panned([20, 40], -2, [1, 100])).toEqual([1, 21]);
+    expect(panned([90, 100], 3, [1, 100])).toEqual([90, 100]);
+    expect(panned([0, 200], 1, [1, 100])).toEqual([0, 200]);
   });
 });
 

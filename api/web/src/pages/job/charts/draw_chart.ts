@@ -1,22 +1,29 @@
 // The uPlot behind a chart: one is made per axis kind and theme; data, zoom and size are set on it.
 import uPlot from "uplot";
-import type { ChartSpec } from "./chart_specs";
+import type { Range } from "../../../store/close_up";
 
-export type Range = readonly [number, number];
+export type Axis = "linear" | "log" | "asinh";
 
-export interface DrawOptions {
-  readonly spec: ChartSpec;
-  readonly axis: "linear" | "log" | "asinh";
-  readonly isSmoothed: boolean;
+export interface Style {
+  /** Those of the curves. */
+  readonly series: readonly uPlot.Series[];
+  readonly bands?: readonly uPlot.Band[];
+}
+
+export interface DrawOptions extends Style {
+  readonly axis: Axis;
+  /** Charts of one group share their cursor. */
+  readonly group: string;
   readonly width: number;
   readonly height: number;
   readonly zoom: () => Range | null;
   readonly onZoom: (range: Range) => void;
   readonly onReset: () => void;
+  /** Sideways by a share of what is shown. */
+  readonly onPan: (share: number) => void;
   readonly onCursor: (index: number | null) => void;
 }
 
-const SYNC = "job-charts";
 const DISTRIBUTION = { linear: 1, log: 3, asinh: 4 } as const;
 
 export function drawChart(box: HTMLElement, data: uPlot.AlignedData, options: DrawOptions): uPlot {
@@ -31,7 +38,7 @@ export function drawChart(box: HTMLElement, data: uPlot.AlignedData, options: Dr
       padding: [8, 12, 0, 0],
       cursor: {
         y: false,
-        sync: { key: SYNC, setSeries: false },
+        sync: { key: options.group, setSeries: false },
         drag: { x: true, y: false, setScale: false, dist: 4 },
         points: { size: 6 },
         bind: {
@@ -56,8 +63,10 @@ export function drawChart(box: HTMLElement, data: uPlot.AlignedData, options: Dr
         { ...axis, size: 28, space: 70, values: (_, splits) => splits.map(shortStep) },
         { ...axis, size: 52, space: 34, values: (_, splits) => splits.map((value) => (value === null ? "" : shortValue(value))) },
       ],
-      series: [{}, ...seriesOf(box, options)],
+      series: [{}, ...options.series],
+      bands: [...(options.bands ?? [])],
       hooks: {
+        ready: [(plot) => plot.over.addEventListener("wheel", (event) => pan(plot, event, options), { passive: false })],
         setSelect: [
           (plot) => {
             if (plot.select.width > 4) {
@@ -74,20 +83,24 @@ export function drawChart(box: HTMLElement, data: uPlot.AlignedData, options: Dr
   );
 }
 
-function seriesOf(box: HTMLElement, { spec, isSmoothed }: DrawOptions): uPlot.Series[] {
-  const train = colourOf(box, "--accent");
-  const validation = colourOf(box, "--validation");
-  const steps: uPlot.Series[] = spec.metric
-    ? [
-        { stroke: isSmoothed ? faint(train) : train, width: isSmoothed ? 1 : 1.75, points: { show: false } },
-        { stroke: train, width: 2, points: { show: false }, show: isSmoothed },
-      ]
-    : [];
-  const epochs = spec.epochs.map(({ tone }): uPlot.Series => {
-    const stroke = tone === "train" ? train : validation;
-    return { stroke, width: 2, spanGaps: true, points: { show: hasRoom, size: 4, stroke, fill: stroke } };
-  });
-  return [...steps, ...epochs];
+/** A curve of one value per epoch. */
+export function epochSeries(stroke: string): uPlot.Series {
+  return { stroke, width: 2, spanGaps: true, points: { show: hasRoom, size: 4, stroke, fill: stroke } };
+}
+
+/** The wheel moves the page as everywhere; sideways, or with Shift, it moves what is zoomed in on. */
+function pan(plot: uPlot, event: WheelEvent, options: DrawOptions): void {
+  const sideways = event.shiftKey && event.deltaX === 0 ? event.deltaY : event.deltaX;
+  if (!options.zoom() || Math.abs(sideways) <= (event.shiftKey ? 0 : Math.abs(event.deltaY))) return;
+  event.preventDefault();
+  options.onPan(sideways / plot.over.clientWidth);
+}
+
+/** A range moved sideways by a share of its width, as far as there is something. */
+export function panned([from, to]: Range, share: number, [first, last]: Range): Range {
+  const width = to - from;
+  const start = Math.max(first, Math.min(last - width, from + share * width));
+  return width >= last - first ? [from, to] : [start, start + width];
 }
 
 /** What the horizontal axis shows. A single point has room around it: uPlot would look for ticks without end. */
@@ -112,7 +125,7 @@ function hasRoom(plot: uPlot, series: number, first: number, last: number): bool
 }
 
 /** What a custom property comes to in the theme that is on. */
-function colourOf(box: HTMLElement, property: string): string {
+export function colourOf(box: HTMLElement, property: string): string {
   const probe = document.createElement("span");
   probe.style.color = `var(${property})`;
   box.append(probe);
@@ -121,8 +134,8 @@ function colourOf(box: HTMLElement, property: string): string {
   return color;
 }
 
-function faint(colour: string): string {
-  return colour.replace(/^rgb\((.*)\)$/, "rgba($1, 0.28)");
+export function faint(colour: string, share = 0.28): string {
+  return colour.replace(/^rgb\((.*)\)$/, `rgba($1, ${share})`);
 }
 
 function shortStep(step: number): string {
