@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from redis import Redis
 
 from shared.event_bus import EventBus
-from shared.events import MAX_STEPS_PER_EVENT, EpochMetrics, Event, EventBody, StepMetrics, finite
+from shared.events import (
+    MAX_STEPS_PER_EVENT,
+    EpochMetrics,
+    Event,
+    EventBody,
+    PreviewClip,
+    PreviewMade,
+    StepMetrics,
+    finite,
+)
 from tests.system import System
 
 _AT_ONCE = 16
@@ -59,6 +70,19 @@ class Told:
             for epoch in range(first, last + 1)
         ]  # fmt: skip
         self._wait_recorded(self.tell(bodies))
+
+    def preview(self, epoch: int, sound: Path, *, original: Path) -> None:
+        """Tell of a preview with one sound, which is in the store."""
+        name = f"1-{epoch * STEPS_PER_EPOCH}"
+        folder = self._system.data / "store" / "jobs" / str(self.id) / "previews" / name
+        folder.mkdir(parents=True)
+        shutil.copyfile(sound, folder / "kick.wav")
+        shutil.copyfile(original, folder / "kick_original.wav")
+        clip = PreviewClip(
+            kind="reconstruction", title="kick", audio="kick.wav", original="kick_original.wav", duration_s=8.0
+        )
+        body = PreviewMade(name=name, epoch=epoch, step=epoch * STEPS_PER_EPOCH, clips=[clip], seconds=0.1)
+        self._wait_recorded(self.tell([body]))
 
     def _wait_recorded(self, number: int) -> None:
         deadline = time.monotonic() + 60

@@ -10,6 +10,7 @@ import { DatasetsPage } from "./pages/datasets/DatasetsPage";
 import { QueuePage } from "./pages/queue/QueuePage";
 
 // The queue opens at once: what only other pages need comes when they are opened.
+const ComparePage = lazy(() => import("./pages/compare/ComparePage").then((module) => module.ComparePage));
 const JobPage = lazy(() => import("./pages/job/JobPage").then((module) => module.JobPage));
 const NewJobPage = lazy(() => import("./pages/new_job/NewJobPage").then((module) => module.NewJobPage));
 const EditJobPage = lazy(() => import("./pages/new_job/EditJobPage").then((module) => module.EditJobPage));
@@ -29,6 +30,7 @@ export function App() {
             <Route path="/datasets/:id" component={DatasetPage} />
             <Route path="/new" component={NewJobPage} />
             <Route path="/workers" component={WorkersPage} />
+            <Route path="/compare" component={ComparePage} />
             <Route path="/jobs/:id" component={JobPage} />
             <Route path="/jobs/:id/edit" component={EditJobPage} />
             <Route default component={NotFoundPage} />

@@ -9,6 +9,7 @@ import "./styles/workers.css";
 import "./styles/datasets.css";
 import "./styles/new_job.css";
 import "./styles/job.css";
+import "./styles/compare.css";
 
 followQueue();
 const root = document.getElementById("page");

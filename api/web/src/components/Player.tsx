@@ -1,11 +1,9 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { clock, duration } from "../format";
 import { tellError } from "../store/toasts";
 import { Icon } from "./Icon";
+import { takeOver } from "./one_sound";
 import { Spectrogram } from "./Spectrogram";
-
-/** The one sound that plays: starting another stops it. */
-let sounding: HTMLAudioElement | null = null;
 
 /** Plays one sound when asked to, never by itself; `draws` adds its spectrogram, to be looked at and sought in. */
 export function Player({ src, label, durationS, draws = false }: { src: string; label: string; durationS: number; draws?: boolean }) {
@@ -25,6 +23,7 @@ export function Player({ src, label, durationS, draws = false }: { src: string; 
   }, [isPlaying]);
   useEffect(() => () => audio.current?.pause(), []);
 
+  const stop = useCallback(() => audio.current?.pause(), []);
   const toggle = (): void => {
     const element = audio.current;
     if (!element) return;
@@ -32,8 +31,7 @@ export function Player({ src, label, durationS, draws = false }: { src: string; 
       element.pause();
       return;
     }
-    if (sounding && sounding !== element) sounding.pause();
-    sounding = element;
+    takeOver(stop);
     element.play().catch((error: unknown) => {
       // Pressing pause before the first sound is no fault.
       if (!(error instanceof DOMException && error.name === "AbortError")) tellError(new Error(`${label} could not be played.`));

@@ -10,6 +10,7 @@ const LINKS = [
   { href: "/datasets", label: "Datasets", owns: /^\/datasets/ },
   { href: "/new", label: "New job", owns: /^\/new$/ },
   { href: "/workers", label: "Workers", owns: /^\/workers$/ },
+  { href: "/compare", label: "Compare", owns: /^\/compare$/ },
 ];
 
 export function Header() {

@@ -2,6 +2,7 @@ import { Icon, type IconName } from "../../components/Icon";
 import { count } from "../../format";
 import type { Job } from "../../model/job";
 import type { BulkAction } from "../../model/queue";
+import { compareUrl, MOST_JOBS } from "../compare/slots";
 import { bulkDo, clearSelection, isBulkBusy, selectedJobs } from "../../store/selection";
 
 const ACTIONS: readonly { readonly action: BulkAction; readonly label: string; readonly icon: IconName; readonly fits: (job: Job) => boolean }[] = [
@@ -18,6 +19,7 @@ export function BulkBar() {
   const chosen = selectedJobs.value;
   if (chosen.length === 0) return null;
   const offered = ACTIONS.filter(({ fits }) => chosen.some(fits));
+  const trainings = chosen.filter(({ kind }) => kind === "train").map(({ id }) => id);
   return (
     <div class="bulk-bar card" role="toolbar" aria-label="Selected jobs">
       <p class="number" role="status"><b>{count(chosen.length)}</b> selected</p>
@@ -34,6 +36,9 @@ export function BulkBar() {
             <Icon name={icon} />{label}
           </button>
         ))}
+        {trainings.length >= 2 && trainings.length <= MOST_JOBS && (
+          <a class="button button-small" href={compareUrl(trainings)} aria-label="Compare the selected jobs"><Icon name="layers" />Compare</a>
+        )}
       </div>
       <button type="button" class="button button-small button-icon" aria-label="Select nothing" title="Select nothing" onClick={clearSelection}><Icon name="close" /></button>
     </div>

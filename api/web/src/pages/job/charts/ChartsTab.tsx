@@ -80,7 +80,7 @@ function strideText(session: JobSession): string {
 }
 
 /** The theme that is really on, the system's wish included. */
-function useShownTheme(): string {
+export function useShownTheme(): string {
   const [isDark, setDark] = useState(() => matchMedia("(prefers-color-scheme: dark)").matches);
   useEffect(() => {
     const wish = matchMedia("(prefers-color-scheme: dark)");
