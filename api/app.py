@@ -61,7 +61,8 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
     register_page(app, dist)
     sockets = make_sockets(core.jobs)
     sockets.init_app(app)
-    core.relay.emit = RoomEmitter(sockets)
+    core.relay.emit = emitter = RoomEmitter(sockets)
+    core.relay.hears = emitter.hears
     app.wsgi_app = Guard(
         app.wsgi_app,
         host=core.settings.host,

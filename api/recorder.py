@@ -58,47 +58,26 @@ class Recorder(Background):
 
     def drain(self, job_id: int) -> None:
         """Record all that the job's stream holds; raises redis.RedisError while Redis is away."""
-        with self._one_at_a_time:
-            while True:
-                with self._database.reading() as session:
-                    row = session.execute(select(Job.last_number, Job.state).where(Job.id == job_id)).first()
-                after, state = (row[0] or 0, row[1]) if row else (0, "")
-                events = self._bus.read(job_id, after=after)
-                if not events:
-                    self._bus.forget(job_id)
-                    return
-                with self._database.session() as session:
-                    last = record_events(session, events)
-                    job = session.get(Job, job_id)
-                    moved = job is not None and job.state != state
-                self._bus.trim(job_id, up_to=last)
-                self._recorded(job_id, moved=moved)
+        while self._record([job_id]):
+            pass
 
-    def _drain_together(self, job_ids: Sequence[int]) -> list[int]:
-        """Record what the streams of several jobs hold in one transaction; returns the jobs that may have more."""
-        if len(job_ids) < 2:
-            return list(job_ids)
+    def _record(self, job_ids: Sequence[int]) -> list[int]:
+        """Record what is new of these jobs in one transaction; returns those that may have more."""
         with self._one_at_a_time:
             with self._database.reading() as session:
                 rows = session.execute(select(Job.id, Job.last_number, Job.state).where(Job.id.in_(job_ids)))
                 before = {row.id: (row.last_number or 0, row.state) for row in rows}
-            streams = self._bus.read_together({job_id: before.get(job_id, (0, ""))[0] for job_id in job_ids})
-            new = {job_id: events for job_id, events in streams.items() if events}
-            last: dict[int, int] = {}
-            moved: set[int] = set()
-            with self._database.session() as session:
-                for job_id, events in new.items():
-                    last[job_id] = record_events(session, events)
-                    job = session.get(Job, job_id)
-                    if job is not None and job.state != before.get(job_id, (0, ""))[1]:
-                        moved.add(job_id)
-            for job_id in streams:
-                if job_id in last:
-                    self._bus.trim(job_id, up_to=last[job_id])
-                self._bus.forget(job_id)
-            for job_id in last:
-                self._recorded(job_id, moved=job_id in moved)
-            return [job_id for job_id, events in new.items() if len(events) >= PAGE]
+            after = {job_id: before.get(job_id, (0, ""))[0] for job_id in job_ids}
+            new = {job_id: events for job_id, events in self._bus.read(after).items() if events}
+            moved: dict[int, bool] = {}
+            if new:
+                with self._database.session() as session:
+                    for job_id, job in record_events(session, new).items():
+                        moved[job_id] = job.state != before.get(job_id, (0, ""))[1]
+            self._bus.forget(after | {job_id: events[-1].number for job_id, events in new.items()})
+        for job_id, has_moved in moved.items():
+            self._recorded(job_id, moved=has_moved)
+        return [job_id for job_id, events in new.items() if len(events) >= PAGE]
 
     @override
     def work(self) -> None:
@@ -116,7 +95,7 @@ class Recorder(Background):
         for start in range(0, len(ordered), _TOGETHER):
             chunk = ordered[start : start + _TOGETHER]
             try:
-                chunk = self._drain_together(chunk)
+                chunk = self._record(chunk)
             except Exception as error:  # one of them cannot be recorded: which one shows when each is on its own
                 log.warning("recorder.one_by_one", jobs=len(chunk), error=str(error))
             for job_id in chunk:

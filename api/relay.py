@@ -61,6 +61,8 @@ class Relay:
         self._heard = heard
         self.emit: Emit = _to_nobody
         """Set by the application once it has its sockets."""
+        self.hears: Callable[[str], bool] = lambda _: True
+        """Whether anybody is in a room: for nobody, nothing is read from the record."""
         self._changed: dict[int, None] = {}
         """Jobs whose rows changed, those that have waited longest first."""
         self._changed_lock = threading.Lock()
@@ -147,6 +149,8 @@ class Relay:
         return taken
 
     def _send_jobs(self, job_ids: Sequence[int]) -> None:
+        if not job_ids or not self.hears("queue"):
+            return
         for view in self._jobs.views(job_ids):
             self.emit("job", view.model_dump(mode="json"), "queue")
 

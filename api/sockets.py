@@ -83,14 +83,24 @@ class RoomEmitter:
 
     def __call__(self, event: str, data: Mapping[str, Any], room: str) -> None:
         """Send `data` as `event` to everybody in `room`."""
-        server = cast(Any, self._sockets).server
-        for _, engine_sid in list(server.manager.get_participants("/", room)):
-            connection = server.eio.sockets.get(engine_sid)
+        there = self._there(room)
+        if not there:
+            return
+        for engine_sid in there:
+            connection = cast(Any, self._sockets).server.eio.sockets.get(engine_sid)
             if connection is not None and connection.queue.qsize() >= MAX_WAITING:
                 log.warning("socket.behind", waiting=MAX_WAITING)
                 # Without a farewell, which would have to wait behind the rest.
                 connection.close(wait=False, abort=True)
         self._sockets.emit(event, data, to=room)
+
+    def hears(self, room: str) -> bool:
+        """Whether anybody is in `room`."""
+        return bool(self._there(room))
+
+    def _there(self, room: str) -> list[str]:
+        participants = cast(Any, self._sockets).server.manager.get_participants("/", room)
+        return [engine_sid for _, engine_sid in participants]
 
 
 def _job_id(data: object) -> int | None:

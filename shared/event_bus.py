@@ -97,7 +97,10 @@ if tonumber(ARGV[1]) > tonumber(redis.call('HGET', KEYS[1], 'last') or '0') then
   redis.call('HSET', KEYS[1], 'last', ARGV[1])
 end
 """
-_FORGET: Final = "if redis.call('XLEN', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end"
+_FORGET: Final = """
+redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[2])
+if redis.call('XLEN', KEYS[1]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end
+"""
 
 
 def _numbers_key(job_id: int) -> str:
@@ -175,16 +178,8 @@ class EventBus:
             raise LeaseLostError(f"Job {job_id} is run by a newer attempt than {attempt}; this one stops.")
         return Sent(last=last, taken=taken)
 
-    def read(self, job_id: int, *, after: int, count: int = PAGE) -> list[Event]:
-        """Events of a job with numbers above `after`, in order, at most `count`."""
-        entries = cast(
-            list[tuple[str, dict[str, str]]],
-            self._redis.xrange(_stream_key(job_id), min=f"({after}-0", max="+", count=count),
-        )
-        return [_numbered(job_id, entry_id, fields) for entry_id, fields in entries]
-
-    def read_together(self, after: Mapping[int, int]) -> dict[int, list[Event]]:
-        """Events of several jobs, each above its number and at most PAGE of them, in one round trip."""
+    def read(self, after: Mapping[int, int]) -> dict[int, list[Event]]:
+        """Events of jobs with numbers above those of `after`, in order, at most PAGE of each, in one round trip."""
         with self._redis.pipeline(transaction=False) as pipe:
             for job_id, number in after.items():
                 pipe.xrange(_stream_key(job_id), min=f"({number}-0", max="+", count=PAGE)
@@ -194,17 +189,16 @@ class EventBus:
             for job_id, entries in zip(after, answers, strict=True)
         }
 
-    def trim(self, job_id: int, *, up_to: int) -> None:
-        """Forget a job's events with numbers up to `up_to`."""
-        self._redis.xtrim(_stream_key(job_id), minid=f"{up_to + 1}-0", approximate=False)
+    def forget(self, up_to: Mapping[int, int]) -> None:
+        """Drop jobs' events up to these numbers, and from `streams` those jobs that have no others."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for job_id, number in up_to.items():
+                self._forget(keys=[_stream_key(job_id), _STREAMS], args=[job_id, f"{number + 1}-0"], client=pipe)
+            pipe.execute()
 
     def streams(self) -> set[int]:
-        """Jobs that have a stream."""
+        """Jobs that have a stream; the next event of one that was dropped brings it back."""
         return {int(name) for name in cast(set[str], self._redis.smembers(_STREAMS))}
-
-    def forget(self, job_id: int) -> None:
-        """Drop a job from `streams` when its stream is empty; its next event brings it back."""
-        self._forget(keys=[_stream_key(job_id), _STREAMS], args=[job_id])
 
     def raise_floor(self, job_id: int, last: int) -> None:
         """Make sure that the next number is above `last`, after Redis lost what it had not yet written."""

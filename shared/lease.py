@@ -139,7 +139,7 @@ class Leases:
 
     def status(self, job_id: int) -> LeaseStatus:
         """What was granted, who claimed last, and how long it holds."""
-        return self.statuses([job_id])[job_id]
+        return _status(cast(list[int], self._status(keys=[lease_key(job_id)])))
 
     def statuses(self, job_ids: Sequence[int]) -> dict[int, LeaseStatus]:
         """The same for several jobs, in one round trip."""
@@ -149,10 +149,12 @@ class Leases:
             for job_id in job_ids:
                 self._status(keys=[lease_key(job_id)], client=pipe)
             answers = cast(list[list[int]], pipe.execute())
-        return {
-            job_id: LeaseStatus(granted=granted, claimed=claimed, left_s=left_ms / 1000, pid=pid)
-            for job_id, (granted, claimed, left_ms, pid) in zip(job_ids, answers, strict=True)
-        }
+        return {job_id: _status(answer) for job_id, answer in zip(job_ids, answers, strict=True)}
+
+
+def _status(answer: list[int]) -> LeaseStatus:
+    granted, claimed, left_ms, pid = answer
+    return LeaseStatus(granted=granted, claimed=claimed, left_s=left_ms / 1000, pid=pid)
 
 
 def _holding(attempt: int, secret: str, worker: str, lease_s: float) -> list[int | str]:

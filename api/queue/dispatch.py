@@ -37,8 +37,8 @@ from api.workers.registry import Registry
 from shared.errors import SpectrainError
 from shared.event_bus import EventBus
 from shared.events import WorkerHeartbeat
-from shared.jobs import AttemptSpec, JobState, Ticket
-from shared.lease import Leases
+from shared.jobs import AttemptSpec, JobSpec, JobState, Ticket
+from shared.lease import Leases, LeaseStatus
 from shared.placement import Placement
 from shared.storage import FolderStorage, Storage
 from shared.tickets import make_celery, put_attempt, send_ticket
@@ -112,7 +112,12 @@ class Dispatch:
         return partial(self._give_new, online, self._registry.facts(online.values()))
 
     def _give_new(
-        self, online: Mapping[str, WorkerHeartbeat], workers: Sequence[WorkerFacts], session: Session, job: Job
+        self,
+        online: Mapping[str, WorkerHeartbeat],
+        workers: Sequence[WorkerFacts],
+        session: Session,
+        job: Job,
+        spec: JobSpec,
     ) -> Callable[[], None] | None:
         if job.state != JobState.QUEUED or time.monotonic() > self.well_until:
             return None
@@ -131,10 +136,10 @@ class Dispatch:
             return None
         worker = decided[0].worker
         try:
-            above = self._above([job.id])[job.id]
+            above = self._in_use(job.id, self._leases.status(job.id))
         except (RedisError, SpectrainError):
             return None
-        attempt = assign(session, job, worker=worker, device=online[worker].device.name, above=above)
+        attempt = assign(session, job, worker=worker, device=online[worker].device.name, above=above, new=spec)
         last_number = job.last_number or 0
 
         def send() -> None:
@@ -169,7 +174,7 @@ class Dispatch:
         above = self._above([each.job_id for each in decided])
         given: list[tuple[Assignment, AttemptSpec, int]] = []
         with self._database.session() as session:
-            busy = read_busy(session)
+            busy = read_busy(session, {each.worker for each in decided})
             for each in decided:
                 row = find(session, each.job_id)
                 if each.worker in busy or not still_waits(session, row):
@@ -191,7 +196,7 @@ class Dispatch:
 
         In Redis a fence, put up where an attempt was lost, is free to be used; an attempt that was claimed is not.
         """
-        return {
-            job_id: max(lease.granted - 1, lease.claimed, newest_stored_attempt(self._storage, job_id))
-            for job_id, lease in self._leases.statuses(job_ids).items()
-        }
+        return {job_id: self._in_use(job_id, lease) for job_id, lease in self._leases.statuses(job_ids).items()}
+
+    def _in_use(self, job_id: int, lease: LeaseStatus) -> int:
+        return max(lease.granted - 1, lease.claimed, newest_stored_attempt(self._storage, job_id))

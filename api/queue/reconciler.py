@@ -65,9 +65,10 @@ class Active:
     ticket_at: float
 
 
-def read_busy(session: Session) -> dict[str, int]:
-    """The workers that have a job, and which one."""
-    rows = session.execute(select(Job.worker, Job.id).where(AT_WORK))
+def read_busy(session: Session, workers: Collection[str] | None = None) -> dict[str, int]:
+    """The workers that have a job, and which one: all or those among `workers`."""
+    wanted = select(Job.worker, Job.id).where(AT_WORK)
+    rows = session.execute(wanted if workers is None else wanted.where(Job.worker.in_(workers)))
     return {row.worker: row.id for row in rows}
 
 

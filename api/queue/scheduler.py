@@ -127,15 +127,18 @@ class Scheduler(Background):
         """
         online = self._registry.online()
         workers = self._registry.facts(online.values())
+        idle = {worker.name: worker for worker in workers if worker.job_id is None}
         with self._database.reading() as session:
-            busy = read_busy(session)
+            free = [idle[name] for name in idle.keys() - read_busy(session, idle)]
             active = read_active(session, dirty) if dirty and len(dirty) <= _FEW else []
             paused = paused_at(session) is not None
             if dirty:
                 self._line.refresh(session, dirty)
         minute = self._dispatch.minute()
-        given = False if paused else self._assign(online, workers, busy, minute)
+        given = False if paused else self._assign(online, free, minute)
         self._reconciler.reconcile(active, online)
+        with self._database.reading() as session:
+            busy = read_busy(session)
         self.explanations.see(
             Scene(workers=workers, known=self._registry.names(), busy=busy, paused=paused, minute=minute)
         )
@@ -178,20 +181,12 @@ class Scheduler(Background):
             self._reconciler.redis_restarted()
         self._run_id = run_id
 
-    def _assign(
-        self,
-        online: Mapping[str, WorkerHeartbeat],
-        workers: Sequence[WorkerFacts],
-        busy: dict[str, int],
-        minute: int,
-    ) -> bool:
-        """Decide, and give; `busy` grows by the workers that got a job. Returns whether any did."""
-        free = [worker for worker in workers if worker.name not in busy]
+    def _assign(self, online: Mapping[str, WorkerHeartbeat], free: Sequence[WorkerFacts], minute: int) -> bool:
+        """Decide who of the free workers gets what, and give; returns whether any got a job."""
         decided = decide(free, self._line.groups(), minute=minute, last=self._reconciler.deaf())
         if not decided:
             return False
         given, broken = self._dispatch.give(decided, online, self._line.still_waits)
-        busy.update({each.worker: each.job_id for each in given})
         ids = {each.job_id for each in decided}
         self._line.take(ids)
         for job_id in ids - {each.job_id for each in given} - broken:

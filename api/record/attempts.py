@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.record.history import store_event
-from api.record.rows import find, job_spec, job_summary, move, tell
+from api.record.history import store_events
+from api.record.rows import job_spec, job_summary, move, tell
 from api.record.summary import fold
 from api.record.tables import Checkpoint, Job
-from shared.errors import NotFoundError
 from shared.events import AttemptEnded, AttemptStarted, CheckpointSaved, Event
-from shared.jobs import ACTIVE, AttemptSpec, JobState
+from shared.jobs import ACTIVE, AttemptSpec, JobSpec, JobState
 from shared.placement import Placement
 
 MAX_FRUITLESS: Final = 9
@@ -28,54 +28,70 @@ LOST: Final = 1
 _HOPELESS: Final = "It was tried again and again without getting further."
 
 
-def record_events(session: Session, events: list[Event]) -> int:
-    """Store new events of one job, in order, and apply what they say; returns the newest number recorded.
+def record_events(session: Session, streams: Mapping[int, Sequence[Event]]) -> dict[int, Job]:
+    """Store new events of jobs, those of each job in order, and apply what they say; returns the jobs' rows.
 
     Numbers that are recorded already are passed over. Events of attempts that are not the newest stay in the
     history, but change nothing. Events of a job that is not there any more are dropped.
     """
-    try:
-        job = find(session, events[0].job_id)
-    except NotFoundError:
-        return events[-1].number
-    summary = job_summary(job)
+    jobs = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(streams)))}
+    new = {
+        job_id: [event for event in streams[job_id] if event.number > (job.last_number or 0)]
+        for job_id, job in jobs.items()
+    }
+    store_events(session, [event for events in new.values() for event in events])
+    for job_id, events in new.items():
+        _apply(session, jobs[job_id], events)
+    return jobs
+
+
+def _apply(session: Session, job: Job, events: Sequence[Event]) -> None:
+    summary = told = job_summary(job)
     for event in events:
-        if event.number <= (job.last_number or 0):
-            continue
-        store_event(session, event)
         job.last_number = event.number
         if event.attempt != job.attempt:
             continue
         summary = fold(summary, event.body, event.at)
-        job.summary = summary.model_dump(mode="json")
-        if isinstance(event.body, AttemptStarted):
-            _begun(session, job, event.at)
-        elif isinstance(event.body, CheckpointSaved):
+        if isinstance(event.body, CheckpointSaved):
             job.fruitless, job.checkpoint_choice = 0, ""  # from here on the newest one counts
-        elif isinstance(event.body, AttemptEnded):
-            _ended(session, job, event.body)
-    return job.last_number
+        elif isinstance(event.body, (AttemptStarted, AttemptEnded)):
+            # These look at the row's summary.
+            told, job.summary = summary, summary.model_dump(mode="json")
+            if isinstance(event.body, AttemptStarted):
+                _begun(session, job, event.at)
+            else:
+                _ended(session, job, event.body)
+    if summary is not told:
+        job.summary = summary.model_dump(mode="json")
 
 
-def assign(session: Session, job: Job, *, worker: str, device: str, above: int = 0) -> AttemptSpec:
-    """Give `job` to `worker` as a new attempt, numbered above every earlier one and above `above`."""
+def assign(
+    session: Session, job: Job, *, worker: str, device: str, above: int = 0, new: JobSpec | None = None
+) -> AttemptSpec:
+    """Give `job` to `worker` as a new attempt, numbered above every earlier one and above `above`.
+
+    `new` is the specification of a job that was added just now.
+    """
     summary = job_summary(job)
     job.attempt = max(job.attempt or 0, above) + 1
     job.worker, job.device, job.secret = worker, device, secrets.token_urlsafe(24)
     job.assigned_at = job.ticket_at = time.time()
     job.summary = summary.model_copy(update={"attempt_saved": False}).model_dump(mode="json")
     move(session, job, JobState.STARTING)
-    return attempt_spec(session, job)
+    return attempt_spec(session, job, new=new)
 
 
-def attempt_spec(session: Session, job: Job) -> AttemptSpec:
-    """What the trainer of the job's newest attempt reads."""
-    saved = tuple(session.scalars(select(Checkpoint.name).where(Checkpoint.job_id == job.id).order_by(Checkpoint.name)))
+def attempt_spec(session: Session, job: Job, *, new: JobSpec | None = None) -> AttemptSpec:
+    """What the trainer of the job's newest attempt reads; `new` spares the reading of a job that was added just now."""
+    saved: tuple[str, ...] = ()
+    if new is None:
+        names = select(Checkpoint.name).where(Checkpoint.job_id == job.id).order_by(Checkpoint.name)
+        saved = tuple(session.scalars(names))
     limit_s, elapsed_s = Placement.model_validate(job.placement or {}).time_limit_s, job_summary(job).ended_elapsed_s
     return AttemptSpec(
         job_id=job.id,
         attempt=job.attempt,
-        spec=job_spec(session, job),
+        spec=new or job_spec(session, job),
         resume=bool(saved),
         checkpoint=job.checkpoint_choice or None,
         checkpoints=saved,

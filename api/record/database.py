@@ -16,6 +16,7 @@ from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.record.rows import KEPT_CLIPS
 from shared.errors import ConfigError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -43,8 +44,9 @@ class Database:
             reader = self.engine.execution_options(**{_READING: True})
         else:
             reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
-        self._readers = sessionmaker(reader, expire_on_commit=False)
+        shared: dict[Any, Any] = {KEPT_CLIPS: {}}
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False, info=shared)
+        self._readers = sessionmaker(reader, expire_on_commit=False, info=shared)
 
     @contextmanager
     def session(self) -> Generator[Session]:

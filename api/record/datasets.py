@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api.record.database import Database
+from api.record.rows import known_clips
 from api.record.tables import Dataset, DatasetClip, DatasetVersion, Job
 from api.views import ClipView, DatasetDetailView, DatasetView
 from shared.errors import ConfigError, InUseError, NotFoundError
@@ -218,13 +219,29 @@ def _clips(session: Session, dataset_id: int) -> list[Clip]:
 def _snapshot(session: Session, key: int | str) -> tuple[DatasetSnapshot, bool]:
     """A dataset as it is now, and whether that version is kept already."""
     row = _find(session, key)
-    clips = _clips(session, row.id)
-    version_hash = content_hash(clip.sha256 for clip in clips)
-    newest = _newest_versions(session, [row.id]).get(row.id)
+    version_hash = content_hash(
+        session.scalars(select(DatasetClip.sha256).where(DatasetClip.dataset_id == row.id))  # each submission does it
+    )
+    newest = session.execute(
+        select(
+            DatasetVersion.id,
+            DatasetVersion.created_at,
+            DatasetVersion.version,
+            DatasetVersion.version_hash,
+            DatasetVersion.clips.is_not(None).label("has_clips"),
+        )
+        .where(DatasetVersion.dataset_id == row.id)
+        .order_by(DatasetVersion.version.desc())
+        .limit(1)
+    ).first()
     is_kept = newest is not None and newest.version_hash == version_hash
+    if newest is not None and is_kept and newest.has_clips:
+        clips = known_clips(session, newest.id, newest.created_at)
+    else:
+        clips = tuple(_clips(session, row.id))
     version = (newest.version if newest else 0) + (not is_kept)
     snapshot = DatasetSnapshot(
-        dataset_id=row.id, name=row.name, version=version, version_hash=version_hash, clips=tuple(clips)
+        dataset_id=row.id, name=row.name, version=version, version_hash=version_hash, clips=clips
     )
     return snapshot, is_kept
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from api.record.tables import RARE, Checkpoint, Job, JobEvent, Preview
@@ -18,23 +18,37 @@ from api.views import (
 from shared.events import CheckpointSaved, Event, PreviewMade
 
 
-def store_event(session: Session, event: Event) -> None:
-    """Add an event with a number that the record does not hold yet, and what it says of artifacts."""
-    body = event.body
-    dump = body.model_dump(mode="json")
-    session.add(
-        JobEvent(
-            job_id=event.job_id, number=event.number, attempt=event.attempt, type=body.type, at=event.at, body=dump
-        )
+def store_events(session: Session, events: Sequence[Event]) -> None:
+    """Add events with numbers that the record does not hold yet, and what they say of artifacts."""
+    if not events:
+        return
+    dumps = [event.body.model_dump(mode="json") for event in events]
+    session.execute(
+        insert(JobEvent),
+        [
+            {
+                "job_id": event.job_id,
+                "number": event.number,
+                "attempt": event.attempt,
+                "type": event.body.type,
+                "at": event.at,
+                "body": dump,
+            }
+            for event, dump in zip(events, dumps, strict=True)
+        ],
     )
-    if isinstance(body, CheckpointSaved):
-        session.merge(Checkpoint(job_id=event.job_id, name=body.name, at=event.at, step=body.step, body=dump))
-        session.flush()
-        session.execute(
-            delete(Checkpoint).where(Checkpoint.job_id == event.job_id, Checkpoint.name.not_in([*body.kept, body.name]))
-        )
-    if isinstance(body, PreviewMade):
-        session.merge(Preview(job_id=event.job_id, name=body.name, at=event.at, step=body.step, body=dump))
+    for event, dump in zip(events, dumps, strict=True):
+        body = event.body
+        if isinstance(body, CheckpointSaved):
+            session.merge(Checkpoint(job_id=event.job_id, name=body.name, at=event.at, step=body.step, body=dump))
+            session.flush()
+            session.execute(
+                delete(Checkpoint).where(
+                    Checkpoint.job_id == event.job_id, Checkpoint.name.not_in([*body.kept, body.name])
+                )
+            )
+        elif isinstance(body, PreviewMade):
+            session.merge(Preview(job_id=event.job_id, name=body.name, at=event.at, step=body.step, body=dump))
 
 
 def read_events(session: Session, job: Job, *, after: int, limit: int, types: Sequence[str] = ()) -> EventListView:

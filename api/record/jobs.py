@@ -31,7 +31,7 @@ from shared.placement import needs_of
 
 AnyJobView = TypeVar("AnyJobView", bound=JobView)
 
-GiveNew = Callable[[Session, Job], Callable[[], None] | None]
+GiveNew = Callable[[Session, Job, JobSpec], Callable[[], None] | None]
 """Gives a job that the session has just added to a free worker, where nobody stands before it; returns what is to be
 called once that is committed, or None: then the job waits for the scheduler's round."""
 
@@ -59,19 +59,19 @@ class JobRecord:
         self.changed = changed
         self.explain: Callable[[int, JobState, str], str] = lambda _job, _state, reason: reason
         """Why a job waits, from its id, its state and the reason in its row."""
-        self.look: Callable[[], GiveNew] = lambda: lambda _session, _job: None
+        self.look: Callable[[], GiveNew] = lambda: lambda _session, _job, _spec: None
         """Sees which workers are free for a new job."""
 
     def submit(self, job: NewJob) -> JobDetailView:
         """Record a new job at the end of the queue, or with a worker that is free for it."""
         give = self.look()
         with self._database.session() as session:
-            [job_id] = _insert(session, [job])
-            send = None if job.request.after else give(session, find(session, job_id))
+            row = _add(session, job)
+            send = None if job.request.after else give(session, row, job.spec)
         if send is not None:
             send()  # before all else: a device waits
-        self.changed(job_id)
-        return self.get(job_id)
+        self.changed(row.id)
+        return self.get(row.id)
 
     def submit_batch(self, jobs: Sequence[NewJob]) -> BatchView:
         """Record new jobs at the end of the queue, in their order: all of them, or none."""
@@ -179,8 +179,20 @@ def _listed(
     return ids
 
 
+def _add(session: Session, job: NewJob) -> Job:
+    """Add a row for `job`, with what it waits for and the event that tells of it."""
+    now = time.time()
+    _keep_clips(session, job.spec.dataset)
+    row = Job(**_row(job, now), position=next_position(session))
+    session.add(row)
+    session.flush()
+    _add_dependencies(session, [row.id], [job])
+    session.add(Outbox(job_id=row.id, attempt=0, at=now, body=StateChanged(state=_state(job)).model_dump(mode="json")))
+    return row
+
+
 def _insert(session: Session, jobs: Sequence[NewJob], *, batch: int | None = None) -> list[int]:
-    """Add rows for `jobs`, what they wait for and the events that tell of them, each in one statement; their ids."""
+    """The same for several, each kind of row in one statement; returns their ids."""
     if not jobs:
         return []
     now = time.time()
@@ -190,6 +202,16 @@ def _insert(session: Session, jobs: Sequence[NewJob], *, batch: int | None = Non
     rows = [_row(job, now) | {"position": first + index, "batch": batch} for index, job in enumerate(jobs)]
     added = session.scalars(insert(Job).returning(Job.id, sort_by_parameter_order=True), rows)
     ids = list(added)
+    _add_dependencies(session, ids, jobs)
+    told = [
+        {"job_id": job_id, "attempt": 0, "at": now, "body": StateChanged(state=_state(job)).model_dump(mode="json")}
+        for job_id, job in zip(ids, jobs, strict=True)
+    ]
+    session.execute(insert(Outbox), told)
+    return ids
+
+
+def _add_dependencies(session: Session, ids: Sequence[int], jobs: Sequence[NewJob]) -> None:
     waits = [
         {"job_id": job_id, "after_id": after_id}
         for job_id, job in zip(ids, jobs, strict=True)
@@ -198,12 +220,6 @@ def _insert(session: Session, jobs: Sequence[NewJob], *, batch: int | None = Non
     if waits:
         check_known(session, {wait["after_id"] for wait in waits})
         session.execute(insert(JobDependency), waits)
-    told = [
-        {"job_id": job_id, "attempt": 0, "at": now, "body": StateChanged(state=_state(job)).model_dump(mode="json")}
-        for job_id, job in zip(ids, jobs, strict=True)
-    ]
-    session.execute(insert(Outbox), told)
-    return ids
 
 
 def _row(job: NewJob, now: float) -> dict[str, Any]:

@@ -18,8 +18,11 @@ from api.record.tables import DatasetVersion, Job, Outbox
 from shared.config import TrainConfig
 from shared.errors import NotFoundError
 from shared.events import StateChanged
-from shared.jobs import ACTIVE, ENDED, JobSpec, JobState, PreprocessSpec, Priority, TrainSpec, check_transition
+from shared.jobs import ACTIVE, ENDED, Clip, JobSpec, JobState, PreprocessSpec, Priority, TrainSpec, check_transition
 
+KEPT_CLIPS: Final = "kept_clips"
+"""Name of what the sessions of a database share: the clips of versions, which never change, once they were read."""
+_VERSIONS_KNOWN: Final = 32
 PRIORITIES: Final[Mapping[Priority, int]] = {"low": -1, "normal": 0, "high": 1}
 PRIORITY_NAMES: Final[Mapping[int, Priority]] = {number: name for name, number in PRIORITIES.items()}
 
@@ -66,15 +69,35 @@ def tell(session: Session, job: Job, now: float) -> None:
     session.add(Outbox(job_id=job.id, attempt=job.attempt or 0, at=now, body=body.model_dump(mode="json")))
 
 
+def kept_clips(session: Session, dataset_id: int, version: int) -> tuple[Clip, ...] | None:
+    """The clips of a dataset's version as the record keeps them for its jobs; None before the first of them."""
+    row = session.execute(
+        select(DatasetVersion.id, DatasetVersion.created_at, DatasetVersion.clips.is_not(None)).where(
+            DatasetVersion.dataset_id == dataset_id, DatasetVersion.version == version
+        )
+    ).first()
+    return known_clips(session, row.id, row.created_at) if row is not None and row[2] else None
+
+
+def known_clips(session: Session, version_id: int, created_at: float) -> tuple[Clip, ...]:
+    """The clips that the record keeps in a version's row, read once."""
+    known: dict[tuple[int, float], tuple[Clip, ...]] = session.info[KEPT_CLIPS]
+    key = (version_id, created_at)  # a number alone may be another version's after a deletion
+    clips = known.get(key)
+    if clips is None:
+        dumps = session.scalar(select(DatasetVersion.clips).where(DatasetVersion.id == version_id)) or ()
+        clips = tuple(Clip.model_validate(dump) for dump in dumps)
+        if len(known) >= _VERSIONS_KNOWN:
+            known.clear()
+        known[key] = clips
+    return clips
+
+
 def job_spec(session: Session, job: Job) -> JobSpec:
     """The specification of a job's row, with the clips of its dataset's version."""
     dataset: dict[str, Any] = dict(job.spec["dataset"])
     if dataset.pop("clip_count", None) is not None:
-        dataset["clips"] = session.scalar(
-            select(DatasetVersion.clips).where(
-                DatasetVersion.dataset_id == dataset["dataset_id"], DatasetVersion.version == dataset["version"]
-            )
-        )
+        dataset["clips"] = kept_clips(session, dataset["dataset_id"], dataset["version"])
     return (TrainSpec if job.kind == "train" else PreprocessSpec).model_validate({**job.spec, "dataset": dataset})
 
 

@@ -44,7 +44,7 @@ def line(job_id: int, attempt: int, text: str) -> Event:
 
 
 def messages(bus: EventBus, job_id: int) -> list[tuple[int, str]]:
-    events = bus.read(job_id, after=0)
+    events = bus.read({job_id: 0})[job_id]
     return [(event.number, event.body.message) for event in events if isinstance(event.body, LogLine)]
 
 
@@ -178,7 +178,7 @@ def test_events_of_an_older_attempt_are_refused(redis: Redis, job_id: int) -> No
 def test_numbers_go_on_after_trimming_and_above_the_floor(redis: Redis, job_id: int) -> None:
     bus = EventBus(redis)
     bus.publish([line(job_id, 1, "a"), line(job_id, 1, "b")], writer="t", first_count=1, secret=SECRET)
-    bus.trim(job_id, up_to=2)
+    bus.forget({job_id: 2})
     assert messages(bus, job_id) == []
     bus.publish([line(job_id, 1, "c")], writer="t", first_count=3, secret=SECRET)
     assert messages(bus, job_id) == [(3, "c")]
@@ -194,18 +194,17 @@ def test_what_is_said_of_another_job_or_attempt_does_not_count(redis: Redis, job
     forged = [line(job_id + 1, 1, "of another job"), line(job_id, 7, "of an attempt to come")]
     entries = [Entry(writer="t", count=count, text=event.to_json()) for count, event in enumerate(forged, 1)]
     bus.send(job_id, 1, entries, secret=SECRET)
-    events = [*bus.read(job_id, after=0), *bus.read_together({job_id: 0})[job_id]]
-    assert [(event.job_id, event.attempt, event.number) for event in events] == [(job_id, 0, 1), (job_id, 0, 2)] * 2
+    events = bus.read({job_id: 0})[job_id]
+    assert [(event.job_id, event.attempt, event.number) for event in events] == [(job_id, 0, 1), (job_id, 0, 2)]
     assert all("could not be read" in event.body.message for event in events if isinstance(event.body, LogLine))
 
 
 def test_streams_lists_jobs_until_they_are_forgotten(redis: Redis, job_id: int) -> None:
     bus = EventBus(redis)
     bus.publish([line(job_id, 1, "a")], writer="t", first_count=1, secret=SECRET)
-    bus.forget(job_id)
+    bus.forget({job_id: 0})
     assert job_id in bus.streams(), "what holds events is not forgotten"
-    bus.trim(job_id, up_to=1)
-    bus.forget(job_id)
+    bus.forget({job_id: 1})
     assert job_id not in bus.streams()
 
 

@@ -88,11 +88,11 @@ class Recording:
 
     def drain(self) -> None:
         after = self.numbers[-1] if self.numbers else 0
-        for event in self._bus.read(self._job_id, after=after):
+        for event in self._bus.read({self._job_id: after})[self._job_id]:
             self.numbers.append(event.number)
             self.messages.append(event.body.message if isinstance(event.body, LogLine) else event.body.type)
         if self.numbers:
-            self._bus.trim(self._job_id, up_to=self.numbers[-1])
+            self._bus.forget({self._job_id: self.numbers[-1]})
 
     def has(self, count: int) -> bool:
         self.drain()

@@ -57,7 +57,7 @@ def start(core: TwinCore, job_id: int, *, ended: str = "") -> None:
             Event(job_id=job_id, number=first + index, attempt=attempt, at=1.0, body=body)
             for index, body in enumerate(bodies)
         ]
-        record_events(session, events)
+        record_events(session, {job_id: events})
 
 
 def test_the_queue_is_paused_until_it_is_resumed(client: FlaskClient, core: TwinCore) -> None:

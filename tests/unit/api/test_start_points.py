@@ -62,7 +62,7 @@ class Jobs:
             attempt = assign(session, row, worker="here/cpu", device="cpu").attempt
             numbered = enumerate(bodies, row.last_number + 1)
             events = [Event(job_id=row.id, number=n, attempt=attempt, at=float(n), body=body) for n, body in numbered]
-            record_events(session, events)
+            record_events(session, {row.id: events})
 
     def write(self, job: dict[str, Any], name: str, **changes: Any) -> None:
         step = int(name.split("-")[1])

@@ -95,7 +95,7 @@ class Bench:
             self.number += 1
             events.append(Event(job_id=self.job_id, number=self.number, attempt=attempt, at=100.0, body=body))
         with self.database.session() as session:
-            record_events(session, events)
+            record_events(session, {self.job_id: events})
 
     def lose(self, reason: str) -> None:
         with self.database.session() as session:
@@ -195,7 +195,7 @@ def test_events_are_recorded_once_however_often_they_come(bench: Bench) -> None:
     event = Event(job_id=bench.job_id, number=1, attempt=attempt, at=1.0, body=STARTED)
     for _ in range(3):
         with bench.database.session() as session:
-            assert record_events(session, [event]) == 1
+            assert record_events(session, {bench.job_id: [event]})[bench.job_id].last_number == 1
     assert len(bench.record.events(bench.job_id).events) == 1
 
 
