@@ -38,7 +38,7 @@ from shared.errors import SpectrainError
 from shared.event_bus import EventBus
 from shared.events import WorkerHeartbeat
 from shared.jobs import AttemptSpec, JobSpec, JobState, Ticket
-from shared.lease import Leases, LeaseStatus
+from shared.lease import Leases
 from shared.placement import Placement
 from shared.storage import FolderStorage, Storage
 from shared.tickets import make_celery, put_attempt, send_ticket
@@ -136,7 +136,7 @@ class Dispatch:
             return None
         worker = decided[0].worker
         try:
-            above = self._in_use(job.id, self._leases.status(job.id))
+            above = self._above([job.id])[job.id]
         except (RedisError, SpectrainError):
             return None
         attempt = assign(session, job, worker=worker, device=online[worker].device.name, above=above, new=spec)
@@ -181,8 +181,7 @@ class Dispatch:
                     continue
                 device = online[each.worker].device.name
                 try:
-                    with session.begin_nested():
-                        attempt = assign(session, row, worker=each.worker, device=device, above=above[each.job_id])
+                    attempt = assign(session, row, worker=each.worker, device=device, above=above[each.job_id])
                 except (ValidationError, SpectrainError):
                     # Another version may have written it. It costs the others nothing, and is tried with the next line.
                     log.exception("job.unreadable", job=each.job_id)
@@ -196,7 +195,7 @@ class Dispatch:
 
         In Redis a fence, put up where an attempt was lost, is free to be used; an attempt that was claimed is not.
         """
-        return {job_id: self._in_use(job_id, lease) for job_id, lease in self._leases.statuses(job_ids).items()}
-
-    def _in_use(self, job_id: int, lease: LeaseStatus) -> int:
-        return max(lease.granted - 1, lease.claimed, newest_stored_attempt(self._storage, job_id))
+        return {
+            job_id: max(lease.granted - 1, lease.claimed, newest_stored_attempt(self._storage, job_id))
+            for job_id, lease in self._leases.statuses(job_ids).items()
+        }

@@ -115,7 +115,7 @@ class Line:
                 )
             )
             found = {row.id: row for row in rows}
-            after = _unmet(session, _UNMET.where(JobDependency.job_id.in_(found)))
+            after = _unmet(session, _UNMET.where(JobDependency.job_id.in_(found))) if found else {}
             self.learn(session, (row.needs for row in found.values()))
             with self._lock:
                 for job_id in chunk:

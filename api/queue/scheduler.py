@@ -130,15 +130,15 @@ class Scheduler(Background):
         idle = {worker.name: worker for worker in workers if worker.job_id is None}
         with self._database.reading() as session:
             free = [idle[name] for name in idle.keys() - read_busy(session, idle)]
-            active = read_active(session, dirty) if dirty and len(dirty) <= _FEW else []
             paused = paused_at(session) is not None
             if dirty:
                 self._line.refresh(session, dirty)
         minute = self._dispatch.minute()
         given = False if paused else self._assign(online, free, minute)
-        self._reconciler.reconcile(active, online)
         with self._database.reading() as session:
             busy = read_busy(session)
+            active = read_active(session, dirty) if dirty and len(dirty) <= _FEW else []
+        self._reconciler.reconcile(active, online)
         self.explanations.see(
             Scene(workers=workers, known=self._registry.names(), busy=busy, paused=paused, minute=minute)
         )

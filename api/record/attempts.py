@@ -70,19 +70,25 @@ def assign(
 ) -> AttemptSpec:
     """Give `job` to `worker` as a new attempt, numbered above every earlier one and above `above`.
 
-    `new` is the specification of a job that was added just now.
+    `new` is the specification of a job that was added just now. Where the row cannot be read, ValidationError is
+    raised and nothing is changed.
     """
-    summary = job_summary(job)
-    job.attempt = max(job.attempt or 0, above) + 1
-    job.worker, job.device, job.secret = worker, device, secrets.token_urlsafe(24)
+    number, secret = max(job.attempt or 0, above) + 1, secrets.token_urlsafe(24)
+    attempt = _attempt_spec(session, job, number, secret, new)
+    summary = job_summary(job).model_copy(update={"attempt_saved": False})
+    job.attempt, job.secret, job.worker, job.device = number, secret, worker, device
     job.assigned_at = job.ticket_at = time.time()
-    job.summary = summary.model_copy(update={"attempt_saved": False}).model_dump(mode="json")
+    job.summary = summary.model_dump(mode="json")
     move(session, job, JobState.STARTING)
-    return attempt_spec(session, job, new=new)
+    return attempt
 
 
-def attempt_spec(session: Session, job: Job, *, new: JobSpec | None = None) -> AttemptSpec:
-    """What the trainer of the job's newest attempt reads; `new` spares the reading of a job that was added just now."""
+def attempt_spec(session: Session, job: Job) -> AttemptSpec:
+    """What the trainer of the job's newest attempt reads."""
+    return _attempt_spec(session, job, job.attempt, job.secret)
+
+
+def _attempt_spec(session: Session, job: Job, number: int, secret: str, new: JobSpec | None = None) -> AttemptSpec:
     saved: tuple[str, ...] = ()
     if new is None:
         names = select(Checkpoint.name).where(Checkpoint.job_id == job.id).order_by(Checkpoint.name)
@@ -90,14 +96,14 @@ def attempt_spec(session: Session, job: Job, *, new: JobSpec | None = None) -> A
     limit_s, elapsed_s = Placement.model_validate(job.placement or {}).time_limit_s, job_summary(job).ended_elapsed_s
     return AttemptSpec(
         job_id=job.id,
-        attempt=job.attempt,
+        attempt=number,
         spec=new or job_spec(session, job),
         resume=bool(saved),
         checkpoint=job.checkpoint_choice or None,
         checkpoints=saved,
         elapsed_s=elapsed_s,
         time_left_s=None if limit_s is None else max(0.0, limit_s - elapsed_s),
-        secret=job.secret,
+        secret=secret,
     )
 
 
