@@ -1,7 +1,7 @@
 """Keeps what the step metrics of all jobs come to up to date, and answers with it.
 
-A job whose record is some hundred events ahead of its chunks is caught up in the background; an answer reads the rest
-itself. A job that nobody kept up (of an older version) is caught up when it is first asked for.
+A job whose record is far ahead of its chunks, by many events or by a few large ones, is caught up in the background; an
+answer reads the rest itself. A job that nobody kept up (of an older version) is caught up when it is first asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, cast, func, select
 from sqlalchemy.orm import Session
 from typing_extensions import override
 
@@ -27,7 +27,10 @@ from api.record.tables import RARE, Job, JobEvent, StepCurve
 
 _EVERY_S: Final = 5.0
 _BEHIND: Final = 256
-"""Events that an answer reads by itself."""
+_BEHIND_BYTES: Final = 2 << 20
+"""Fewer events than that, of fewer bytes of JSON, are what an answer reads by itself in a tenth of a second."""
+_FEW: Final = 4
+"""So few events are never too many bytes."""
 _STEPS_AT_ONCE: Final = 1 << 18
 """Steps that are taken in by one transaction."""
 _CSV_STEPS: Final = 1 << 14
@@ -58,12 +61,7 @@ class CurveKeeper(Background):
         with self._dirty_lock:
             dirty, self._dirty = self._dirty, set()
         with self._database.reading() as session:
-            ahead = Job.last_number - func.coalesce(StepCurve.number, 0)
-            behind = session.scalars(
-                select(Job.id)
-                .outerjoin(StepCurve, StepCurve.job_id == Job.id)
-                .where(Job.id.in_(dirty), ahead >= _BEHIND)
-            ).all()
+            behind = [job_id for job_id in sorted(dirty) if _is_behind(session, job_id)]
         for job_id in behind:
             self.keep(job_id)
 
@@ -129,10 +127,21 @@ class CurveKeeper(Background):
 
     def _keep_up(self, job_id: int) -> None:
         with self._database.reading() as session:
-            ahead = find(session, job_id).last_number or 0
-            kept = session.get(StepCurve, job_id)
-        if ahead - (kept.number if kept else 0) >= _BEHIND:
+            find(session, job_id)
+            is_behind = _is_behind(session, job_id)
+        if is_behind:
             self.keep(job_id)
+
+
+def _is_behind(session: Session, job_id: int) -> bool:
+    """Whether an answer would have to read too much by itself."""
+    kept = session.scalar(select(StepCurve.number).where(StepCurve.job_id == job_id)) or 0
+    ahead = (session.scalar(select(Job.last_number).where(Job.id == job_id)) or 0) - kept
+    if ahead < _FEW or ahead >= _BEHIND:
+        return ahead >= _BEHIND
+    size = func.sum(func.length(cast(JobEvent.body, Text)))
+    rest = select(size).where(JobEvent.job_id == job_id, JobEvent.number > kept)
+    return (session.scalar(rest) or 0) >= _BEHIND_BYTES
 
 
 def _curve(curves: Buckets, metric: int) -> CurveView:
