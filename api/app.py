@@ -15,15 +15,17 @@ from api.compression import compress_answer
 from api.datasets.probe import AudioProbe
 from api.datasets.uploads import Uploads
 from api.guard import Guard, add_security_headers
+from api.metrics.standing import Standing
 from api.page import DIST, register_page
 from api.queue.batches import Batches
 from api.queue.edits import JobEdits
 from api.queue.start_points import StartPoints
 from api.queue.submission import Submission
 from api.record.datasets import DatasetRecord
+from api.request_log import RequestIds, follow_requests
 from api.routes import BLUEPRINTS
 from api.services import EXTENSION, Services
-from api.sockets import RoomEmitter, make_sockets
+from api.sockets import RoomEmitter, make_sockets, open_sockets
 from api.store.uploads import ArtifactUploads
 from api.views import ErrorView
 from api.workers.tokens import Tokens
@@ -63,11 +65,22 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
     sockets.init_app(app)
     core.relay.emit = emitter = RoomEmitter(sockets)
     core.relay.hears = emitter.hears
-    app.wsgi_app = Guard(
+    follow_requests(app, core.observed.answered)
+    core.observed.registry.register(
+        Standing(
+            database=core.database,
+            workers=core.workers.online,
+            parts=core.readiness.parts,
+            sockets=lambda: open_sockets(sockets),
+            data=core.settings.data,
+        )
+    )
+    guarded = Guard(
         app.wsgi_app,
         host=core.settings.host,
         allowed_hosts=[name.strip() for name in core.settings.allowed_hosts.split(",") if name.strip()],
     )
+    app.wsgi_app = RequestIds(guarded)
     return app, sockets
 
 

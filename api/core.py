@@ -8,19 +8,17 @@ scheduler: record <-> workers                    who does what
 
 from __future__ import annotations
 
-import shutil
 import threading
-
-from redis.exceptions import RedisError
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from pathlib import Path
 
 from api.curves.keeper import CurveKeeper
+from api.metrics.observed import Observed
 from api.outbox import OutboxSender
 from api.queue.actions import JobActions
 from api.queue.dispatch import Dispatch
 from api.queue.scheduler import Scheduler
 from api.queue.switch import QueueSwitch
+from api.readiness import Readiness
 from api.record.database import Database
 from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord
@@ -35,8 +33,6 @@ from shared.event_bus import EventBus
 from shared.redis_client import connect
 from shared.settings import Settings
 from shared.storage import FolderStorage, Storage, open_storage
-
-_MIN_FREE_BYTES = 100 << 20
 
 
 class Core:
@@ -58,7 +54,8 @@ class Core:
         self.joined = JoinedWorkers(settings=settings, database=self.database, redis=self._redis)
         self.outbox = OutboxSender(self.database, bus)
         self.curves = CurveKeeper(self.database)
-        self.recorder = Recorder(self.database, bus, self._recorded)
+        self.observed = Observed()
+        self.recorder = Recorder(self.database, bus, self._recorded, seen=self.observed.recorded)
         dispatch = Dispatch(
             database=self.database,
             redis=self._redis,
@@ -92,6 +89,9 @@ class Core:
         self.jobs.changed = self.job_changed
         self.jobs.explain = self.scheduler.explanations.why
         self._parts = (self.curves, self.recorder, self.outbox, self.workers, self.relay, self.scheduler, self.joined)
+        self.readiness = Readiness(
+            redis=self._redis, database=self.database, folders=_folders(settings, self.storage), parts=self._parts
+        )
 
     def start(self) -> None:
         """Start recording, sending, relaying and scheduling."""
@@ -137,37 +137,6 @@ class Core:
         """A dataset changed."""
         self.relay.emit("dataset", self.datasets.view(dataset_id).model_dump(mode="json"), "queue")
 
-    def ready(self) -> dict[str, str]:
-        """Each thing that is needed: nothing when it is well, else what is wrong."""
-        return {
-            "redis": self._redis_trouble(),
-            "record": self._record_trouble(),
-            "disk": self._disk_trouble(),
-            **{
-                part.name: part.trouble
-                for part in (self.recorder, self.outbox, self.workers, self.scheduler, self.joined)
-            },
-        }
-
-    def _redis_trouble(self) -> str:
-        try:
-            self._redis.ping()
-        except RedisError as error:
-            return f"Redis does not answer: {error}"
-        return ""
-
-    def _record_trouble(self) -> str:
-        try:
-            with self.database.reading() as session:
-                session.execute(text("SELECT 1"))
-        except SQLAlchemyError as error:
-            return f"The record does not answer: {type(error).__name__}"
-        return ""
-
-    def _disk_trouble(self) -> str:
-        free = shutil.disk_usage(self.settings.data).free
-        return f"Only {free >> 20} MiB of disk are free." if free < _MIN_FREE_BYTES else ""
-
 
 def _open_storage(settings: Settings) -> Storage:
     if settings.storage_url.startswith(("http://", "https://")):
@@ -176,3 +145,8 @@ def _open_storage(settings: Settings) -> Storage:
             " an s3:// address for it."
         )
     return open_storage(settings.storage_url, cache=settings.store_cache, cache_bytes=settings.cache_bytes)
+
+
+def _folders(settings: Settings, storage: Storage) -> list[Path]:
+    """Where the api writes."""
+    return [settings.data, *([storage.root] if isinstance(storage, FolderStorage) else [])]

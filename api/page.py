@@ -18,7 +18,7 @@ DIST: Final = Path(__file__).parent / "web" / "dist"
 IMMUTABLE: Final = "private, max-age=31536000, immutable"
 """For what never changes under its address."""
 
-_NOT_PAGES: Final = ("/api/", "/socket.io/", "/openapi.json", "/healthz", "/readyz")
+_NOT_PAGES: Final = ("/api/", "/socket.io/", "/openapi.json", "/healthz", "/readyz", "/metrics")
 _TEXT: Final = frozenset({".js", ".css", ".html", ".svg", ".json", ".map", ".txt"})
 _UNHASHED: Final = frozenset({"icon.svg", "theme.js"})
 """Assets that keep their name from build to build."""

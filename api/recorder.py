@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
 from sqlalchemy import select
 from typing_extensions import override
 
-from api.background import Background
+from api.background import Background, progressed
 from api.record.attempts import record_events
 from api.record.database import Database
 from api.record.tables import Job
 from shared.event_bus import PAGE, EventBus
+from shared.events import Event
 
 _SWEEP_S: Final = 5.0
 _PAUSE_S: Final = 0.05
@@ -37,13 +38,24 @@ class Recorded(Protocol):
 
 
 class Recorder(Background):
-    """Moves events from Redis to the record. `recorded` is called after events of a job came into it."""
+    """Moves events from Redis to the record. `recorded` is called after events of a job came into it.
 
-    def __init__(self, database: Database, bus: EventBus, recorded: Recorded) -> None:
+    `seen` gets the job's row and the events, to count them.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        bus: EventBus,
+        recorded: Recorded,
+        *,
+        seen: Callable[[Job, Sequence[Event]], None] = lambda _job, _events: None,
+    ) -> None:
         super().__init__("recorder", every_s=_GATHER_S, pause_s=_PAUSE_S)
         self._database = database
         self._bus = bus
         self._recorded = recorded
+        self._seen = seen
         self._dirty: set[int] = set()
         self._dirty_lock = threading.Lock()
         self._one_at_a_time = threading.Lock()
@@ -69,14 +81,15 @@ class Recorder(Background):
                 before = {row.id: (row.last_number or 0, row.state) for row in rows}
             after = {job_id: before.get(job_id, (0, ""))[0] for job_id in job_ids}
             new = {job_id: events for job_id, events in self._bus.read(after).items() if events}
-            moved: dict[int, bool] = {}
+            recorded: Mapping[int, Job] = {}
             if new:
                 with self._database.session() as session:
-                    for job_id, job in record_events(session, new).items():
-                        moved[job_id] = job.state != before.get(job_id, (0, ""))[1]
+                    recorded = record_events(session, new)
             self._bus.forget(after | {job_id: events[-1].number for job_id, events in new.items()})
-        for job_id, has_moved in moved.items():
-            self._recorded(job_id, moved=has_moved)
+        progressed()
+        for job_id, job in recorded.items():
+            self._seen(job, new[job_id])
+            self._recorded(job_id, moved=job.state != before.get(job_id, (0, ""))[1])
         return [job_id for job_id, events in new.items() if len(events) >= PAGE]
 
     @override

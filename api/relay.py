@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, cast
 import structlog
 from redis.exceptions import RedisError
 
+from api.background import Rounds
 from api.record.jobs import JobRecord
 from shared.event_bus import EVENT_CHANNEL, WORKER_CHANNEL, parse_message
 from shared.events import WorkerHeartbeat
@@ -47,6 +48,8 @@ class EventCame(Protocol):
 class Relay:
     """Two threads: one reads pub/sub, one sends what changed in the record."""
 
+    name = "relay"
+
     def __init__(
         self,
         *,
@@ -68,22 +71,27 @@ class Relay:
         self._changed_lock = threading.Lock()
         self._wake = threading.Event()
         self._closed = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._listen, name="relay", daemon=True),
-            threading.Thread(target=self._send_changes, name="relay-jobs", daemon=True),
-        ]
+        self._fault = ""
+        self._listening = Rounds(threading.Thread(target=self._listen, name="relay", daemon=True))
+        self._sending = Rounds(threading.Thread(target=self._send_changes, name="relay-jobs", daemon=True))
+        self.rounds = (self._listening, self._sending)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be passed on; empty when it is well."""
+        return self._listening.trouble or self._sending.trouble or self._fault
 
     def start(self) -> None:
         """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+        for rounds in self.rounds:
+            rounds.start()
 
     def stop(self) -> None:
         """Stop them."""
         self._closed.set()
         self._wake.set()
-        for thread in self._threads:
-            thread.join()
+        for rounds in self.rounds:
+            rounds.join()
 
     def job_changed(self, job_id: int) -> None:
         """The row of a job changed."""
@@ -93,11 +101,14 @@ class Relay:
 
     def _listen(self) -> None:
         while not self._closed.is_set():
+            self._listening.began()
             try:
                 with connect_blocking(self._redis_url).pubsub(ignore_subscribe_messages=True) as pubsub:
                     pubsub.psubscribe(f"{EVENT_CHANNEL}*")
                     pubsub.subscribe(WORKER_CHANNEL)
+                    self._fault = ""
                     while not self._closed.is_set():
+                        self._listening.began()
                         message = cast(dict[str, Any] | None, pubsub.get_message(timeout=0.5))
                         if message is not None:
                             self._try(self._pass_on, str(message["channel"]), str(message["data"]))
@@ -105,6 +116,7 @@ class Relay:
                 # Redis is away, or somebody published what is no text. The recorder's sweep and the browsers' own
                 # fetching fill what is missed meanwhile.
                 log.warning("relay.waiting", error=str(error))
+                self._fault = f"{type(error).__name__}: {error}"
                 self._closed.wait(0.5)
 
     def _try(self, deed: Callable[..., None], *arguments: object) -> None:
@@ -135,7 +147,8 @@ class Relay:
             self._wake.clear()
             changed = self._take()
             started = time.monotonic()
-            self._try(self._send_jobs, changed)
+            with self._sending.round():
+                self._try(self._send_jobs, changed)
             self._closed.wait(max(0.0, _PER_JOB_S - (time.monotonic() - started)))
 
     def _take(self) -> list[int]:

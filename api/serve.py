@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 from typing_extensions import override
 
 from shared.errors import InUseError, SpectrainError
@@ -40,6 +41,16 @@ _SWITCH_S: Final = 0.0005
 else wait Python's usual five milliseconds each, whenever the record is written."""
 
 log = structlog.get_logger(__name__)
+
+
+class _PlainLogger(Logger):
+    """gunicorn's own lines, in the form of all others."""
+
+    @override
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class Server(BaseApplication):
@@ -65,6 +76,7 @@ class Server(BaseApplication):
             "timeout": 0,
             "control_socket_disable": True,
             "loglevel": "warning",
+            "logger_class": _PlainLogger,
             "proc_name": "spectrain-api",
             "post_worker_init": _shorten_grace,
             "post_fork": _die_with_parent,
@@ -104,7 +116,7 @@ class Server(BaseApplication):
 
 def serve(settings: Settings) -> None:
     """Serve until a signal; raises InUseError where the address is taken."""
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format)
     _check_address(settings)
     Server(settings).run()
 

@@ -75,6 +75,11 @@ def make_sockets(jobs: JobRecord) -> SocketIO:
     return sockets
 
 
+def open_sockets(sockets: SocketIO) -> int:
+    """How many clients are connected."""
+    return len(cast(Any, sockets).server.eio.sockets)
+
+
 class RoomEmitter:
     """Speaks into rooms, and cuts off those who do not keep up."""
 

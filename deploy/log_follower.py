@@ -18,6 +18,8 @@ _AGAIN_BYTES: Final = 1 << 20
 """A file that could not be copied aside is copied once it grew by so much: a full disk lets it grow no more."""
 _PLAIN_ERROR: Final = re.compile(r"\b(?:ERROR|CRITICAL|FATAL)\b|^[\w.]*(?:Error|Exception)\b")
 """What an error looks like in lines that are not JSON: levels of other programs, the last line of a traceback."""
+_TEXT_LINE: Final = re.compile(r"\d{4}-\S+Z \[(\w+)\s*\] (.*)")
+"""Level and rest of a line of our own processes where their logs are text."""
 
 
 class LogFollower:
@@ -69,4 +71,8 @@ def error_in(line: str) -> str:
             return ""
         cause = str(record.get("error") or record.get("exception") or "").strip().rpartition("\n")[2]
         return f"{record.get('event', '')}{': ' if cause else ''}{cause}"
+    text = _TEXT_LINE.match(line)
+    if text is not None:
+        level, rest = text.groups()
+        return " ".join(rest.split()) if level in ("error", "critical") else ""
     return line if _PLAIN_ERROR.search(line) else ""

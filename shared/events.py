@@ -295,5 +295,7 @@ class WorkerHeartbeat(Frozen):
     """Threads that its trainer computes with on the CPU."""
     others_load: float | None = None
     """Share of the machine's processors that programs other than Spectrain used in the last minute, 0 … 1."""
+    lease_renewals: Annotated[int, Field(ge=0)] = 0
+    """Leases that it has renewed since it was started."""
     started_at: float
     at: float

@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     """Disk for copies of what is in an artifact store on another machine; what is in use may exceed it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that is logged."""
+    log_format: Literal["json", "console"] = "json"
+    """Log lines as JSON records, or as text for a terminal."""
 
     @property
     def save_limit_s(self) -> float:

@@ -23,7 +23,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         settings = Settings()
-        configure_logs(settings.log_level)
+        configure_logs(settings.log_level, settings.log_format)
         device = discover_devices()[0] if arguments.device == "auto" else parse_device(arguments.device)
         return run_worker(settings, device, arguments.name or default_name(device))
     except ValidationError as error:

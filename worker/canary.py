@@ -64,7 +64,7 @@ class Canary:
             if not self._reachable():
                 self._heard_at += now - before  # this time does not count
             elif now - self._heard_at > self._silent_s:
-                log.error("worker.deaf", worker=self._worker, silent_s=self._silent_s)
+                log.error("worker.deaf", silent_s=self._silent_s)
                 self._on_deaf()
                 return
             elif now >= send_at:

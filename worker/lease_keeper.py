@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -28,12 +29,22 @@ log = structlog.get_logger(__name__)
 class LeaseKeeper:
     """To be entered before use; leaving it ends its thread. What it found is in its attributes."""
 
-    def __init__(self, redis: Redis, attempt: AttemptSpec, *, worker: str, lease_s: float) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        attempt: AttemptSpec,
+        *,
+        worker: str,
+        lease_s: float,
+        on_renewed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_renewed` is called after each renewal, from its thread."""
         self._leases = Leases(redis)
         self._controls = Controls(redis)
         self._attempt = attempt
         self._worker = worker
         self._lease_s = lease_s
+        self._on_renewed = on_renewed
         self._renewed_at = time.monotonic()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
@@ -73,4 +84,6 @@ class LeaseKeeper:
                 attempt.job_id, attempt.attempt, self._worker, attempt.secret, self._lease_s
             )
             self._renewed_at = time.monotonic()
+            if not self.lost:
+                self._on_renewed()
         self.wish = self._controls.read(attempt.job_id, attempt.attempt).wish

@@ -89,6 +89,7 @@ class Presence:
             labels=self._labels,
             threads=cores() if threads is None and self._device.kind == "cpu" else threads,
             others_load=self._neighbours.load,
+            lease_renewals=self._supervisor.lease_renewals,
             started_at=self._started_at,
             at=time.time(),
         )

@@ -22,6 +22,7 @@ from celery.worker import state
 
 from shared.devices import Device, check_present
 from shared.jobs import Ticket
+from shared.logs import carry
 from shared.settings import Settings
 from shared.tickets import CANARY_TASK, RUN_TASK, device_queue, make_celery
 from worker.canary import Canary
@@ -45,6 +46,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
     Returns the exit status: 0 unless Celery gave up by itself. Raises InUseError when another worker of this data
     folder has the name, or the device where it is not the CPU.
     """
+    carry(worker=name, device=device.name)
     locks = [hold_lock(settings.data, name, device.name)]
     if device.kind != "cpu":
         locks.append(hold_lock(settings.data, device.name, device.name))
@@ -101,7 +103,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
         supervisor.start()
         presence.start()
         canary.start()
-        log.info("worker.ready", worker=name, device=device.name, pid=os.getpid())
+        log.info("worker.ready", pid=os.getpid())
         # Celery warns root of hostile pickles; JSON is all that is accepted here.
         warnings.filterwarnings("ignore", category=SecurityWarning)
         consumer = app.Worker(

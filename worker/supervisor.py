@@ -25,6 +25,7 @@ from shared.event_bus import Entry, EventBus
 from shared.events import AttemptEnded, Event
 from shared.jobs import AttemptSpec, Ticket
 from shared.lease import Leases
+from shared.logs import carry
 from shared.redis_client import connect
 from shared.settings import Settings
 from shared.tickets import forget_attempt, get_attempt
@@ -61,6 +62,8 @@ class Supervisor:
         self._warm: TrainerProcess | None = None
         self.job_id: int | None = None
         """The job at hand, or None."""
+        self.lease_renewals = 0
+        """How often leases were renewed since the start."""
         self.failure: Exception | None = None
         """What ended the thread, if anything did: the worker has to end then, too."""
         self._thread = threading.Thread(target=self._run, name="supervisor")
@@ -141,7 +144,9 @@ class Supervisor:
                     self._stopping.wait(2.0)  # a trainer that cannot start must not be started in a tight loop
                     self._warm = self._spawn()
                 continue
+            carry(job=attempt.job_id, attempt=attempt.attempt)
             self._run_attempt(attempt, self._warm)
+            carry(job=None, attempt=None)
             self.job_id = None
             if not self._stopping.is_set():
                 self._warm = self._spawn()
@@ -168,8 +173,14 @@ class Supervisor:
         )
 
     def _run_attempt(self, attempt: AttemptSpec, trainer: TrainerProcess) -> None:
-        log.info("attempt.started", job=attempt.job_id, attempt=attempt.attempt, pid=trainer.pid)
-        keeper = LeaseKeeper(self._redis, attempt, worker=self._worker, lease_s=self._settings.lease_s)
+        log.info("attempt.started", pid=trainer.pid)
+        keeper = LeaseKeeper(
+            self._redis,
+            attempt,
+            worker=self._worker,
+            lease_s=self._settings.lease_s,
+            on_renewed=self._count_renewal,
+        )
         watch = Watch(attempt, trainer, keeper, settings=self._settings, stopping=self._stopping)
         memory_kills = count_memory_kills() or 0
         with keeper:
@@ -188,8 +199,14 @@ class Supervisor:
                 memory_kills=(count_memory_kills() or 0) - memory_kills,
                 elapsed_s=watch.elapsed_s,
             )
-            log.info("attempt.ended", job=attempt.job_id, attempt=attempt.attempt, outcome=ended.outcome)
+            if ended.outcome == "crashed":
+                log.error("attempt.ended", outcome=ended.outcome, error=ended.reason)
+            else:
+                log.info("attempt.ended", outcome=ended.outcome, reason=ended.reason)
             self._tell(attempt, ended)
+
+    def _count_renewal(self) -> None:
+        self.lease_renewals += 1
 
     def _tell(self, attempt: AttemptSpec, ended: AttemptEnded) -> None:
         """Publish what the trainer left and how it ended, as often as it takes; when stopping, the spool keeps it."""

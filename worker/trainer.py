@@ -27,7 +27,7 @@ from shared.devices import parse_device, torch_name
 from shared.errors import LeaseLostError, SpectrainError, StorageAwayError
 from shared.events import AttemptStarted
 from shared.jobs import AttemptSpec, AttemptSpecAdapter
-from shared.logs import configure_logs
+from shared.logs import carry, configure_logs
 from shared.settings import Settings
 from shared.storage import FolderStorage, open_storage
 from shared.version import VERSION
@@ -48,7 +48,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
     end_children_with_us()
-    configure_logs(Settings().log_level)
+    settings = Settings()
+    configure_logs(settings.log_level, settings.log_format)
+    carry(worker=os.environ["SPECTRAIN_WORKER"], device=os.environ["SPECTRAIN_DEVICE"])
 
     attempts: SimpleQueue[tuple[AttemptSpec, int | None]] = SimpleQueue()
     asked = SupervisorWish()
@@ -56,6 +58,7 @@ def main() -> None:
     fault = _import_engine()
 
     attempt, threads = attempts.get()
+    carry(job=attempt.job_id, attempt=attempt.attempt)
     result = fault or _run(attempt, report, asked, threads)
     report.write(json.dumps({"result": result}) + "\n")
     report.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, Literal, cast
 
+import structlog
+
 from shared.devices import Device, pinned_environment
 from shared.jobs import AttemptSpec
 
@@ -27,6 +30,11 @@ FENCED_EXIT: Final = 75
 TRAINER: Final = "worker.trainer"
 """The module that is the trainer process."""
 _TAIL_LINES: Final = 60
+_TEXT_LINE: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[")
+"""How a line of `shared.logs` begins in its form for a terminal."""
+
+
+log = structlog.get_logger(__name__)
 
 
 class TrainerProcess:
@@ -134,5 +142,13 @@ class TrainerProcess:
             for line in output:
                 text = line.decode(errors="replace")
                 self._tail.append(text)
-                with suppress(OSError):  # a full disk; whoever stops reading here breaks the trainer's output
-                    sys.stderr.write(text)
+                if _is_log_line(text):
+                    with suppress(OSError):  # a full disk; whoever stops reading here breaks the trainer's output
+                        sys.stderr.write(text)
+                else:
+                    log.warning("trainer.output", text=text.rstrip())
+
+
+def _is_log_line(text: str) -> bool:
+    """Whether our own logs wrote it; anything else comes from the libraries below."""
+    return text.startswith('{"') or _TEXT_LINE.match(text) is not None

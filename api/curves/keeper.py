@@ -17,7 +17,7 @@ from sqlalchemy import Text, cast, func, select
 from sqlalchemy.orm import Session
 from typing_extensions import override
 
-from api.background import Background
+from api.background import Background, progressed
 from api.curves.buckets import METRICS, Buckets
 from api.curves.history import StepHistory
 from api.curves.views import CurveView, HistoryView
@@ -78,6 +78,7 @@ class CurveKeeper(Background):
                     is_done = history.catch_up(job.last_number or 0, steps=_STEPS_AT_ONCE)
                 with self._database.session() as session:
                     history.save(session)
+                progressed()
 
     def history(self, job_id: int, *, first: int, last: int | None, buckets: int, epochs: bool) -> HistoryView:
         """The steps `first` … `last` of a job in buckets; raises NotFoundError."""

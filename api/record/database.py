@@ -78,6 +78,12 @@ class Database:
         config.attributes["engine"] = self.engine
         command.upgrade(config, "head")
 
+    @property
+    def file(self) -> Path | None:
+        """The file that it is in; None for a server."""
+        name = self.engine.url.database
+        return Path(name) if self._is_sqlite and name and name != ":memory:" else None
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()

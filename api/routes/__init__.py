@@ -6,12 +6,27 @@ from api.routes.health import health
 from api.routes.history import history
 from api.routes.jobs import jobs
 from api.routes.join import bootstrap, join
+from api.routes.metrics import metrics
 from api.routes.presets import presets
 from api.routes.queue import queue
 from api.routes.store import store
 from api.routes.tokens import tokens
 from api.routes.workers import workers
 
-BLUEPRINTS = (jobs, history, queue, artifacts, datasets, presets, workers, tokens, join, bootstrap, store, health)
+BLUEPRINTS = (
+    jobs,
+    history,
+    queue,
+    artifacts,
+    datasets,
+    presets,
+    workers,
+    tokens,
+    join,
+    bootstrap,
+    store,
+    health,
+    metrics,
+)
 
 __all__ = ["BLUEPRINTS"]

@@ -16,10 +16,10 @@ health = Resource("health", "")
 
 
 class HealthView(Frozen):
-    """Whether the process answers."""
+    """Whether the process is alive."""
 
     status: str
-    """ok."""
+    """ok, or what has ended in it."""
 
 
 class ReadinessView(Frozen):
@@ -31,16 +31,22 @@ class ReadinessView(Frozen):
     """By dependency: nothing when it is well, else what is wrong."""
 
 
-@health.reads("/healthz", HealthView)
+@health.reads("/healthz", HealthView, statuses=(200, 503))
 def get_health() -> Response:
-    """The process answers."""
+    """The process answers, and all of its threads are there: else it should be started anew.
+
+    What it depends on is no part of this: a Redis that is away comes back without a new start.
+    """
+    ended = services().core.readiness.ended()
+    if ended:
+        return answer(HealthView(status=f"{', '.join(ended)} ended: start the api anew."), 503)
     return answer(HealthView(status="ok"))
 
 
 @health.reads("/readyz", ReadinessView, statuses=(200, 503))
 def get_readiness() -> Response:
-    """What the api needs answers too."""
-    checks = services().core.ready()
+    """Redis, record and disk take what is written, and every part of the api gets on with its work."""
+    checks = dict(services().core.readiness.checks())
     ready = not any(checks.values())
     return answer(ReadinessView(status="ok" if ready else "not ready", checks=checks), 200 if ready else 503)
 

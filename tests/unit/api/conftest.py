@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +15,7 @@ from redis import Redis
 
 from api.app import create_app
 from api.curves.keeper import CurveKeeper
+from api.metrics.observed import Observed
 from api.queue.actions import JobActions
 from api.queue.switch import QueueSwitch
 from api.record.database import Database
@@ -25,7 +26,7 @@ from api.services import EXTENSION
 from api.views import QueueView, WorkerView
 from api.workers.join import JoinedWorkers
 from shared.control import Controls
-from shared.events import DeviceStatus
+from shared.events import DeviceStatus, WorkerHeartbeat
 from shared.jobs import Clip
 from shared.settings import Settings
 from shared.storage import FolderStorage
@@ -70,14 +71,15 @@ class TwinCore:
         self.actions = JobActions(self.database, self.jobs, cast(Controls, self.controls))
         self.queue = QueueSwitch(self.database, self.queue_views.append)
         self.online: list[WorkerView] = [worker("w1", "cpu")]
-        self.workers = SimpleNamespace(list=lambda: self.online)
+        self.workers = SimpleNamespace(list=lambda: self.online, online=lambda: self.heard)
         self.relay = SimpleNamespace(emit=None)
         self.joined = JoinedWorkers(settings=self.settings, database=self.database, redis=cast(Redis, TwinRedis()))
         self.checks: dict[str, str] = {"redis": "", "record": ""}
+        self.ended: list[str] = []
+        self.observed = Observed()
+        self.heard: dict[str, WorkerHeartbeat] = {}
+        self.readiness = SimpleNamespace(checks=lambda: self.checks, ended=lambda: self.ended, parts=())
         self.changed_datasets: list[int] = []
-
-    def ready(self) -> Mapping[str, str]:
-        return self.checks
 
     def dataset_changed(self, dataset_id: int) -> None:
         self.changed_datasets.append(dataset_id)

@@ -69,7 +69,7 @@ def test_loopback_is_recognised(host: str, loopback: bool) -> None:
 
 
 def test_on_a_network_only_addresses_and_own_names_are_answered(app: OpenAPI) -> None:
-    app.wsgi_app = Guard(app.wsgi_app._application, host="0.0.0.0", allowed_hosts=["lab.example"])
+    app.wsgi_app = Guard(app.wsgi_app._application._application, host="0.0.0.0", allowed_hosts=["lab.example"])
     client = app.test_client()
 
     def status(host: str, **headers: str) -> int:

@@ -81,6 +81,11 @@ def test_without_a_name_every_device_gets_a_worker() -> None:
         ("{broken", ""),
         ("redis.exceptions.ConnectionError: refused", "redis.exceptions.ConnectionError: refused"),
         ("ERROR:celery: lost", "ERROR:celery: lost"),
+        (
+            "2026-11-21T20:00:00.123456Z [error    ] attempt.ended    job=7 error='full'",
+            "attempt.ended job=7 error='full'",
+        ),
+        ("2026-11-21T20:00:00.123456Z [warning  ] trainer.output   text='ERROR: odd'", ""),
         ("* Ready to accept connections tcp", ""),
     ],
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
-import sys
 import threading
 import time
 from io import StringIO
@@ -18,6 +18,7 @@ from shared.config import FeatureConfig
 from shared.devices import Device
 from shared.jobs import AttemptSpec, Clip, DatasetSnapshot, PreprocessSpec
 from shared.settings import Settings
+from tests.logging_here import configured_logs
 from worker.lease_keeper import LeaseKeeper
 from worker.trainer_process import TrainerProcess
 from worker.watch import WakingClock, Watch, in_words
@@ -113,16 +114,27 @@ def test_a_trainer_that_was_gone_before_it_was_told_what_to_do_ends_as_any_other
     assert trainer.join() == 3
 
 
-def test_a_trainer_writes_on_while_nobody_can_keep_what_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_trainer_writes_becomes_lines_of_the_log() -> None:
+    program = """print('{"event": "its.own"}'); print("corrupted size vs. prev_size")"""
+    with configured_logs() as written:
+        trainer = TrainerProcess(device=Device(kind="cpu"), environment={}, program=("-c", program))
+        assert trainer.join() == 0
+    own, foreign = (json.loads(line) for line in written.getvalue().splitlines())
+    assert own == {"event": "its.own"}
+    assert (foreign["event"], foreign["text"]) == ("trainer.output", "corrupted size vs. prev_size")
+    assert trainer.tail.endswith("\ncorrupted size vs. prev_size\n")
+
+
+def test_a_trainer_writes_on_while_nobody_can_keep_what_it_writes() -> None:
     class FullDisk(StringIO):
         @override
         def write(self, text: str) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(sys, "stderr", FullDisk())
     program = "for index in range(20_000): print('line', index)"
-    trainer = TrainerProcess(device=Device(kind="cpu"), environment={}, program=("-c", program))
-    assert trainer.join() == 0
+    with configured_logs(stream=FullDisk()):
+        trainer = TrainerProcess(device=Device(kind="cpu"), environment={}, program=("-c", program))
+        assert trainer.join() == 0
     assert trainer.tail.endswith("line 19999\n")
 
 
