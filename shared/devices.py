@@ -39,8 +39,11 @@ class Device:
 
 
 def parse_device(name: str) -> Device:
-    """The device called `name`; raises ConfigError for anything but cuda, cuda:N, mps or cpu."""
-    kind, _, index = name.partition(":")
+    """The device called `name`; raises ConfigError for anything but cuda, cuda:N, mps or cpu.
+
+    cuda-0 is cuda:0, for names that allow no colon, such as those of services.
+    """
+    kind, _, index = name.replace("-", ":", 1).partition(":")
     for known in _KINDS:
         if kind == known and (not index or (known == "cuda" and index.isdecimal())):
             return Device(kind=known, index=int(index or 0))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pynvml
 import pytest
 
-from shared.devices import Device, discover_devices, pinned_environment
+from shared.devices import Device, discover_devices, parse_device, pinned_environment
 from shared.errors import ConfigError
 
 GPUS = ["GPU-aaaa", "GPU-bbbb", "GPU-cccc"]
@@ -51,3 +51,14 @@ def test_workers_are_pinned_within_what_may_be_seen(
 def test_where_nothing_may_be_seen_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert all(device.kind != "cuda" for device in discover_devices())
+
+
+@pytest.mark.parametrize(("name", "device"), [("cuda-1", "cuda:1"), ("cuda:1", "cuda:1"), ("cuda", "cuda:0")])
+def test_a_service_may_say_a_dash_for_the_colon(name: str, device: str) -> None:
+    assert parse_device(name).name == device
+
+
+@pytest.mark.parametrize("name", ["cpu-0", "cuda--1", "cuda-x", "-", "cuda:0-1"])
+def test_what_is_no_device_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="is not a device"):
+        parse_device(name)
