@@ -756,12 +756,12 @@ export interface components {
         };
         /**
          * HealthView
-         * @description Whether the process answers.
+         * @description Whether the process is alive.
          */
         HealthView: {
             /**
              * Status
-             * @description ok.
+             * @description ok, or what has ended in it.
              */
             status: string;
         };
