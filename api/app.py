@@ -15,6 +15,11 @@ from api.compression import compress_answer
 from api.datasets.probe import AudioProbe
 from api.datasets.uploads import Uploads
 from api.guard import Guard, add_security_headers
+from api.keeping.arrivals import Arrivals
+from api.keeping.deletion import Deletion
+from api.keeping.disk_use import DiskUse
+from api.keeping.garbage import Garbage
+from api.keeping.pins import Pins
 from api.metrics.standing import Standing
 from api.page import DIST, register_page
 from api.queue.batches import Batches
@@ -40,14 +45,20 @@ MAX_JSON_BYTES: Final = 1 << 20
 def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
     """The application over `core`, with the built page in `dist`."""
     datasets = DatasetRecord(core.database)
+    arrivals = Arrivals()
     uploads = Uploads(
-        datasets=datasets, storage=core.storage, probe=AudioProbe(), folder=core.settings.data / "uploads"
+        datasets=datasets,
+        storage=core.storage,
+        probe=AudioProbe(),
+        folder=core.settings.data / "uploads",
+        arrivals=arrivals,
     )
     submission = Submission(
         datasets=datasets,
-        starts=StartPoints(jobs=core.jobs, storage=core.storage),
+        starts=StartPoints(jobs=core.jobs, storage=core.storage, arrivals=arrivals),
         jobs=core.jobs,
         workers=core.workers.list,
+        arrivals=arrivals,
     )
     app = _bare_app()
     app.extensions[EXTENSION] = Services(
@@ -57,6 +68,15 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
         submission=submission,
         batches=Batches(record=core.jobs, submission=submission),
         edits=JobEdits(database=core.database, record=core.jobs, actions=core.actions, submission=submission),
+        pins=Pins(core.database, core.storage),
+        deletion=Deletion(database=core.database, storage=core.storage, arrivals=arrivals),
+        disk_use=DiskUse(core.storage),
+        garbage=Garbage(
+            database=core.database,
+            storage=core.storage,
+            arrivals=arrivals,
+            folder=core.settings.data / "uploads",
+        ),
         tokens=Tokens(core.database),
         artifact_uploads=ArtifactUploads(core.storage, core.settings.data / "uploads" / "artifacts"),
     )

@@ -2,6 +2,7 @@
 
 jobs/<id>/checkpoints/<name>/manifest.json       written last: without it a checkpoint does not count
 jobs/<id>/checkpoints/<name>/model.safetensors   the model alone
+jobs/<id>/pinned/<name>/...                      the same files of a pinned one, which no trainer touches
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.config import TrainConfig
+from shared.events import Number
 from shared.storage import Storage
 
 WEIGHTS_FILE: Final = "model.safetensors"
-_MANIFEST_FILE: Final = "manifest.json"
+MANIFEST_FILE: Final = "manifest.json"
 _ATTEMPT: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -38,13 +40,33 @@ class CheckpointManifest(BaseModel):
     """Steps done."""
     config: TrainConfig
     """What it was trained with."""
+    saved_at: float = 0.0
+    """Seconds since 1970."""
+    val_reconstruction: Number = None
+    versions: dict[str, str] = {}
     files: dict[str, CheckpointFile]
     """By file name."""
 
 
-def weights_key(job_id: int, checkpoint: str) -> str:
+def trained_folder(job_id: int, checkpoint: str) -> str:
+    """Where its trainer put a checkpoint, and removes it from as newer ones come."""
+    return f"jobs/{job_id}/checkpoints/{checkpoint}"
+
+
+def pinned_folder(job_id: int, checkpoint: str) -> str:
+    """Where the api keeps its copy of a pinned one."""
+    return f"jobs/{job_id}/pinned/{checkpoint}"
+
+
+def find_folder(storage: Storage, job_id: int, checkpoint: str) -> str:
+    """Where a checkpoint is to be read: the copy of a pinned one, else what its trainer keeps."""
+    pinned = pinned_folder(job_id, checkpoint)
+    return pinned if storage.exists(f"{pinned}/{MANIFEST_FILE}") else trained_folder(job_id, checkpoint)
+
+
+def weights_key(storage: Storage, job_id: int, checkpoint: str) -> str:
     """Where the store has the weights of a checkpoint."""
-    return f"jobs/{job_id}/checkpoints/{checkpoint}/{WEIGHTS_FILE}"
+    return f"{find_folder(storage, job_id, checkpoint)}/{WEIGHTS_FILE}"
 
 
 def newest_stored_attempt(storage: Storage, job_id: int) -> int:
@@ -55,6 +77,5 @@ def newest_stored_attempt(storage: Storage, job_id: int) -> int:
 
 def read_manifest(storage: Storage, job_id: int, checkpoint: str) -> CheckpointManifest:
     """The manifest of a checkpoint; raises NotFoundError, or pydantic.ValidationError for one that is damaged."""
-    return CheckpointManifest.model_validate_json(
-        storage.read(f"jobs/{job_id}/checkpoints/{checkpoint}/{_MANIFEST_FILE}")
-    )
+    folder = find_folder(storage, job_id, checkpoint)
+    return CheckpointManifest.model_validate_json(storage.read(f"{folder}/{MANIFEST_FILE}"))

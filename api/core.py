@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Literal
 
 from api.curves.keeper import CurveKeeper
 from api.metrics.observed import Observed
@@ -136,6 +137,10 @@ class Core:
     def dataset_changed(self, dataset_id: int) -> None:
         """A dataset changed."""
         self.relay.emit("dataset", self.datasets.view(dataset_id).model_dump(mode="json"), "queue")
+
+    def gone(self, kind: Literal["job", "dataset"], number: int) -> None:
+        """A job or a dataset was deleted."""
+        self.relay.emit("gone", {"kind": kind, "id": number}, "queue")
 
 
 def _open_storage(settings: Settings) -> Storage:

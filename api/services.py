@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Final, cast
 from flask import current_app
 
 from api.datasets.uploads import Uploads
+from api.keeping.deletion import Deletion
+from api.keeping.disk_use import DiskUse
+from api.keeping.garbage import Garbage
+from api.keeping.pins import Pins
 from api.queue.batches import Batches
 from api.queue.edits import JobEdits
 from api.queue.submission import Submission
@@ -31,6 +35,10 @@ class Services:
     submission: Submission
     batches: Batches
     edits: JobEdits
+    pins: Pins
+    deletion: Deletion
+    disk_use: DiskUse
+    garbage: Garbage
     tokens: Tokens
     artifact_uploads: ArtifactUploads
 

@@ -172,6 +172,10 @@ class CheckpointView(Frozen):
     reason: str
     best: bool
     newest: bool
+    pinned: bool = False
+    """A person wants to keep it."""
+    only_pinned: bool = False
+    """Nothing but the pin keeps it: its training has removed its own."""
     loss: Number = None
     val_reconstruction: Number = None
     size_bytes: int

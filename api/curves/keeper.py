@@ -77,6 +77,8 @@ class CurveKeeper(Background):
                     history = StepHistory(session, job_id)
                     is_done = history.catch_up(job.last_number or 0, steps=_STEPS_AT_ONCE)
                 with self._database.session() as session:
+                    if session.get(Job, job_id) is None:
+                        return  # it was deleted meanwhile
                     history.save(session)
                 progressed()
 

@@ -13,6 +13,7 @@ from typing import IO, Final
 
 from api.datasets.probe import AudioProbe
 from api.datasets.receive import ReceivedFile, receive_files, remove_leftovers
+from api.keeping.arrivals import Arrivals
 from api.record.datasets import DatasetRecord
 from api.views import FileResultView
 from shared.errors import AudioError
@@ -30,8 +31,11 @@ def clip_key(sha256: str) -> str:
 class Uploads:
     """Takes uploads in. `folder` holds the file that is being received."""
 
-    def __init__(self, *, datasets: DatasetRecord, storage: Storage, probe: AudioProbe, folder: Path) -> None:
+    def __init__(
+        self, *, datasets: DatasetRecord, storage: Storage, probe: AudioProbe, folder: Path, arrivals: Arrivals
+    ) -> None:
         self._datasets = datasets
+        self._arrivals = arrivals
         self._storage = storage
         self._probe = probe
         self._folder = folder
@@ -68,8 +72,13 @@ class Uploads:
         except AudioError as error:
             return FileResultView(name=received.name, result="refused", reason=str(error), sha256=received.sha256)
         key = clip_key(received.sha256)
-        if not self._storage.exists(key):
-            self._storage.write_file(key, received.path)
+        self._arrivals.begin(key)
+        try:
+            if not self._storage.exists(key):
+                self._storage.write_file(key, received.path)
+        except BaseException:
+            self._arrivals.end(key)
+            raise
         return Clip(
             sha256=received.sha256,
             name=received.name,
@@ -83,7 +92,11 @@ class Uploads:
     def _record(self, dataset_id: int, waiting: list[tuple[int, Clip]], results: list[FileResultView]) -> None:
         if not waiting:
             return
-        added = self._datasets.add_clips(dataset_id, [clip for _, clip in waiting])
+        try:
+            added = self._datasets.add_clips(dataset_id, [clip for _, clip in waiting])
+        finally:
+            for _, clip in waiting:
+                self._arrivals.end(clip_key(clip.sha256))
         for (place, clip), outcome in zip(waiting, added, strict=True):
             results[place] = FileResultView(
                 name=outcome.name if outcome.added else clip.name,

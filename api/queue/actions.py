@@ -15,8 +15,8 @@ from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
 from api.queue.order import WAITING, first_waiting, place_before, place_last
+from api.record.checkpoints import read_checkpoints
 from api.record.database import Database
-from api.record.history import read_checkpoints
 from api.record.job_views import detail_view
 from api.record.jobs import JobRecord
 from api.record.rows import find, job_summary, move, next_position, train_config

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from api.checkpoint_files import WEIGHTS_FILE, read_manifest, weights_key
+from api.keeping.arrivals import Arrivals
 from api.record.jobs import JobRecord
 from api.views import CheckpointView, JobDetailView
 from shared.config import TrainConfig
@@ -34,8 +35,9 @@ class Start:
 class StartPoints:
     """Finds and keeps them. Every refusal names the field `start`."""
 
-    def __init__(self, *, jobs: JobRecord, storage: Storage) -> None:
+    def __init__(self, *, jobs: JobRecord, storage: Storage, arrivals: Arrivals) -> None:
         self._jobs = jobs
+        self._arrivals = arrivals
         self._storage = storage
 
     def find(self, request: StartRequest) -> Start:
@@ -60,7 +62,9 @@ class StartPoints:
 
     def keep(self, point: StartPoint) -> None:
         """Copy the weights to where nothing that the other job does reaches them, unless they are there."""
-        kept, source = start_weights_key(point.sha256), weights_key(point.job_id, point.checkpoint)
+        kept = start_weights_key(point.sha256)
+        source = weights_key(self._storage, point.job_id, point.checkpoint)
+        self._arrivals.expect(kept)
         try:
             if self._storage.exists(kept) and sha256_of(self._storage.file(kept)) == point.sha256:
                 return
@@ -96,7 +100,7 @@ class StartPoints:
         except ValidationError as error:
             raise _damaged(job.id, name) from error
         weights = manifest.files.get(WEIGHTS_FILE)
-        if weights is None or not self._storage.exists(weights_key(job.id, name)):
+        if weights is None or not self._storage.exists(weights_key(self._storage, job.id, name)):
             raise _damaged(job.id, name)
         point = StartPoint(
             job_id=job.id,

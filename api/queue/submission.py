@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 from redis.exceptions import RedisError
 
+from api.keeping.arrivals import Arrivals
 from api.queue.start_points import Start, StartPoints
 from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord, NewJob
@@ -73,7 +74,9 @@ class Submission:
         starts: StartPoints,
         jobs: JobRecord,
         workers: Callable[[], list[WorkerView]],
+        arrivals: Arrivals,
     ) -> None:
+        self._arrivals = arrivals
         self._datasets = datasets
         self._starts = starts
         self._jobs = jobs
@@ -150,6 +153,8 @@ class Submission:
 
     def _job(self, request: PreprocessRequest | TrainRequest, known: _Known, settled: Settled | None = None) -> NewJob:
         spec = self._spec(request, known, settled or Settled())
+        features = spec.train.features() if isinstance(spec, TrainSpec) else spec.features
+        self._arrivals.expect(f"features/{features.cache_key(spec.dataset.version_hash)}")
         if new := [job_id for job_id in request.after if job_id not in known.jobs]:
             self._jobs.check_known(new)
             known.jobs.update(new)

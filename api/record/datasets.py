@@ -67,12 +67,12 @@ class DatasetRecord:
     def view(self, key: int | str) -> DatasetView:
         """One dataset as lists show it."""
         with self._database.reading() as session:
-            return _view(session, _find(session, key))
+            return _view(session, find_dataset(session, key))
 
     def detail(self, key: int | str) -> DatasetDetailView:
         """One dataset with its files, sorted by name."""
         with self._database.reading() as session:
-            row = _find(session, key)
+            row = find_dataset(session, key)
             files = [
                 ClipView(**clip.model_dump(exclude={"num_samples"}), duration_s=clip.duration_s)
                 for clip in _clips(session, row.id)
@@ -84,7 +84,7 @@ class DatasetRecord:
         with self._database.reading() as session:
             row = session.scalar(
                 select(DatasetClip).where(
-                    DatasetClip.dataset_id == _find(session, key).id, DatasetClip.sha256 == sha256
+                    DatasetClip.dataset_id == find_dataset(session, key).id, DatasetClip.sha256 == sha256
                 )
             )
             if row is None:
@@ -175,7 +175,8 @@ def free_name(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def _find(session: Session, key: int | str) -> Dataset:
+def find_dataset(session: Session, key: int | str) -> Dataset:
+    """The row of a dataset, by its id or its name; raises NotFoundError."""
     text = str(key)
     numeric = text.isascii() and text.isdigit()
     if numeric:
@@ -218,7 +219,7 @@ def _clips(session: Session, dataset_id: int) -> list[Clip]:
 
 def _snapshot(session: Session, key: int | str) -> tuple[DatasetSnapshot, bool]:
     """A dataset as it is now, and whether that version is kept already."""
-    row = _find(session, key)
+    row = find_dataset(session, key)
     version_hash = content_hash(
         session.scalars(select(DatasetClip.sha256).where(DatasetClip.dataset_id == row.id))  # each submission does it
     )

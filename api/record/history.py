@@ -1,20 +1,16 @@
-"""What happened to a job: its events, checkpoints and previews."""
+"""What happened to a job: its events and previews."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from api.record.tables import RARE, Checkpoint, Job, JobEvent, Preview
-from api.views import (
-    CheckpointListView,
-    CheckpointView,
-    EventListView,
-    PreviewListView,
-    PreviewView,
-)
+from api.record.checkpoints import record_checkpoint
+from api.record.rows import find
+from api.record.tables import RARE, Job, JobEvent, Preview
+from api.views import EventListView, PreviewListView, PreviewView
 from shared.events import CheckpointSaved, Event, PreviewMade
 
 
@@ -40,13 +36,7 @@ def store_events(session: Session, events: Sequence[Event]) -> None:
     for event, dump in zip(events, dumps, strict=True):
         body = event.body
         if isinstance(body, CheckpointSaved):
-            session.merge(Checkpoint(job_id=event.job_id, name=body.name, at=event.at, step=body.step, body=dump))
-            session.flush()
-            session.execute(
-                delete(Checkpoint).where(
-                    Checkpoint.job_id == event.job_id, Checkpoint.name.not_in([*body.kept, body.name])
-                )
-            )
+            record_checkpoint(session, find(session, event.job_id), body, event.at)
         elif isinstance(body, PreviewMade):
             session.merge(Preview(job_id=event.job_id, name=body.name, at=event.at, step=body.step, body=dump))
 
@@ -66,35 +56,6 @@ def read_events(session: Session, job: Job, *, after: int, limit: int, types: Se
         for row in rows
     ]
     return EventListView(events=events, last=job.last_number)
-
-
-def read_checkpoints(session: Session, job_id: int) -> CheckpointListView:
-    """The checkpoints that exist, newest first."""
-    rows = list(
-        session.scalars(
-            select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.at.desc(), Checkpoint.step.desc())
-        )
-    )
-    saved = [(row, CheckpointSaved.model_validate(row.body)) for row in rows]
-    best = next((body.name for _, body in saved if body.best), None)
-    return CheckpointListView(
-        checkpoints=[
-            CheckpointView(
-                name=body.name,
-                epoch=body.epoch,
-                step=body.step,
-                reason=body.reason,
-                best=body.name == best,
-                newest=index == 0,
-                loss=body.loss,
-                val_reconstruction=body.val_reconstruction,
-                size_bytes=body.size_bytes,
-                seconds=body.seconds,
-                at=row.at,
-            )
-            for index, (row, body) in enumerate(saved)
-        ]
-    )
 
 
 def read_previews(session: Session, job_id: int) -> PreviewListView:

@@ -7,16 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, insert, or_, select
+from sqlalchemy import ColumnElement, func, insert, or_, select
 from sqlalchemy.orm import Session
 
+from api.record.checkpoints import read_checkpoints
 from api.record.database import Database
 from api.record.dependencies import check_known
-from api.record.history import read_checkpoints, read_events, read_previews
+from api.record.history import read_events, read_previews
 from api.record.job_views import detail_view, job_views
+from api.record.queue_settings import newest_deleted
 from api.record.rows import PRIORITIES, find, next_position, stored_spec
 from api.record.summary import JobSummary
-from api.record.tables import DatasetVersion, Job, JobDependency, Outbox
+from api.record.tables import Dataset, DatasetVersion, Job, JobDependency, Outbox
 from api.views import (
     BatchView,
     CheckpointListView,
@@ -25,6 +27,7 @@ from api.views import (
     JobView,
     PreviewListView,
 )
+from shared.errors import NotFoundError
 from shared.events import StateChanged
 from shared.jobs import ACTIVE, ENDED, DatasetSnapshot, JobKind, JobSpec, JobState, PreprocessRequest, TrainRequest
 from shared.placement import needs_of
@@ -183,7 +186,7 @@ def _add(session: Session, job: NewJob) -> Job:
     """Add a row for `job`, with what it waits for and the event that tells of it."""
     now = time.time()
     _keep_clips(session, job.spec.dataset)
-    row = Job(**_row(job, now), position=next_position(session))
+    row = Job(**_row(job, now), position=next_position(session), id=_free_number(session))
     session.add(row)
     session.flush()
     _add_dependencies(session, [row.id], [job])
@@ -200,6 +203,9 @@ def _insert(session: Session, jobs: Sequence[NewJob], *, batch: int | None = Non
         _keep_clips(session, dataset)
     first = next_position(session)
     rows = [_row(job, now) | {"position": first + index, "batch": batch} for index, job in enumerate(jobs)]
+    free = _free_number(session)
+    if free is not None:
+        rows = [row | {"id": free + index} for index, row in enumerate(rows)]
     added = session.scalars(insert(Job).returning(Job.id, sort_by_parameter_order=True), rows)
     ids = list(added)
     _add_dependencies(session, ids, jobs)
@@ -209,6 +215,16 @@ def _insert(session: Session, jobs: Sequence[NewJob], *, batch: int | None = Non
     ]
     session.execute(insert(Outbox), told)
     return ids
+
+
+def _free_number(session: Session) -> int | None:
+    """The number of the next job where the database could give that of a deleted one again; else None.
+
+    SQLite counts on from the highest number that is there; PostgreSQL never gives one twice.
+    """
+    if session.get_bind().dialect.name != "sqlite" or not (deleted := newest_deleted(session)):
+        return None
+    return max(deleted, session.scalar(select(func.max(Job.id))) or 0) + 1
 
 
 def _add_dependencies(session: Session, ids: Sequence[int], jobs: Sequence[NewJob]) -> None:
@@ -252,7 +268,12 @@ def stored_request(request: PreprocessRequest | TrainRequest) -> dict[str, Any]:
 
 
 def _keep_clips(session: Session, dataset: DatasetSnapshot) -> None:
-    """Have the clips of a dataset's version in the record, once for all jobs that use it."""
+    """Have the clips of a dataset's version in the record, once for all jobs that use it.
+
+    Raises NotFoundError where the dataset was deleted meanwhile.
+    """
+    if session.get(Dataset, dataset.dataset_id) is None:
+        raise NotFoundError(f"dataset: there is no dataset {dataset.name!r} any more.", field="dataset")
     found = session.execute(
         select(DatasetVersion.id, DatasetVersion.clips.is_(None)).where(
             DatasetVersion.dataset_id == dataset.dataset_id, DatasetVersion.version == dataset.version

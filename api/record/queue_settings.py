@@ -1,4 +1,4 @@
-"""Settings of the whole queue, kept in the record."""
+"""What is kept in the record once for the whole queue: whether it is paused, which numbers of jobs are used up."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from api.record.tables import QueueSetting
 
 _PAUSED: Final = "paused"
+_DELETED: Final = "newest_deleted"
 
 
 def paused_at(session: Session) -> float | None:
@@ -25,3 +26,18 @@ def set_paused(session: Session, at: float | None) -> None:
             session.delete(row)
     elif row is None:
         session.add(QueueSetting(name=_PAUSED, value={"at": at}))
+
+
+def newest_deleted(session: Session) -> int:
+    """The highest number of a job that was deleted; 0 for none."""
+    row = session.get(QueueSetting, _DELETED)
+    return 0 if row is None else int(row.value["job"])
+
+
+def note_deleted(session: Session, job_id: int) -> None:
+    """Have `job_id` never be the number of another job: artifacts and events of the deleted one may still come up."""
+    row = session.get(QueueSetting, _DELETED)
+    if row is None:
+        session.add(QueueSetting(name=_DELETED, value={"job": job_id}))
+    elif job_id > row.value["job"]:
+        row.value = {"job": job_id}

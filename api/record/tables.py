@@ -80,6 +80,7 @@ class Job(Base):
         Index("ix_jobs_state_needs", "state", "needs", "priority", "position"),
         Index("ix_jobs_position", "position"),
         Index("ix_jobs_ended_at", "ended_at"),
+        Index("ix_jobs_names", "name", "dataset_name"),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -194,6 +195,7 @@ class Checkpoint(Base):
     """A checkpoint that exists in the store."""
 
     __tablename__ = "checkpoints"
+    __table_args__ = (Index("ix_checkpoints_models", "is_model", "at", "job_id", "name"),)
 
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
@@ -201,6 +203,18 @@ class Checkpoint(Base):
     step: Mapped[int] = mapped_column(Integer)
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
     """Dump of the CheckpointSaved event."""
+    representation: Mapped[str] = mapped_column(String(20), default="", server_default=text("''"))
+    """Of the job."""
+    best: Mapped[bool] = mapped_column(Boolean, default=False, server_default=text("false"))
+    """The job's best one as it stands."""
+    final: Mapped[bool] = mapped_column(Boolean, default=False, server_default=text("false"))
+    """A training's end."""
+    pinned: Mapped[bool] = mapped_column(Boolean, default=False, server_default=text("false"))
+    """A person wants to keep it: the api has a copy of its own."""
+    only_pinned: Mapped[bool] = mapped_column(Boolean, default=False, server_default=text("false"))
+    """Its trainer has removed its own, as it does when newer ones come."""
+    is_model: Mapped[bool] = mapped_column(Boolean, default=False, server_default=text("false"))
+    """Best, final or pinned: one that stays."""
 
 
 class Preview(Base):

@@ -2,11 +2,14 @@
 
 from api.routes.artifacts import artifacts
 from api.routes.datasets import datasets
+from api.routes.deletion import deletion
+from api.routes.disk import disk
 from api.routes.health import health
 from api.routes.history import history
 from api.routes.jobs import jobs
 from api.routes.join import bootstrap, join
 from api.routes.metrics import metrics
+from api.routes.models import models
 from api.routes.presets import presets
 from api.routes.queue import queue
 from api.routes.store import store
@@ -18,7 +21,10 @@ BLUEPRINTS = (
     history,
     queue,
     artifacts,
+    models,
     datasets,
+    deletion,
+    disk,
     presets,
     workers,
     tokens,

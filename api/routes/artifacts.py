@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from flask import Response, send_file
+from pydantic import ValidationError
 
 from api.answers import answer
-from api.checkpoint_files import weights_key
+from api.checkpoint_files import read_manifest, trained_folder, weights_key
+from api.keeping.views import ModelConfigView
 from api.page import IMMUTABLE
 from api.routes.blueprint import Resource
 from api.routes.parameters import API, ID, JobPath
 from api.services import services
 from api.views import CheckpointListView, PreviewListView
-from shared.errors import NotFoundError, StorageError
+from shared.errors import CorruptCheckpointError, NotFoundError, StorageError
 from shared.storage.base import check_key
 
 artifacts = Resource("artifacts", f"{API}/jobs/<{ID}:job_id>")
@@ -45,7 +47,8 @@ def list_checkpoints(path: JobPath) -> Response:
 def get_weights(path: CheckpointPath) -> Response:
     """The weights of a checkpoint as a safetensors file."""
     storage = services().core.storage
-    key = _key(weights_key(path.job_id, path.name))
+    _key(trained_folder(path.job_id, path.name))
+    key = weights_key(storage, path.job_id, path.name)
     if not storage.exists(key):
         raise NotFoundError(f"Job {path.job_id} has no checkpoint {path.name!r} (any more).")
     return _unchanging(
@@ -53,6 +56,50 @@ def get_weights(path: CheckpointPath) -> Response:
         mimetype="application/octet-stream",
         download=f"spectrain-job{path.job_id}-{path.name}.safetensors",
     )
+
+
+@artifacts.reads("/checkpoints/<string:name>/config", ModelConfigView)
+def get_config(path: CheckpointPath) -> Response:
+    """The configuration of a checkpoint's model, as a file to keep beside its weights."""
+    parts = services()
+    job = parts.core.jobs.get(path.job_id)
+    _key(trained_folder(path.job_id, path.name))
+    try:
+        manifest = read_manifest(parts.core.storage, path.job_id, path.name)
+    except NotFoundError as error:
+        raise NotFoundError(f"Job {path.job_id} has no checkpoint {path.name!r} (any more).") from error
+    except ValidationError as error:
+        raise CorruptCheckpointError(f"Checkpoint {path.name} has a damaged manifest.", name=path.name) from error
+    response = answer(
+        ModelConfigView(
+            job=job.id,
+            job_name=job.name,
+            dataset=job.dataset,
+            checkpoint=path.name,
+            epoch=manifest.epoch,
+            step=manifest.step,
+            val_reconstruction=manifest.val_reconstruction,
+            saved_at=manifest.saved_at,
+            versions=manifest.versions,
+            model=manifest.config.model(),
+            features=manifest.config.features(),
+            train=manifest.config,
+        )
+    )
+    response.headers.set("Content-Disposition", "attachment", filename=f"spectrain-job{path.job_id}-{path.name}.json")
+    return response
+
+
+@artifacts.does("/checkpoints/<string:name>/pin", CheckpointListView)
+def pin_checkpoint(path: CheckpointPath) -> Response:
+    """Keep a checkpoint until it is unpinned, whatever its training goes on to do."""
+    return answer(services().pins.pin(path.job_id, path.name))
+
+
+@artifacts.does("/checkpoints/<string:name>/unpin", CheckpointListView)
+def unpin_checkpoint(path: CheckpointPath) -> Response:
+    """Keep a checkpoint no longer than its training does; where that removed its own already, it goes now."""
+    return answer(services().pins.unpin(path.job_id, path.name))
 
 
 @artifacts.reads("/previews", PreviewListView)

@@ -1,4 +1,4 @@
-"""Datasets: creating, listing, uploading into, listening to."""
+"""Datasets: creating, listing, uploading into, listening to, deleting."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import Field
 from api.answers import answer
 from api.datasets.receive import FIELD
 from api.datasets.uploads import clip_key
+from api.keeping.views import DeletedView
 from api.page import IMMUTABLE
 from api.routes.blueprint import FILE, Resource
 from api.routes.parameters import API, DatasetPath
@@ -66,6 +67,16 @@ def create_dataset(body: DatasetRequest) -> Response:
 def get_dataset(path: DatasetPath) -> Response:
     """One dataset with its files."""
     return answer(services().datasets.detail(path.dataset))
+
+
+@datasets.removes("/<string:dataset>", DeletedView)
+def delete_dataset(path: DatasetPath) -> Response:
+    """Delete a dataset that no job uses, with the clips that no other dataset has."""
+    parts = services()
+    dataset_id, deleted = parts.deletion.delete_dataset(path.dataset)
+    parts.disk_use.forget()
+    parts.core.gone("dataset", dataset_id)
+    return answer(deleted)
 
 
 @datasets.does("/<string:dataset>/files", UploadView, takes={"required": True, "content": _FORM})

@@ -8,6 +8,7 @@ from flask import Response, request
 from pydantic import Field, RootModel
 
 from api.answers import answer
+from api.keeping.views import DeletedView
 from api.routes.blueprint import Resource
 from api.routes.parameters import API, ID, JobPath
 from api.services import services
@@ -134,6 +135,16 @@ def get_job(path: JobPath) -> Response:
     return answer(services().core.jobs.get(path.job_id))
 
 
+@jobs.removes(f"/<{ID}:job_id>", DeletedView)
+def delete_job(path: JobPath) -> Response:
+    """Delete a job that has ended: its events, checkpoints, previews and everything else that it made."""
+    parts = services()
+    deleted = parts.deletion.delete_job(path.job_id)
+    parts.disk_use.forget()
+    parts.core.gone("job", path.job_id)
+    return answer(deleted)
+
+
 @jobs.does(f"/<{ID}:job_id>/cancel", JobDetailView)
 def cancel_job(path: JobPath) -> Response:
     """Save and stop the job, or take it off the queue."""
@@ -167,7 +178,10 @@ def get_resume(path: JobPath, query: ResumeRequest) -> Response:
 @jobs.does(f"/<{ID}:job_id>/resume", JobDetailView)
 def resume_job(path: JobPath, body: ResumeRequest) -> Response:
     """Queue the job again, to go on from its newest valid checkpoint or the one that is named."""
-    return answer(services().core.actions.resume(path.job_id, body))
+    parts = services()
+    if body.checkpoint and parts.core.actions.resume_summary(path.job_id, body).possible:
+        parts.pins.put_back(path.job_id, body.checkpoint)
+    return answer(parts.core.actions.resume(path.job_id, body))
 
 
 @jobs.does(f"/<{ID}:job_id>/retry", JobDetailView)

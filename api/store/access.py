@@ -1,7 +1,8 @@
 """What a worker may do to the artifact store: read everything, write what jobs make, remove what it replaced.
 
-Clips are people's: only the api writes them. What is in a folder of a job (`jobs/7/checkpoints/...`) is immutable;
-a file of the job itself (`jobs/7/plan.json`) and a feature set's manifest may be written anew.
+Clips are people's, and so are checkpoints that they pinned: only the api writes them. What is in a folder of a job
+(`jobs/7/checkpoints/...`) is immutable; a file of the job itself (`jobs/7/plan.json`) and a feature set's manifest may
+be written anew.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def readable(key: str) -> str:
 def writable(key: str, sha256: str) -> str:
     """`key` itself; raises ForbiddenError where workers do not write, ConfigError where the name tells another hash."""
     top, _, rest = readable(key).partition("/")
-    if top not in _WRITABLE or not rest:
+    if top not in _WRITABLE or not rest or _is_pinned(key):
         raise ForbiddenError(f"A worker writes under {', '.join(_WRITABLE)}, not to {key}.")
     named = hash_in_name(key)
     if named and named != sha256:
@@ -43,7 +44,7 @@ def writable(key: str, sha256: str) -> str:
 
 def removable(prefix: str) -> str:
     """`prefix` itself; raises ForbiddenError for more than one checkpoint or preview."""
-    if not is_immutable(readable(prefix)):
+    if not is_immutable(readable(prefix)) or _is_pinned(prefix):
         raise ForbiddenError(f"A worker removes single checkpoints and previews of jobs, not {prefix}.")
     return prefix
 
@@ -52,3 +53,7 @@ def is_immutable(key: str) -> bool:
     """Whether what is under `key` may never change."""
     parts = key.split("/")
     return parts[0] == "jobs" and len(parts) >= _IMMUTABLE_DEPTH
+
+
+def _is_pinned(key: str) -> bool:
+    return key.split("/")[2:3] == ["pinned"]

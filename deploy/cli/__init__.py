@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "queue": "deploy.cli.queue",
     "workers": "deploy.cli.workers",
     "token": "deploy.cli.tokens",
+    "gc": "deploy.cli.garbage",
     "doctor": "deploy.cli.doctor",
 }
 """Module of each command: its function is called `<name>_command`."""
@@ -36,13 +37,14 @@ _SHORT_HELP: Final = {
     "up": "Run everything on this machine; Ctrl-C stops it.",
     "api": "Run the api alone.",
     "worker": "Join a server on another machine, or run one worker alone.",
-    "dataset": "Add and list datasets.",
+    "dataset": "Add, list and delete datasets.",
     "preprocess": "Make the features of a dataset.",
     "train": "Train a model on a dataset.",
-    "jobs": "List, watch, order, change, cancel and resume jobs.",
+    "jobs": "List, watch, order, change, cancel, resume and delete jobs.",
     "queue": "Show, pause and resume the queue.",
     "workers": "List workers; drain, resume, label and remove one.",
     "token": "Make tokens that let other machines join; list and revoke them.",
+    "gc": "Remove what the server keeps and nobody needs, after a look at it.",
     "doctor": "Look for what is wrong with this machine.",
 }
 

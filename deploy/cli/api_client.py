@@ -12,9 +12,11 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from api.keeping.views import CollectedView, DatasetDeletionView, DeletedView, GarbageView, JobDeletionView
 from api.views import (
     BatchView,
     BulkView,
+    CheckpointListView,
     CheckView,
     DatasetDetailView,
     DatasetListView,
@@ -165,6 +167,39 @@ class ApiClient:
         """Go on with a job."""
         body = request.model_dump(mode="json", exclude_none=True)
         return self._request(JobDetailView, "POST", f"jobs/{job_id}/resume", json=body)
+
+    def checkpoints(self, job_id: int) -> CheckpointListView:
+        """The checkpoints of a job."""
+        return self._request(CheckpointListView, "GET", f"jobs/{job_id}/checkpoints")
+
+    def set_pin(self, job_id: int, checkpoint: str, *, pinned: bool) -> CheckpointListView:
+        """Pin or unpin a checkpoint; returns all of the job."""
+        address = f"jobs/{job_id}/checkpoints/{quote(checkpoint, safe='')}/{'pin' if pinned else 'unpin'}"
+        return self._request(CheckpointListView, "POST", address)
+
+    def deletion(self, job_id: int) -> JobDeletionView:
+        """What would go with a job."""
+        return self._request(JobDeletionView, "GET", f"jobs/{job_id}/deletion")
+
+    def delete_job(self, job_id: int) -> DeletedView:
+        """Delete a job that has ended."""
+        return self._request(DeletedView, "DELETE", f"jobs/{job_id}")
+
+    def dataset_deletion(self, name: str) -> DatasetDeletionView:
+        """What would go with a dataset."""
+        return self._request(DatasetDeletionView, "GET", f"datasets/{quote(name, safe='')}/deletion")
+
+    def delete_dataset(self, name: str) -> DeletedView:
+        """Delete a dataset that no job uses."""
+        return self._request(DeletedView, "DELETE", f"datasets/{quote(name, safe='')}")
+
+    def garbage(self, *, fresh_s: float) -> GarbageView:
+        """What nobody needs."""
+        return self._request(GarbageView, "GET", "disk/garbage", params={"fresh_s": fresh_s})
+
+    def collect_garbage(self, *, fresh_s: float) -> CollectedView:
+        """Remove what nobody needs."""
+        return self._request(CollectedView, "POST", "disk/garbage/collect", json={"fresh_s": fresh_s})
 
     def events(self, job_id: int, *, after: int, types: Sequence[str], limit: int = 1000) -> EventListView:
         """Events of a job with numbers above `after`."""

@@ -1,4 +1,4 @@
-"""`spectrain dataset`: add files, list and show datasets."""
+"""`spectrain dataset`: add files, list, show and delete datasets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from api.views import DatasetView, FileResultView
 from deploy.cli.api_client import ApiClient, ApiError, UnreachableError
+from deploy.cli.deletion import delete_dataset
 from deploy.cli.exit_codes import ExitCode
 from deploy.cli.session import Session, client_command
 from deploy.cli.text import count, duration, moment, size
@@ -32,7 +33,10 @@ NamedFile = tuple[str, Path]
 
 @click.group("dataset")
 def dataset_command() -> None:
-    """Add and list datasets: named sets of audio files."""
+    """Add, list and delete datasets: named sets of audio files."""
+
+
+dataset_command.add_command(delete_dataset)
 
 
 @dataset_command.command("add")

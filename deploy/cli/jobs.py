@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import click
 
 from api.views import JobDetailView, JobView, ResumeSummaryView
+from deploy.cli.checkpoints import COMMANDS
+from deploy.cli.deletion import delete_job
 from deploy.cli.exit_codes import ExitCode
 from deploy.cli.job_actions import ACTIONS, job_id_argument
 from deploy.cli.session import Session, client_command
@@ -24,7 +26,7 @@ def jobs_command() -> None:
     """List, watch, order, change, cancel and resume jobs. JOB is a job's number."""
 
 
-for action in ACTIONS:
+for action in (*ACTIONS, *COMMANDS, delete_job):
     jobs_command.add_command(action)
 
 

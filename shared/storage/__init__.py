@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from shared.storage.base import Artifact, Storage, sha256_of
+from shared.storage.base import Artifact, Entry, Storage, sha256_of
 from shared.storage.cache import Cache
 from shared.storage.folder import FolderStorage
 
-__all__ = ["Artifact", "FolderStorage", "Storage", "open_storage", "sha256_of"]
+__all__ = ["Artifact", "Entry", "FolderStorage", "Storage", "open_storage", "sha256_of"]
 
 
 def open_storage(

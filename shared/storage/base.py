@@ -6,6 +6,7 @@ that somebody typed. What is written under a key is complete and durable or not 
     clips/<sha256>                                      the bytes of an uploaded file
     features/<key>/{<sha256>.safetensors,manifest.json} what a preprocess job made
     jobs/<id>/checkpoints/<attempt>-<step>/...          weights, state, manifest
+    jobs/<id>/pinned/<attempt>-<step>/...               the api's own copy of a checkpoint that a person pinned
     jobs/<id>/previews/<attempt>-<step>/*.wav           16-bit audio
     weights/<sha256>.safetensors                        what trainings start from, kept for them
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -32,6 +34,17 @@ class Artifact:
 
     sha256: str
     size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A file of the store, as a listing has it."""
+
+    key: str
+    size_bytes: int
+    """Space that it takes; 0 for a second name of bytes that were listed before."""
+    changed_at: float | None
+    """Seconds since 1970; None where the store does not tell."""
 
 
 def check_key(key: str) -> str:
@@ -68,6 +81,10 @@ class Storage(Protocol):
         """`write_file` of a file that nobody needs afterwards: it may be gone then."""
         ...
 
+    def copy(self, source: str, target: str) -> None:
+        """Put what is under `source` under `target`, too, durable on return; raises NotFoundError."""
+        self.write_file(target, self.file(source))
+
     def read(self, key: str) -> bytes:
         """The bytes under `key`; raises NotFoundError where there are none."""
         ...
@@ -87,6 +104,15 @@ class Storage(Protocol):
     def names(self, prefix: str) -> list[str]:
         """Names directly under the folder `prefix`, sorted; empty where there is no such folder."""
         ...
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Everything under the folder `prefix`, however deep, in no order."""
+        for name in self.names(prefix):
+            key = f"{prefix}/{name}"
+            if self.exists(key):
+                yield Entry(key=key, size_bytes=self.stat(key).size_bytes, changed_at=None)
+            else:
+                yield from self.entries(key)
 
     def delete(self, prefix: str) -> None:
         """Remove the key, or everything under the folder `prefix`; nothing there is no error."""

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 from typing_extensions import override
 
 from shared.errors import NotFoundError, StorageError, StorageFullError
-from shared.storage.base import Artifact, Storage, check_key
+from shared.storage.base import Artifact, Entry, Storage, check_key
 
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Numbers of the system's errors that mean that."""
@@ -75,6 +75,26 @@ class FolderStorage(Storage):
         self.write_file(key, path)
 
     @override
+    def copy(self, source: str, target: str) -> None:
+        path = self._path(target)
+        with explained(target):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+            try:
+                # What was written never changes in its place, so a second name for it takes no space.
+                temporary.hardlink_to(self.file(source))
+                temporary.replace(path)
+                fsync_folder(path.parent)
+            except OSError as error:
+                if error.errno in (errno.ENOENT, *DISK_FULL):
+                    raise
+            else:
+                return
+            finally:
+                temporary.unlink(missing_ok=True)
+        self.write_file(target, self.file(source))
+
+    @override
     def read(self, key: str) -> bytes:
         with explained(key):
             return self.file(key).read_bytes()
@@ -112,6 +132,26 @@ class FolderStorage(Storage):
             return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(_TEMPORARY))
 
     @override
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        seen = set[tuple[int, int]]()
+        for place, folders, files in os.walk(self._path(prefix)):
+            folders[:] = [name for name in folders if not name.startswith(_TEMPORARY)]
+            for name in files:
+                path = Path(place) / name
+                if name.startswith(_TEMPORARY):
+                    continue
+                try:
+                    status = path.stat()
+                except FileNotFoundError:
+                    continue  # removed meanwhile
+                one = (status.st_dev, status.st_ino)
+                size_bytes = 0 if one in seen else status.st_size
+                if status.st_nlink > 1:
+                    seen.add(one)
+                key = path.relative_to(self.root).as_posix()
+                yield Entry(key=key, size_bytes=size_bytes, changed_at=max(status.st_mtime, status.st_ctime))
+
+    @override
     def delete(self, prefix: str) -> None:
         path = self._path(prefix)
         with explained(prefix):
@@ -130,11 +170,20 @@ class FolderStorage(Storage):
 
     def sweep(self, *, older_than_s: float = _STALE_S) -> None:
         """Remove what processes left that were killed while they wrote or deleted; takes long in a large store."""
+        for path in self.stale(older_than_s=older_than_s):
+            remove_stale(path)
+
+    def stale(self, *, older_than_s: float = _STALE_S) -> Iterator[Path]:
+        """Files and folders that such processes left."""
         for place, folders, files in os.walk(self.root):
             for name in (*folders, *files):
-                if name.startswith(_TEMPORARY):
-                    with suppress(OSError):
-                        _remove_stale(Path(place) / name, older_than_s)
+                path = Path(place) / name
+                if not name.startswith(_TEMPORARY):
+                    continue
+                with suppress(OSError):
+                    # A folder that is to be deleted was renamed, which leaves it the time of its last change.
+                    if time.time() - path.lstat().st_ctime >= older_than_s:
+                        yield path
             folders[:] = [name for name in folders if not name.startswith(_TEMPORARY)]
 
     def _path(self, key: str) -> Path:
@@ -156,14 +205,13 @@ class FolderStorage(Storage):
                 temporary.unlink(missing_ok=True)
 
 
-def _remove_stale(path: Path, older_than_s: float) -> None:
-    # A folder that is to be deleted was renamed, which leaves it the time of its last change.
-    if time.time() - path.lstat().st_ctime < older_than_s:
-        return
+def remove_stale(path: Path) -> None:
+    """Remove what `FolderStorage.stale` found; what is gone, or not ours to remove, is no error."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink()
+        with suppress(OSError):
+            path.unlink()
 
 
 def fsync_folder(path: Path) -> None:

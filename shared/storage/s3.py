@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from typing_extensions import override
 
 from shared.errors import NotFoundError, StorageError
-from shared.storage.base import Artifact, check_key, hash_in_name
+from shared.storage.base import Artifact, Entry, check_key, hash_in_name
 from shared.storage.cache import Cache
 from shared.storage.distant import CHUNK_BYTES, DistantStorage
 
@@ -63,6 +63,13 @@ class S3Storage(DistantStorage):
             raise self._explained(key, error) from error
 
     @override
+    def copy(self, source: str, target: str) -> None:
+        try:
+            obstore.copy(self._store, check_key(source), check_key(target))  # its metadata, and so its hash, goes along
+        except (BaseError, FileNotFoundError) as error:
+            raise self._explained(source, error) from error
+
+    @override
     def names(self, prefix: str) -> list[str]:
         folder = f"{check_key(prefix)}/"
         try:
@@ -71,6 +78,16 @@ class S3Storage(DistantStorage):
             raise self._explained(prefix, error) from error
         paths = [*found["common_prefixes"], *(each["path"] for each in found["objects"])]
         return sorted({path.rstrip("/").rpartition("/")[2] for path in paths})
+
+    @override
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        try:
+            for batch in obstore.list(self._store, f"{check_key(prefix)}/"):
+                for each in batch:
+                    changed_at = each["last_modified"].timestamp()
+                    yield Entry(key=each["path"], size_bytes=each["size"], changed_at=changed_at)
+        except (BaseError, FileNotFoundError) as error:
+            raise self._explained(prefix, error) from error
 
     @override
     def delete(self, prefix: str) -> None:

@@ -1,4 +1,5 @@
 import { ErrorBoundary, lazy, LocationProvider, Route, Router } from "preact-iso";
+import { DeleteDialog } from "./components/DeleteDialog";
 import { Empty } from "./components/Notices";
 import { Page } from "./components/Page";
 import { PlaceDialog } from "./components/PlaceDialog";
@@ -14,6 +15,7 @@ const ComparePage = lazy(() => import("./pages/compare/ComparePage").then((modul
 const JobPage = lazy(() => import("./pages/job/JobPage").then((module) => module.JobPage));
 const NewJobPage = lazy(() => import("./pages/new_job/NewJobPage").then((module) => module.NewJobPage));
 const EditJobPage = lazy(() => import("./pages/new_job/EditJobPage").then((module) => module.EditJobPage));
+const ModelsPage = lazy(() => import("./pages/models/ModelsPage").then((module) => module.ModelsPage));
 const WorkersPage = lazy(() => import("./pages/workers/WorkersPage").then((module) => module.WorkersPage));
 
 export function App() {
@@ -29,6 +31,7 @@ export function App() {
             <Route path="/datasets" component={DatasetsPage} />
             <Route path="/datasets/:id" component={DatasetPage} />
             <Route path="/new" component={NewJobPage} />
+            <Route path="/models" component={ModelsPage} />
             <Route path="/workers" component={WorkersPage} />
             <Route path="/compare" component={ComparePage} />
             <Route path="/jobs/:id" component={JobPage} />
@@ -39,6 +42,7 @@ export function App() {
       </main>
       <ResumeDialog />
       <PlaceDialog />
+      <DeleteDialog />
       <Toasts />
     </LocationProvider>
   );

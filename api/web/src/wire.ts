@@ -228,6 +228,18 @@ export interface components {
             name: string;
             /** Newest */
             newest: boolean;
+            /**
+             * Only Pinned
+             * @description Nothing but the pin keeps it: its training has removed its own.
+             * @default false
+             */
+            only_pinned: boolean;
+            /**
+             * Pinned
+             * @description A person wants to keep it.
+             * @default false
+             */
+            pinned: boolean;
             /** Reason */
             reason: string;
             /** Seconds */
@@ -288,6 +300,21 @@ export interface components {
             size_bytes: number;
         };
         /**
+         * CollectedView
+         * @description What became of it.
+         */
+        CollectedView: {
+            /** Freed Bytes */
+            freed_bytes: number;
+            /**
+             * Left
+             * @description What could not be removed; the api's log says why.
+             */
+            left: components["schemas"]["GarbageItem"][];
+            /** Removed */
+            removed: components["schemas"]["GarbageItem"][];
+        };
+        /**
          * CurveView
          * @description One metric, with a value for each bucket; null where there is none.
          */
@@ -323,6 +350,40 @@ export interface components {
              * @description From this time on.
              */
             start: string;
+        };
+        /**
+         * DatasetDeletionView
+         * @description What would go with a dataset.
+         */
+        DatasetDeletionView: {
+            /**
+             * Blockers
+             * @default []
+             */
+            blockers: components["schemas"]["JobLink"][];
+            /**
+             * Clips
+             * @description Clips of all its versions.
+             */
+            clips: number;
+            /** Dataset */
+            dataset: number;
+            /** Name */
+            name: string;
+            /** Possible */
+            possible: boolean;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Shared Clips
+             * @description How many of them stay, because other datasets have them.
+             */
+            shared_clips: number;
+            /** Size Bytes */
+            size_bytes: number;
         };
         /** DatasetDetailView */
         DatasetDetailView: {
@@ -412,6 +473,20 @@ export interface components {
             version: number;
         };
         /**
+         * DeletedView
+         * @description What went.
+         */
+        DeletedView: {
+            /** Freed Bytes */
+            freed_bytes: number;
+            /**
+             * Left Bytes
+             * @description What the artifact store did not remove; `spectrain gc` finds it.
+             * @default 0
+             */
+            left_bytes: number;
+        };
+        /**
          * DeviceStatus
          * @description What a worker tells of its device.
          */
@@ -454,6 +529,38 @@ export interface components {
              * @default null
              */
             utilisation: number | null;
+        };
+        /**
+         * DiskPartView
+         * @description One kind of what the artifact store holds.
+         */
+        DiskPartView: {
+            /** Files */
+            files: number;
+            /**
+             * Name
+             * @description clips, features, jobs or weights.
+             */
+            name: string;
+            /** Size Bytes */
+            size_bytes: number;
+        };
+        /**
+         * DiskView
+         * @description What the artifact store takes, as it was a moment ago.
+         */
+        DiskView: {
+            /**
+             * Free Bytes
+             * @description Space left; null where the store does not tell.
+             */
+            free_bytes: number | null;
+            /** Measured At */
+            measured_at: number;
+            /** Parts */
+            parts: components["schemas"]["DiskPartView"][];
+            /** Size Bytes */
+            size_bytes: number;
         };
         /**
          * DuplicateRequest
@@ -755,6 +862,50 @@ export interface components {
             sha256: string;
         };
         /**
+         * GarbageItem
+         * @description Something that nobody needs.
+         */
+        GarbageItem: {
+            /** Files */
+            files: number;
+            /**
+             * Key
+             * @description Key in the artifact store, or a path beside it.
+             */
+            key: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "clip" | "features" | "weights" | "job" | "pinned" | "upload" | "scratch";
+            /** Reason */
+            reason: string;
+            /** Size Bytes */
+            size_bytes: number;
+        };
+        /**
+         * GarbageQuery
+         * @description Which garbage.
+         */
+        GarbageQuery: {
+            /**
+             * Fresh S
+             * @description What changed within so many seconds stays.
+             * @default 3600
+             */
+            fresh_s: number;
+        };
+        /**
+         * GarbageView
+         * @description What nobody needs.
+         */
+        GarbageView: {
+            /** Items */
+            items: components["schemas"]["GarbageItem"][];
+            /** Size Bytes */
+            size_bytes: number;
+        };
+        /**
          * HealthView
          * @description Whether the process is alive.
          */
@@ -818,6 +969,46 @@ export interface components {
          * @description A request for a job, told apart by `kind`.
          */
         JobBody: components["schemas"]["PreprocessRequest"] | components["schemas"]["TrainRequest"];
+        /**
+         * JobDeletionView
+         * @description What would go with a job.
+         */
+        JobDeletionView: {
+            /**
+             * Blockers
+             * @description The jobs that it is not possible because of, the first of them.
+             * @default []
+             */
+            blockers: components["schemas"]["JobLink"][];
+            /** Checkpoints */
+            checkpoints: number;
+            /** Events */
+            events: number;
+            /** Job */
+            job: number;
+            /** Name */
+            name: string;
+            /**
+             * Pinned
+             * @description How many of the checkpoints a person pinned.
+             */
+            pinned: number;
+            /** Possible */
+            possible: boolean;
+            /** Previews */
+            previews: number;
+            /**
+             * Reason
+             * @description Why it is not possible.
+             * @default
+             */
+            reason: string;
+            /**
+             * Size Bytes
+             * @description Disk that becomes free.
+             */
+            size_bytes: number;
+        };
         /**
          * JobDetailView
          * @description A job with its configuration.
@@ -1025,6 +1216,32 @@ export interface components {
              * @default
              */
             worker: string;
+        };
+        /**
+         * JobDiskView
+         * @description What a job takes.
+         */
+        JobDiskView: {
+            /**
+             * Checkpoints Bytes
+             * @description Pinned ones included.
+             */
+            checkpoints_bytes: number;
+            /** Previews Bytes */
+            previews_bytes: number;
+            /** Size Bytes */
+            size_bytes: number;
+        };
+        /**
+         * JobLink
+         * @description A job that stands in the way.
+         */
+        JobLink: {
+            /** Id */
+            id: number;
+            /** Name */
+            name: string;
+            state: components["schemas"]["JobState"];
         };
         /** JobListView */
         JobListView: {
@@ -1327,6 +1544,141 @@ export interface components {
              * @enum {string}
              */
             type: "log";
+        };
+        /**
+         * ModelConfig
+         * @description The shape of a model. A checkpoint keeps it, so that the model is rebuilt without a dummy forward.
+         */
+        ModelConfig: {
+            /**
+             * Dropout
+             * @description Share of feature maps that Dropout2d zeroes after each encoder block.
+             * @default 0
+             */
+            dropout: number;
+            /**
+             * Frames
+             * @description Width of the input in frames.
+             * @default 94
+             */
+            frames: number;
+            /**
+             * Latent Dim
+             * @description Dimensions of the latent space.
+             * @default 64
+             */
+            latent_dim: number;
+            /**
+             * Logvar Bound
+             * @description Largest absolute value of logvar, reached softly; None leaves it unbounded (the documented objective).
+             * @default 8
+             */
+            logvar_bound: number | null;
+            /**
+             * N Mels
+             * @description Height of the input in mel bands.
+             * @default 128
+             */
+            n_mels: number;
+            /**
+             * Output
+             * @description Activation of the `mel` decoder; `mel_if` always has Softplus for magnitude and Tanh for frequency.
+             * @default linear
+             * @enum {string}
+             */
+            output: "linear" | "sigmoid" | "softplus";
+            /**
+             * Representation
+             * @description Decides channels, depth and output activations.
+             * @default mel
+             * @enum {string}
+             */
+            representation: "mel" | "mel_if";
+        };
+        /**
+         * ModelConfigView
+         * @description What a model is: all that is needed to rebuild it, and how it came about.
+         */
+        ModelConfigView: {
+            /** Checkpoint */
+            checkpoint: string;
+            dataset: components["schemas"]["DatasetRef"];
+            /** Epoch */
+            epoch: number;
+            features: components["schemas"]["FeatureConfig"];
+            /** Job */
+            job: number;
+            /** Job Name */
+            job_name: string;
+            model: components["schemas"]["ModelConfig"];
+            /** Saved At */
+            saved_at: number;
+            /** Step */
+            step: number;
+            train: components["schemas"]["TrainConfig"];
+            /**
+             * Val Reconstruction
+             * @default null
+             */
+            val_reconstruction: number | null;
+            /** Versions */
+            versions: {
+                [key: string]: string;
+            };
+        };
+        /** ModelListView */
+        ModelListView: {
+            /**
+             * Models
+             * @description Newest first.
+             */
+            models: components["schemas"]["ModelView"][];
+            /**
+             * Next
+             * @description Give it as `after` for those that follow; empty after the last one.
+             */
+            next: string;
+        };
+        /**
+         * ModelView
+         * @description A checkpoint that stays: the best one of its job, a final one, or a pinned one.
+         */
+        ModelView: {
+            /** At */
+            at: number;
+            /** Best */
+            best: boolean;
+            /** Checkpoint */
+            checkpoint: string;
+            /** Dataset */
+            dataset: number;
+            /** Dataset Name */
+            dataset_name: string;
+            /** Epoch */
+            epoch: number;
+            /** Final */
+            final: boolean;
+            /** Job */
+            job: number;
+            /** Job Name */
+            job_name: string;
+            /** Pinned */
+            pinned: boolean;
+            /**
+             * Representation
+             * @enum {string}
+             */
+            representation: "mel" | "mel_if";
+            /** Size Bytes */
+            size_bytes: number;
+            /** Step */
+            step: number;
+            /**
+             * Val Reconstruction
+             * @description Squared error of the held-out files.
+             * @default null
+             */
+            val_reconstruction: number | null;
         };
         /**
          * MoveRequest

@@ -2,91 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from api.keeping.arrivals import Arrivals
 from api.queue.start_points import StartPoints
-from api.record.attempts import assign, record_events
 from api.record.datasets import DatasetRecord
-from api.record.rows import find
 from shared.errors import NotFoundError
-from shared.events import AttemptStarted, CheckpointSaved, Event, EventBody
 from shared.jobs import StartRequest, start_weights_key
 from tests.unit.api.conftest import TwinCore, clip
+from tests.unit.api.trainings import Jobs
 
 MODEL: dict[str, Any] = {"latent_dim": 16, "chunk_s": 0.5, "spectrogram": {"n_mels": 64, "n_fft": 1024}}
 """Values of the first job that its weights are bound to."""
-
-
-class Jobs:
-    """Submits trainings and has them save checkpoints, as a worker would."""
-
-    def __init__(self, client: FlaskClient, core: TwinCore) -> None:
-        self._client = client
-        self._core = core
-
-    def ask(self, *, address: str = "", **body: Any) -> tuple[int, dict[str, Any]]:
-        answer = self._client.post(f"/api/v1/jobs{address}", json={"kind": "train", "dataset": "drums", **body})
-        return answer.status_code, answer.get_json()
-
-    def submit(self, **body: Any) -> dict[str, Any]:
-        status, job = self.ask(**body)
-        assert status == 201, job
-        return job
-
-    def save(self, job: dict[str, Any], *checkpoints: tuple[str, bool]) -> None:
-        """Names and whether each was the best when it was saved; the weights are the name."""
-        bodies: list[EventBody] = [AttemptStarted(worker="here/cpu", device="cpu")]
-        for name, best in checkpoints:
-            step = int(name.split("-")[1])
-            self.write(job, name)
-            bodies.append(
-                CheckpointSaved(
-                    name=name,
-                    epoch=step // 10,
-                    step=step,
-                    reason="interval",
-                    best=best,
-                    size_bytes=10,
-                    seconds=0.1,
-                    kept=[other for other, _ in checkpoints],
-                )
-            )
-        with self._core.database.session() as session:
-            row = find(session, job["id"])
-            attempt = assign(session, row, worker="here/cpu", device="cpu").attempt
-            numbered = enumerate(bodies, row.last_number + 1)
-            events = [Event(job_id=row.id, number=n, attempt=attempt, at=float(n), body=body) for n, body in numbered]
-            record_events(session, {row.id: events})
-
-    def write(self, job: dict[str, Any], name: str, **changes: Any) -> None:
-        step = int(name.split("-")[1])
-        manifest = {
-            "format": 1,
-            "name": name,
-            "epoch": step // 10,
-            "step": step,
-            "config": job["train"],
-            "versions": {"torch": "2"},
-            "files": {"model.safetensors": {"sha256": sha256(name.encode()), "size_bytes": len(name)}},
-            **changes,
-        }
-        folder = f"jobs/{job['id']}/checkpoints/{name}"
-        self._core.storage.write(f"{folder}/model.safetensors", name.encode())
-        self._core.storage.write(f"{folder}/manifest.json", json.dumps(manifest).encode())
-
-    def kept(self) -> list[str]:
-        """Names of the weights that are kept for trainings to start from."""
-        return self._core.storage.names("weights")
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 @pytest.fixture
@@ -211,7 +142,7 @@ def test_damaged_weights_are_refused_and_not_kept(jobs: Jobs, first: dict[str, A
 
 @pytest.mark.usefixtures("first")
 def test_a_checkpoint_that_is_replaced_meanwhile_is_named(core: TwinCore, monkeypatch: pytest.MonkeyPatch) -> None:
-    starts = StartPoints(jobs=core.jobs, storage=core.storage)
+    starts = StartPoints(jobs=core.jobs, storage=core.storage, arrivals=Arrivals())
     point = starts.find(StartRequest(job=1)).point
     write_file = core.storage.write_file
 

@@ -1,4 +1,4 @@
-"""Priorities, placement, batches, dependencies; workers and their tokens."""
+"""Priorities, placement, batches, dependencies; workers and their tokens; models that stay."""
 
 from __future__ import annotations
 
@@ -92,9 +92,47 @@ def upgrade() -> None:
     op.create_index("ix_jobs_position", "jobs", ["position"])
     op.create_index("ix_jobs_ended_at", "jobs", ["ended_at"])
     op.create_index("ix_jobs_batch", "jobs", ["batch"])
+    op.create_index("ix_jobs_names", "jobs", ["name", "dataset_name"])
+    op.add_column(
+        "checkpoints", sa.Column("representation", sa.String(length=20), nullable=False, server_default=sa.text("''"))
+    )
+    for name in ("best", "final", "pinned", "only_pinned", "is_model"):
+        op.add_column("checkpoints", sa.Column(name, sa.Boolean(), nullable=False, server_default=sa.text("false")))
+    op.create_index("ix_checkpoints_models", "checkpoints", ["is_model", "at", "job_id", "name"])
 
     jobs = sa.table("jobs", sa.column("wanted_device", sa.String), sa.column("needs", sa.String))
     connection = op.get_bind()
     for (device,) in connection.execute(sa.select(jobs.c.wanted_device).distinct()).all():
         needs = needs_of(device, Placement())
         connection.execute(jobs.update().where(jobs.c.wanted_device == device).values(needs=needs))
+    _mark_models(connection)
+
+
+def _mark_models(connection: sa.Connection) -> None:
+    """Old checkpoints say what they are: the newest that was its job's best when it was saved, and final ones."""
+    jobs = sa.table("jobs", sa.column("id", sa.Integer), sa.column("spec", sa.JSON))
+    checkpoints = sa.table(
+        "checkpoints",
+        sa.column("job_id", sa.Integer),
+        sa.column("name", sa.String),
+        sa.column("at", sa.Float),
+        sa.column("step", sa.Integer),
+        sa.column("body", sa.JSON),
+        sa.column("representation", sa.String),
+        *(sa.column(name, sa.Boolean) for name in ("best", "final", "is_model")),
+    )
+    rows = connection.execute(
+        sa.select(checkpoints.c.job_id, checkpoints.c.name, checkpoints.c.body, jobs.c.spec)
+        .join_from(checkpoints, jobs, jobs.c.id == checkpoints.c.job_id)
+        .order_by(checkpoints.c.job_id, checkpoints.c.at.desc(), checkpoints.c.step.desc())
+    ).all()
+    has_best: set[int] = set()
+    for job_id, name, body, spec in rows:
+        best, final = body["best"] and job_id not in has_best, body["reason"] == "final"
+        if best:
+            has_best.add(job_id)
+        connection.execute(
+            checkpoints.update()
+            .where(checkpoints.c.job_id == job_id, checkpoints.c.name == name)
+            .values(representation=spec["train"]["representation"], best=best, final=final, is_model=best or final)
+        )

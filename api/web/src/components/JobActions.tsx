@@ -1,6 +1,6 @@
 import type { Job, JobAction } from "../model/job";
 import type { Priority } from "../model/wire_types";
-import { busy, command, placing, prioritise, resuming } from "../store/actions";
+import { busy, command, deleting, placing, prioritise, resuming } from "../store/actions";
 import { moveBy, moveTo, placeOf } from "../store/order";
 import { waitingJobs } from "../store/queue";
 import { Icon, type IconName } from "./Icon";
@@ -76,6 +76,7 @@ function menuFor(job: Job): readonly MenuItem[] {
       ...(can.resume && job.state === "failed" ? [{ label: "Resume …", icon: "again" as const, onChoose: () => { resuming.value = { job }; } }] : []),
       { label: "Duplicate …", icon: "copy" as const, href: `/new?from=${job.id}` },
     ],
+    can.delete ? [{ label: "Delete …", icon: "bin" as const, danger: true, onChoose: () => { deleting.value = { kind: "job", id: job.id, name: job.name }; } }] : [],
     job.batch === null ? [] : [{ label: `Show batch ${job.batch}`, icon: "layers" as const, href: `/?batch=${job.batch}` }],
   ];
   return groups.filter((group) => group.length > 0).flatMap((group, number) =>

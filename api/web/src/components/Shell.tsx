@@ -11,6 +11,7 @@ const LINKS = [
   { href: "/new", label: "New job", owns: /^\/new$/ },
   { href: "/workers", label: "Workers", owns: /^\/workers$/ },
   { href: "/compare", label: "Compare", owns: /^\/compare$/ },
+  { href: "/models", label: "Models", owns: /^\/models$/ },
 ];
 
 export function Header() {

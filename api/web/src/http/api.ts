@@ -2,6 +2,8 @@
 import { type Checkpoint, type Preview, type ResumeSummary, toCheckpoint, toPreview, toResumeSummary } from "../model/artifacts";
 import { type Dataset, type DatasetDetail, type FileResult, toDataset, toDatasetDetail, toFileResult } from "../model/dataset";
 import { type Job, type JobDetail, toJob, toJobDetail } from "../model/job";
+import { type Deletable, type DeletionPlan, type DiskUse, fromDatasetDeletion, fromJobDeletion, toDiskUse } from "../model/disk";
+import { type Model, type ModelQuery, toModel } from "../model/model";
 import type { Batch, BulkAction, BulkResult, QueueState } from "../model/queue";
 import { type NewToken, type Token, toToken } from "../model/token";
 import type { JobState, Representation, TrainConfig, Wire } from "../model/wire_types";
@@ -119,6 +121,38 @@ export async function listCheckpoints(id: number): Promise<Checkpoint[]> {
   return (await request<Wire<"CheckpointListView">>(`/jobs/${id}/checkpoints`)).checkpoints.map(toCheckpoint);
 }
 
+/** Pins or unpins a checkpoint; resolves to all of the job. */
+export async function pinCheckpoint(id: number, checkpoint: string, pinned: boolean): Promise<Checkpoint[]> {
+  const path = `/jobs/${id}/checkpoints/${encodeURIComponent(checkpoint)}/${pinned ? "pin" : "unpin"}`;
+  return (await request<Wire<"CheckpointListView">>(path, { method: "POST", body: {} })).checkpoints.map(toCheckpoint);
+}
+
+export async function getDeletion(kind: Deletable, id: number): Promise<DeletionPlan> {
+  return kind === "job"
+    ? fromJobDeletion(await request<Wire<"JobDeletionView">>(`/jobs/${id}/deletion`))
+    : fromDatasetDeletion(await request<Wire<"DatasetDeletionView">>(`/datasets/${id}/deletion`));
+}
+
+/** Deletes a job or a dataset; resolves to the bytes that became free. */
+export async function deleteOne(kind: Deletable, id: number): Promise<number> {
+  return (await request<Wire<"DeletedView">>(`/${kind}s/${id}`, { method: "DELETE" })).freed_bytes;
+}
+
+export async function getDisk(): Promise<DiskUse> {
+  return toDiskUse(await request<Wire<"DiskView">>("/disk"));
+}
+
+/** Bytes that a job takes. */
+export async function getJobDisk(id: number): Promise<number> {
+  return (await request<Wire<"JobDiskView">>(`/jobs/${id}/disk`)).size_bytes;
+}
+
+/** A page of models, newest first, that follows the place `after`. */
+export async function listModels(query: ModelQuery, after: string, signal: AbortSignal): Promise<{ models: Model[]; next: string }> {
+  const wire = await request<Wire<"ModelListView">>("/models", { query: { ...query, after }, signal });
+  return { models: wire.models.map(toModel), next: wire.next };
+}
+
 export async function listPreviews(id: number): Promise<Preview[]> {
   const wire = await request<Wire<"PreviewListView">>(`/jobs/${id}/previews`);
   return wire.previews.map((preview) => toPreview(id, preview));
@@ -192,3 +226,5 @@ export async function revokeToken(id: number): Promise<Token> {
 export const clipUrl = (dataset: number, sha256: string): string => `/api/v1/datasets/${dataset}/clips/${sha256}/audio`;
 export const weightsUrl = (job: number, checkpoint: string): string =>
   `/api/v1/jobs/${job}/checkpoints/${encodeURIComponent(checkpoint)}/weights`;
+export const configUrl = (job: number, checkpoint: string): string =>
+  `/api/v1/jobs/${job}/checkpoints/${encodeURIComponent(checkpoint)}/config`;

@@ -21,7 +21,7 @@ export class ApiError extends Error {
 }
 
 export interface RequestOptions {
-  readonly method?: "GET" | "POST";
+  readonly method?: "GET" | "POST" | "DELETE";
   /** Sent as JSON, or as it is when it is a form. */
   readonly body?: unknown;
   readonly query?: Readonly<Record<string, string | number | undefined>>;

@@ -7,6 +7,7 @@ interface ServerToPage {
   job: (job: Wire<"JobView">) => void;
   worker: (worker: Wire<"WorkerView">) => void;
   dataset: (dataset: Wire<"DatasetView">) => void;
+  gone: (what: { kind: "job" | "dataset"; id: number }) => void;
   queue: (queue: Wire<"QueueView">) => void;
 }
 

@@ -8,6 +8,9 @@ export interface Checkpoint {
   readonly reason: string;
   readonly best: boolean;
   readonly newest: boolean;
+  readonly pinned: boolean;
+  /** Nothing but the pin keeps it. */
+  readonly onlyPinned: boolean;
   readonly loss: number | null;
   readonly validationError: number | null;
   readonly sizeBytes: number;
@@ -54,6 +57,8 @@ export function toCheckpoint(wire: Wire<"CheckpointView">): Checkpoint {
     reason: wire.reason,
     best: wire.best,
     newest: wire.newest,
+    pinned: wire.pinned,
+    onlyPinned: wire.only_pinned,
     loss: wire.loss,
     validationError: wire.val_reconstruction,
     sizeBytes: wire.size_bytes,

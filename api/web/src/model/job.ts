@@ -1,6 +1,6 @@
 // A job as the page knows it, and the converter from the wire.
 import { type Placement, toPlacement } from "./placement";
-import { canCancel, canCommand, canPause, canResume, canRetry, isActive, isWaiting } from "./states";
+import { canCancel, canCommand, canPause, canResume, canRetry, isActive, isEnded, isWaiting } from "./states";
 import type { FeatureConfig, JobState, PresetName, Priority, Representation, TrainConfig, Wire } from "./wire_types";
 
 export interface JobWarning {
@@ -79,7 +79,7 @@ export interface Job {
 }
 
 export type JobAction =
-  | "cancel" | "pause" | "resume" | "retry" | "save" | "preview" | "hold" | "release" | "next" | "reorder" | "prioritise" | "edit" | "place";
+  | "cancel" | "pause" | "resume" | "retry" | "save" | "preview" | "hold" | "release" | "next" | "reorder" | "prioritise" | "edit" | "place" | "delete";
 
 export interface JobDetail extends Job {
   readonly train: TrainConfig | null;
@@ -142,6 +142,7 @@ export function toJob(wire: Wire<"JobView">): Job {
       prioritise: isWaiting(wire.state),
       edit: isWaiting(wire.state),
       place: isWaiting(wire.state) || canPause(wire.state),
+      delete: isEnded(wire.state),
       save: trains && canCommand(wire.state),
       preview: trains && canCommand(wire.state),
     },

@@ -30,6 +30,7 @@ const RESUMABLE: ReadonlySet<JobState> = new Set<JobState>(["paused", "cancelled
 
 export const isActive = (state: JobState): boolean => ACTIVE.has(state);
 export const isWaiting = (state: JobState): boolean => WAITING.has(state);
+export const isEnded = (state: JobState): boolean => state === "completed" || state === "cancelled" || state === "failed";
 export const canCancel = (state: JobState): boolean => CANCELLABLE.has(state);
 export const canPause = (state: JobState): boolean => PAUSABLE.has(state);
 export const canResume = (state: JobState): boolean => RESUMABLE.has(state);

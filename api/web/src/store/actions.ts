@@ -1,13 +1,26 @@
 // What a person can tell a job, or the queue; every outcome is said in a toast.
 import { signal } from "@preact/signals";
-import { commandJob, commandQueue, editJob, type EditRequest, type JobCommand } from "../http/api";
+import { commandJob, commandQueue, editJob, type EditRequest, type JobCommand, pinCheckpoint } from "../http/api";
+import type { Checkpoint } from "../model/artifacts";
+import type { Deletable } from "../model/disk";
 import type { Job } from "../model/job";
 import type { Priority } from "../model/wire_types";
+import type { JobSession } from "./job_session";
 import { putJob, queue } from "./queue";
 import { tell, tellError } from "./toasts";
 
 /** The job whose resume dialog is open, and the checkpoint chosen for it. */
 export const resuming = signal<{ readonly job: Job; readonly checkpoint?: string } | null>(null);
+export interface Doomed {
+  readonly kind: Deletable;
+  readonly id: number;
+  readonly name: string;
+}
+
+/** The job or dataset whose deletion is being decided. */
+export const deleting = signal<Doomed | null>(null);
+/** The checkpoint that only its pin keeps and that is to be unpinned. */
+export const unpinning = signal<{ readonly job: Job; readonly checkpoint: Checkpoint; readonly session: JobSession } | null>(null);
 /** The job whose dialog for another device is open. */
 export const placing = signal<Job | null>(null);
 /** Commands under way, as "12 cancel". */
@@ -43,6 +56,14 @@ export async function place(job: Job, where: Pick<EditRequest, "device" | "place
   const moved = await editJob(job.id, where);
   putJob(moved);
   tell(job.can.reorder ? `${job.name} waits for its new place.` : `${job.name} saves, and goes on in its new place.`);
+}
+
+/** Pins a checkpoint, or unpins one that is pinned. */
+export function pin(job: Job, checkpoint: Checkpoint, session: JobSession): Promise<void> {
+  return once(`${job.id} pin ${checkpoint.name}`, async () => {
+    session.putCheckpoints(await pinCheckpoint(job.id, checkpoint.name, !checkpoint.pinned));
+    tell(checkpoint.pinned ? "The checkpoint is not pinned any more." : "The checkpoint is kept until it is unpinned.");
+  });
 }
 
 export function pauseQueue(pause: boolean): Promise<void> {

@@ -15,6 +15,12 @@ describe("checkpoints", () => {
     expect(list.map(({ name, newest, best }) => [name, newest, best])).toEqual([["1-3", true, true], ["1-2", false, false]]);
   });
 
+  it("stay where they are pinned, whatever their training keeps", () => {
+    const first = withCheckpoint(null, saved(1), 1).map((one) => ({ ...one, pinned: true }));
+    const list = withCheckpoint(withCheckpoint(first, saved(2, { kept: ["1-1", "1-2"] }), 2), saved(3, { kept: ["1-3"] }), 3);
+    expect(list.map(({ name, pinned, onlyPinned }) => [name, pinned, onlyPinned])).toEqual([["1-3", false, false], ["1-1", true, true]]);
+  });
+
   it("ignore events that the fetched list knew of", () => {
     const fetched = withCheckpoint(null, saved(5), 5);
     expect(withCheckpoint(fetched, saved(2), 2)).toBe(fetched);

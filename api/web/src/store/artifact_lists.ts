@@ -34,7 +34,8 @@ export function withCheckpoint(
 ): readonly Checkpoint[] {
   const list = known ?? [];
   if (at <= (list[0]?.at ?? 0) || list.some((one) => one.name === body.name)) return list;
-  const kept = body.kept.length > 0 ? list.filter((one) => body.kept.includes(one.name)) : list;
+  const stays = (one: Checkpoint): boolean => body.kept.length === 0 || body.kept.includes(one.name);
+  const kept = list.filter((one) => one.pinned || stays(one)).map((one) => ({ ...one, onlyPinned: one.pinned && (one.onlyPinned || !stays(one)) }));
   const saved: Checkpoint = {
     name: body.name,
     epoch: body.epoch,
@@ -42,6 +43,8 @@ export function withCheckpoint(
     reason: body.reason,
     best: body.best,
     newest: true,
+    pinned: false,
+    onlyPinned: false,
     loss: body.loss,
     validationError: body.val_reconstruction,
     sizeBytes: body.size_bytes,

@@ -96,6 +96,11 @@ export class JobSession {
     return { ...detail, ...live };
   }
 
+  /** What an answer of the api says of all checkpoints. */
+  putCheckpoints(fetched: readonly Checkpoint[]): void {
+    this.checkpoints.value = withFetched(this.checkpoints.value, fetched);
+  }
+
   private async follow(): Promise<void> {
     const detail = this.refreshDetail();
     try {

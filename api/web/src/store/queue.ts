@@ -1,5 +1,5 @@
 // All jobs, workers and datasets as the lists show them, and the queue's own state, kept current by the socket.
-import { batch, computed, signal } from "@preact/signals";
+import { batch, computed, type Signal, signal } from "@preact/signals";
 import { getQueue, listDatasets, listJobs, listWorkers, toQueueState } from "../http/api";
 import { compareJobs, compareWaiting, type Job, toJob } from "../model/job";
 import { type Dataset, toDataset } from "../model/dataset";
@@ -86,6 +86,14 @@ export function putDataset(dataset: Dataset): void {
   datasets.value = new Map(datasets.value).set(dataset.id, dataset);
 }
 
+/** Forgets a job or a dataset that was deleted. */
+export function drop(kind: "job" | "dataset", id: number): void {
+  const list: Signal<ReadonlyMap<number, unknown>> = kind === "job" ? jobs : datasets;
+  const known = new Map(list.value);
+  known.delete(id);
+  list.value = known;
+}
+
 /** Forgets a worker that a person removed. */
 export function dropWorker(name: string): void {
   const known = new Map(workers.value);
@@ -163,6 +171,7 @@ export function followQueue(): void {
   });
   socket.on("dataset", (wire) => putDataset(toDataset(wire)));
   socket.on("worker", (wire) => (wire.state === "removed" ? dropWorker(wire.name) : putWorker(toWorker(wire))));
+  socket.on("gone", ({ kind, id }) => drop(kind, id));
   socket.on("queue", (wire) => {
     queue.value = toQueueState(wire);
   });

@@ -5,6 +5,7 @@ import { Page } from "../../components/Page";
 import { duration, plural } from "../../format";
 import { getDataset } from "../../http/api";
 import type { DatasetDetail } from "../../model/dataset";
+import { deleting } from "../../store/actions";
 import { datasets, orderedJobs } from "../../store/queue";
 import { startUpload, uploadOf } from "../../store/uploads";
 import { StateBadge } from "../../components/StateBadge";
@@ -49,7 +50,7 @@ export function DatasetPage({ params }: { params?: { id: string } }) {
   const dataset = live ?? detail;
   const upload = uploadOf(id);
   return (
-    <Page title={dataset.name} head={<DatasetActions id={id} isEmpty={dataset.clips === 0} />}>
+    <Page title={dataset.name} head={<DatasetActions id={id} name={dataset.name} isEmpty={dataset.clips === 0} />}>
       <div class="stack">
         <p class="muted">
           {plural(dataset.clips, "clip")} · {duration(dataset.durationS)} · {contents(dataset)} · version {dataset.version}
@@ -63,12 +64,16 @@ export function DatasetPage({ params }: { params?: { id: string } }) {
   );
 }
 
-function DatasetActions({ id, isEmpty }: { id: number; isEmpty: boolean }) {
-  if (isEmpty) return null;
+function DatasetActions({ id, name, isEmpty }: { id: number; name: string; isEmpty: boolean }) {
   return (
     <div class="row">
-      <a class="button" href={`/new?dataset=${id}&kind=preprocess`}>Preprocess</a>
-      <a class="button button-primary" href={`/new?dataset=${id}&kind=train`}><Icon name="ear" />Train on this</a>
+      <button type="button" class="button button-danger" onClick={() => { deleting.value = { kind: "dataset", id, name }; }}><Icon name="bin" />Delete …</button>
+      {!isEmpty && (
+        <>
+          <a class="button" href={`/new?dataset=${id}&kind=preprocess`}>Preprocess</a>
+          <a class="button button-primary" href={`/new?dataset=${id}&kind=train`}><Icon name="ear" />Train on this</a>
+        </>
+      )}
     </div>
   );
 }

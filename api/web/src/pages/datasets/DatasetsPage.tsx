@@ -1,3 +1,4 @@
+import { DiskLine } from "../../components/DiskLine";
 import { Loading, Problem } from "../../components/Notices";
 import { Page } from "../../components/Page";
 import { bytes, channelWord, duration, hertz, plural } from "../../format";
@@ -12,6 +13,7 @@ export function DatasetsPage() {
         <DatasetList />
         <NewDataset />
       </div>
+      <DiskLine />
     </Page>
   );
 }

@@ -1,4 +1,5 @@
 import { Fragment } from "preact";
+import { useEffect, useState } from "preact/hooks";
 import { Icon } from "../../components/Icon";
 import { JobActions } from "../../components/JobActions";
 import { JobWishes } from "../../components/JobWishes";
@@ -6,6 +7,7 @@ import { ProgressBar } from "../../components/ProgressBar";
 import { ProgressText } from "../../components/ProgressText";
 import { StateBadge } from "../../components/StateBadge";
 import { bytes, count, duration, measure, moment, plural } from "../../format";
+import { getJobDisk } from "../../http/api";
 import type { JobDetail } from "../../model/job";
 import { isActive } from "../../model/states";
 import { jobs } from "../../store/queue";
@@ -79,6 +81,11 @@ function Failure({ job }: { job: JobDetail }) {
 
 function Facts({ job }: { job: JobDetail }) {
   const trains = job.kind === "train";
+  const [disk, setDisk] = useState<number | null>(null);
+  // A checkpoint that came, or the end, changes it.
+  useEffect(() => {
+    getJobDisk(job.id).then(setDisk, () => undefined);
+  }, [job.id, job.lastCheckpoint, job.state]);
   const facts: (readonly [string, string])[] = [];
   if (trains) facts.push(["Loss", measure(job.loss)], ["Validation error", measure(job.validationError)]);
   if (trains && isActive(job.state)) facts.push(["Steps per second", measure(job.stepsPerS)]);
@@ -88,6 +95,7 @@ function Facts({ job }: { job: JobDetail }) {
   if (job.deviceMemoryBytes !== null) facts.push(["Device memory", bytes(job.deviceMemoryBytes)]);
   if (job.activeUnits !== null && job.latentDim) facts.push(["Active units", `${count(job.activeUnits)} of ${count(job.latentDim)}`]);
   if (job.lastCheckpointStep !== null) facts.push(["Saved at step", count(job.lastCheckpointStep)]);
+  if (disk) facts.push(["On disk", bytes(disk)]);
   facts.push(job.endedAt !== null && !isActive(job.state) ? ["Ended", moment(job.endedAt)] : ["Queued", moment(job.queuedAt)]);
   if (job.attempt > 1) facts.push(["Attempt", count(job.attempt)]);
   return <dl class="facts">{facts.map(([label, value]) => <div key={label}><dt>{label}</dt><dd>{value}</dd></div>)}</dl>;

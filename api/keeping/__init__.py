@@ -1,0 +1,1 @@
+"""What is kept and what goes: pinned checkpoints, deletion, disk use, garbage."""

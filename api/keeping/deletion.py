@@ -1,0 +1,197 @@
+"""Deleting jobs and datasets, with a preview of what goes.
+
+    preview -> what goes, what it frees, or why it is not possible
+    delete  -> the record, in one transaction -> the artifacts
+
+Once the record has forgotten them, artifacts that could not be removed, or that a killed api did not come to, belong
+to nobody: `spectrain gc` finds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from api.datasets.uploads import clip_key
+from api.keeping.arrivals import Arrivals
+from api.keeping.needed import needed_clips
+from api.keeping.views import DatasetDeletionView, DeletedView, JobDeletionView, JobLink
+from api.record.database import Database
+from api.record.datasets import find_dataset
+from api.record.queue_settings import note_deleted
+from api.record.rows import find
+from api.record.tables import (
+    Checkpoint,
+    Dataset,
+    DatasetClip,
+    DatasetVersion,
+    Job,
+    JobDependency,
+    JobEvent,
+    Outbox,
+    Preview,
+)
+from shared.errors import InUseError, StorageError
+from shared.jobs import ENDED, JobState, start_weights_key
+from shared.storage import Storage
+
+_LINKS: Final = 20
+"""Jobs in the way that are named."""
+
+log = structlog.get_logger(__name__)
+
+
+class Deletion:
+    """Previews and deletes. Raises NotFoundError for what does not exist, InUseError for what must stay."""
+
+    def __init__(self, *, database: Database, storage: Storage, arrivals: Arrivals) -> None:
+        self._database = database
+        self._storage = storage
+        self._arrivals = arrivals
+
+    def preview_job(self, job_id: int) -> JobDeletionView:
+        """What would go with a job."""
+        with self._database.reading() as session:
+            job = find(session, job_id)
+            reason, blockers = self._in_the_way(session, job)
+            view = JobDeletionView(
+                job=job.id,
+                name=job.name,
+                possible=not reason,
+                reason=reason,
+                blockers=_links(blockers),
+                events=_count(session, JobEvent.job_id == job_id),
+                checkpoints=_count(session, Checkpoint.job_id == job_id),
+                pinned=_count(session, Checkpoint.job_id == job_id, Checkpoint.pinned),
+                previews=_count(session, Preview.job_id == job_id),
+                size_bytes=0,
+            )
+        return view.model_copy(update={"size_bytes": self._size(f"jobs/{job_id}")})
+
+    def delete_job(self, job_id: int) -> DeletedView:
+        """Delete a job that has ended, with all that it made."""
+        size_bytes = self._size(f"jobs/{job_id}")
+        with self._database.session() as session:
+            job = find(session, job_id)
+            reason, _ = self._in_the_way(session, job)
+            if reason:
+                raise InUseError(reason)
+            session.execute(delete(Outbox).where(Outbox.job_id == job_id))
+            session.delete(job)  # and with it all rows that are of it
+            note_deleted(session, job_id)
+        return self._remove(f"jobs/{job_id}", size_bytes)
+
+    def preview_dataset(self, key: int | str) -> DatasetDeletionView:
+        """What would go with a dataset."""
+        with self._database.reading() as session:
+            dataset = find_dataset(session, key)
+            own, going = _clips_of(session, dataset)
+            users = session.scalars(select(Job).where(Job.dataset_id == dataset.id).order_by(Job.id.desc())).all()
+            return DatasetDeletionView(
+                dataset=dataset.id,
+                name=dataset.name,
+                possible=not users,
+                reason=_used(dataset, users),
+                blockers=_links(users),
+                clips=len(own),
+                shared_clips=len(own) - len(going),
+                size_bytes=sum(own[sha256] for sha256 in going),
+            )
+
+    def delete_dataset(self, key: int | str) -> tuple[int, DeletedView]:
+        """Delete a dataset that no job uses, with the clips that no other one has; its id, and what went."""
+        with self._database.session() as session:
+            dataset = find_dataset(session, key)
+            users = session.scalars(select(Job).where(Job.dataset_id == dataset.id)).all()
+            if users:
+                raise InUseError(_used(dataset, users))
+            own, going = _clips_of(session, dataset)
+            dataset_id = dataset.id
+            session.execute(delete(DatasetClip).where(DatasetClip.dataset_id == dataset_id))
+            session.execute(delete(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id))
+            session.delete(dataset)
+        freed = left = 0
+        for sha256 in sorted(going):
+            try:
+                gone = self._arrivals.remove(self._storage, clip_key(sha256), unneeded=lambda: True)
+            except StorageError as error:
+                log.warning("deletion.left", key=clip_key(sha256), error=str(error))
+                left += own[sha256]
+            else:
+                freed += own[sha256] if gone else 0
+        return dataset_id, DeletedView(freed_bytes=freed, left_bytes=left)
+
+    def _in_the_way(self, session: Session, job: Job) -> tuple[str, list[Job]]:
+        """Why a job must stay, and because of which other jobs; nothing where it may go."""
+        if JobState(job.state) not in ENDED:
+            return f"Job {job.id} is {job.state}: cancel it first.", []
+        if job.state != JobState.COMPLETED:
+            waiting = list(
+                session.scalars(
+                    select(Job)
+                    .join(JobDependency, JobDependency.job_id == Job.id)
+                    .where(JobDependency.after_id == job.id, Job.state.not_in([state.value for state in ENDED]))
+                    .order_by(Job.id)
+                )
+            )
+            if waiting:
+                return f"{_named(waiting)} for job {job.id} to complete: cancel or edit that first.", waiting
+        started = session.scalars(select(Job).where(Job.spec["start"]["job_id"].as_integer() == job.id)).all()
+        lacking = [
+            each for each in started if not self._storage.exists(start_weights_key(each.spec["start"]["sha256"]))
+        ]
+        if lacking:
+            numbers = ", ".join(str(each.id) for each in lacking[:_LINKS])
+            return (
+                f"The weights that job {numbers} started from are nowhere but with job {job.id}: delete that first.",
+                lacking,
+            )
+        return "", []
+
+    def _size(self, prefix: str) -> int:
+        return sum(entry.size_bytes for entry in self._storage.entries(prefix))
+
+    def _remove(self, prefix: str, size_bytes: int) -> DeletedView:
+        try:
+            self._storage.delete(prefix)
+        except StorageError as error:
+            log.warning("deletion.left", key=prefix, error=str(error))
+            return DeletedView(freed_bytes=0, left_bytes=size_bytes)
+        return DeletedView(freed_bytes=size_bytes)
+
+
+def _clips_of(session: Session, dataset: Dataset) -> tuple[dict[str, int], set[str]]:
+    """Bytes of each clip that any version of a dataset has, by hash, and those that no other dataset has."""
+    rows = session.execute(
+        select(DatasetClip.sha256, DatasetClip.size_bytes).where(DatasetClip.dataset_id == dataset.id)
+    )
+    own: dict[str, int] = {row.sha256: row.size_bytes for row in rows}
+    for clips in session.scalars(select(DatasetVersion.clips).where(DatasetVersion.dataset_id == dataset.id)):
+        own |= {clip["sha256"]: clip["size_bytes"] for clip in clips or []}
+    return own, own.keys() - needed_clips(session, without_dataset=dataset.id)
+
+
+def _used(dataset: Dataset, users: Sequence[Job]) -> str:
+    if not users:
+        return ""
+    numbers = ", ".join(str(job.id) for job in users[:_LINKS])
+    many = f"{len(users)} jobs use" if len(users) > 1 else "one job uses"
+    more = " …" if len(users) > _LINKS else ""
+    return f"Dataset {dataset.name} stays because {many} it ({numbers}{more}): delete them first."
+
+
+def _named(jobs: Sequence[Job]) -> str:
+    numbers = ", ".join(str(job.id) for job in jobs[:_LINKS])
+    return f"Job {numbers} waits" if len(jobs) == 1 else f"Jobs {numbers} wait"
+
+
+def _links(jobs: Sequence[Job]) -> list[JobLink]:
+    return [JobLink(id=job.id, name=job.name, state=JobState(job.state)) for job in jobs[:_LINKS]]
+
+
+def _count(session: Session, *where: ColumnElement[bool] | InstrumentedAttribute[bool]) -> int:
+    return session.scalar(select(func.count()).where(*where)) or 0

@@ -1,0 +1,71 @@
+"""What is kept and what goes, with real processes: garbage is collected beside a running job, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sounds import write_sounds
+from tests.system import LONG, SMALL, System, assert_history_is_whole, first_step
+
+QUICK: dict[str, Any] = {**SMALL, "expansion": 2, "checkpoint_every_s": 1.0}
+
+
+@pytest.fixture
+def system(tmp_path: Path, redis_url: str) -> Iterator[System]:
+    with System(tmp_path / "data", redis_url) as system:
+        system.start_api()
+        system.start_worker()
+        system.add_dataset("kicks", write_sounds(tmp_path / "kicks", 6))
+        yield system
+
+
+def collect(system: System) -> list[str]:
+    answer = system.post("/disk/garbage/collect", {"fresh_s": 0})
+    assert answer["left"] == []
+    return [item["key"] for item in answer["removed"]]
+
+
+def test_garbage_goes_beside_jobs_that_run_and_wait(system: System) -> None:
+    store = system.data / "store"
+    done = system.train("kicks", **QUICK, epochs=1)
+    system.wait_job(done, "completed")
+    system.post(f"/jobs/{done}/checkpoints/{system.get(f'/jobs/{done}')['last_checkpoint']}/pin")
+    running = system.train("kicks", **QUICK, epochs=LONG)
+    body = {"kind": "train", "dataset": "kicks", "changes": {**QUICK, "epochs": 2}, "start": {"job": done}}
+    waiting = int(system.post("/jobs", body)["id"])
+    system.watch(waiting)
+    first_step(system, running)
+
+    (store / "jobs" / "999" / "checkpoints" / "1-1").mkdir(parents=True)
+    (store / "jobs" / "999" / "checkpoints" / "1-1" / "state.pt").write_bytes(b"left")
+    (store / "clips" / ("f" * 64)).write_bytes(b"left")
+    assert collect(system) == [f"clips/{'f' * 64}", "jobs/999"]
+    for _ in range(8):
+        assert collect(system) == []
+        before = system.get(f"/jobs/{running}")["last_checkpoint"]
+        system.post(f"/jobs/{running}/save")
+        system.wait_job(running, lambda job, before=before: job["last_checkpoint"] != before)
+    system.post(f"/jobs/{running}/cancel")
+    system.wait_job(running, "cancelled")
+    assert collect(system) == []
+    job = system.wait_job(waiting, "completed")
+    assert job["start"]["job_id"] == done
+    assert_history_is_whole(system, running)
+    assert not [event for event in system.events(waiting, "warning") if event["body"]["code"] == "data"]
+
+    for job_id in (running, done):
+        plan = system.get(f"/jobs/{job_id}/deletion")
+        freed = system.http.delete(f"/jobs/{job_id}").json()
+        assert freed["freed_bytes"] == plan["size_bytes"] > 0
+        assert not (store / "jobs" / str(job_id)).exists()
+    assert system.http.get(f"/jobs/{done}").status_code == 404
+    assert collect(system) == [], "the job that started from it has weights of its own, and the same features"
+    assert system.get(f"/jobs/{waiting}")["state"] == "completed"
+    again = int(system.post(f"/jobs/{waiting}/duplicate")["id"])
+    assert again > waiting
+    system.watch(again)
+    system.wait_job(again, "completed")

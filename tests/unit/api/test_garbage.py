@@ -1,0 +1,197 @@
+"""Garbage over HTTP: what nobody needs is told with its reason and goes; whatever a job may need stays."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from api.datasets.uploads import Uploads
+from api.keeping.arrivals import Arrivals
+from api.record.datasets import AddedClip, DatasetRecord
+from api.record.rows import find, move
+from api.record.tables import DatasetClip
+from api.services import EXTENSION
+from shared.config import FeatureConfig, TrainConfig
+from shared.jobs import Clip, JobState
+from tests.sounds import write_sounds
+from tests.unit.api.conftest import TwinCore
+from tests.unit.api.trainings import Jobs
+
+DAY_S = 86_400.0
+OTHER = "f" * 64
+
+
+@pytest.fixture
+def jobs(client: FlaskClient, core: TwinCore, drums: int) -> Jobs:
+    """With the clips of `drums`, which no job uses yet."""
+    assert drums == 1
+    for number in range(12):
+        core.storage.write(f"clips/{number:064x}", b"sound")
+    return Jobs(client, core)
+
+
+@pytest.fixture
+def late(client: FlaskClient) -> None:
+    """Nothing counts as announced, as hours later."""
+    for part in client.application.extensions[EXTENSION].__dict__.values():
+        arrivals = getattr(part, "_arrivals", None)
+        if arrivals is not None:
+            arrivals.expect = lambda _key: None
+
+
+def found(client: FlaskClient, fresh_s: float = 0) -> dict[str, str]:
+    """Reason of each thing that would go."""
+    answer = client.get(f"/api/v1/disk/garbage?fresh_s={fresh_s}")
+    assert answer.status_code == 200
+    return {item["key"]: item["reason"] for item in answer.get_json()["items"]}
+
+
+def collect(client: FlaskClient, fresh_s: float = 0) -> list[str]:
+    answer = client.post("/api/v1/disk/garbage/collect", json={"fresh_s": fresh_s})
+    assert answer.status_code == 200
+    assert answer.get_json()["left"] == []
+    return [item["key"] for item in answer.get_json()["removed"]]
+
+
+def features_of(job: dict[str, Any], dataset: DatasetRecord) -> str:
+    version = dataset.snapshot(job["dataset"]["id"]).version_hash
+    config = TrainConfig.model_validate(job["train"]).features() if job["train"] else FeatureConfig()
+    return f"features/{config.cache_key(version)}"
+
+
+@pytest.mark.usefixtures("late")
+def test_what_is_needed_stays_and_the_rest_goes(
+    client: FlaskClient, jobs: Jobs, core: TwinCore, datasets: DatasetRecord
+) -> None:
+    first = jobs.submit()
+    jobs.save(first, ("1-100", True), ("1-200", False))
+    client.post("/api/v1/jobs/1/checkpoints/1-100/pin")
+    started = jobs.submit(start={"job": 1})
+    made = jobs.submit(kind="preprocess")
+    needed = {features_of(job, datasets) for job in (first, started, made)}
+    for key in needed:
+        core.storage.write(f"{key}/manifest.json", b"{}")
+    everything = [
+        entry.key for part in ("clips", "features", "jobs", "weights") for entry in core.storage.entries(part)
+    ]
+    assert found(client) == {}
+
+    garbage = {
+        f"clips/{OTHER}": "No dataset has it, in any version.",
+        f"features/{OTHER}": "No job reads or makes them.",
+        "jobs/1/pinned/1-200": "The checkpoint is not pinned any more.",
+        "jobs/99": "The record has no such job.",
+        f"weights/{OTHER}.safetensors": "No training starts from them.",
+    }
+    for key in (
+        f"clips/{OTHER}",
+        f"features/{OTHER}/manifest.json",
+        f"features/{OTHER}/{OTHER}.safetensors",
+        "jobs/1/pinned/1-200/state.pt",
+        "jobs/99/checkpoints/1-1/state.pt",
+        "jobs/99/pinned/1-1/state.pt",
+        f"weights/{OTHER}.safetensors",
+    ):
+        core.storage.write(key, b"12345")
+    assert found(client) == garbage
+    assert found(client, fresh_s=60) == {}, "what just came may be on its way into the record"
+    assert client.get("/api/v1/disk/garbage?fresh_s=0").get_json()["size_bytes"] == 7 * 5
+    assert sorted(collect(client)) == sorted(garbage)
+    left = [entry.key for part in ("clips", "features", "jobs", "weights") for entry in core.storage.entries(part)]
+    assert sorted(left) == sorted(everything)
+    assert collect(client) == []
+
+
+@pytest.mark.usefixtures("late")
+def test_an_ended_job_keeps_its_features_until_it_is_deleted(
+    client: FlaskClient, jobs: Jobs, core: TwinCore, datasets: DatasetRecord
+) -> None:
+    key = features_of(jobs.submit(), datasets)
+    core.storage.write(f"{key}/manifest.json", b"{}")
+    with core.database.session() as session:
+        move(session, find(session, 1), JobState.CANCELLED)
+    assert collect(client) == []
+    client.delete("/api/v1/jobs/1")
+    assert collect(client) == [key]
+
+
+@pytest.mark.usefixtures("late")
+def test_clips_of_old_versions_stay(client: FlaskClient, jobs: Jobs, core: TwinCore, datasets: DatasetRecord) -> None:
+    jobs.submit()
+    with core.database.session() as session:
+        for row in session.scalars(select(DatasetClip).limit(4)):
+            session.delete(row)
+    assert datasets.view(1).clips == 8
+    assert collect(client) == []
+    client.post("/api/v1/jobs/1/cancel")
+    client.delete("/api/v1/jobs/1")
+    assert client.delete("/api/v1/datasets/1").status_code == 200
+    assert core.storage.names("clips") == []
+
+
+def test_what_is_announced_stays(client: FlaskClient, jobs: Jobs, core: TwinCore, datasets: DatasetRecord) -> None:
+    """Between a look and the removal somebody may come who relies on what is there."""
+    key = features_of(jobs.submit(), datasets)
+    core.storage.write(f"{key}/manifest.json", b"{}")
+    client.post("/api/v1/jobs/1/cancel")
+    client.delete("/api/v1/jobs/1")
+    assert found(client) == {key: "No job reads or makes them."}
+    assert collect(client) == [], "it was asked for within the hour, so it may be asked for again now"
+    arrivals = Arrivals()
+    arrivals.expect("a")
+    core.storage.write("a", b"")
+    core.storage.write("b", b"")
+    assert not arrivals.remove(core.storage, "a", unneeded=lambda: True)
+    assert not arrivals.remove(core.storage, "b", unneeded=lambda: False)
+    assert arrivals.remove(core.storage, "b", unneeded=lambda: True)
+    assert core.storage.names("clips")
+    assert core.storage.exists("a")
+
+
+@pytest.mark.usefixtures("jobs")
+def test_what_was_never_finished_goes_after_a_day(client: FlaskClient, core: TwinCore) -> None:
+    uploads = core.settings.data / "uploads" / "artifacts"
+    uploads.mkdir(parents=True, exist_ok=True)
+    old, fresh = uploads / "old.part", uploads / "fresh.part"
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    os.utime(old, times=(time.time() - 2 * DAY_S,) * 2)
+    assert list(found(client)) == [str(old)]
+    assert collect(client) == [str(old)]
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def test_a_clip_that_comes_in_while_its_dataset_goes_stays(
+    client: FlaskClient, core: TwinCore, datasets: DatasetRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another dataset gets the same sound between the look whether it is there and the record."""
+    (sound,) = write_sounds(tmp_path, 1)
+
+    def upload(name: str) -> None:
+        with sound.open("rb") as file:
+            answer = client.post(f"/api/v1/datasets/{name}/files", data={"files": (file, "a.wav")})
+        assert answer.get_json()["files"][0]["result"] == "added", answer.get_json()
+
+    for name in ("first", "second"):
+        datasets.create(name)
+    upload("first")
+    uploads: Uploads = client.application.extensions[EXTENSION].uploads
+    add_clips = uploads._datasets.add_clips  # the record that this one writes
+
+    def add_late(dataset_id: int, clips: Iterable[Clip]) -> list[AddedClip]:
+        assert client.delete("/api/v1/datasets/first").get_json() == {"freed_bytes": 0, "left_bytes": 0}
+        assert collect(client) == []
+        return add_clips(dataset_id, clips)
+
+    monkeypatch.setattr(uploads._datasets, "add_clips", add_late)
+    upload("second")
+    assert len(core.storage.names("clips")) == 1
+    assert client.delete("/api/v1/datasets/second").get_json()["freed_bytes"] > 0
+    assert core.storage.names("clips") == []
