@@ -22,8 +22,10 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 WEB: Final = ROOT / "api" / "web"
 _BIN: Final = Path(sys.executable).parent
 _QUICK: Final = ("unit", "contracts")
-_REAL: Final = ("integration", "browser", "faults")
-"""Folders of tests whose processes have the machine to themselves."""
+_REAL: Final = ("integration", "browser")
+"""Tests on real processes, which wait much: two files of them at a time."""
+_ALONE: Final = ("faults",)
+"""Tests whose processes have the machine to themselves."""
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -45,7 +47,9 @@ def main(arguments: Sequence[str]) -> int:
     tests_alone = options.unit or options.faults
     failed = [] if tests_alone else [stage.name for stage in static_stages() if not run_stage(stage)]
     if not options.faults and not pytest_arguments:
-        failed += [stage.name for stage in [quick_tests()] if not run_stage(stage)]
+        quick = tests("unit tests", _QUICK, "-n", str(os.cpu_count() or 1))
+        real = tests("tests on real processes", _REAL, "-n", "2", "--dist", "loadfile")
+        failed += [stage.name for stage in ([quick] if options.unit else [quick, real]) if not run_stage(stage)]
         if options.unit:
             return 1 if failed else 0
     if failed:
@@ -81,22 +85,21 @@ def run_stage(stage: Stage) -> bool:
     return passed
 
 
-def quick_tests() -> Stage:
-    """The unit tests, on all cores: they need nothing that others could take from them."""
-    folders = [str(ROOT / "tests" / name) for name in _QUICK]
-    command = [sys.executable, "-m", "pytest", "-q", "-n", str(os.cpu_count() or 1), *folders]
-    return Stage(name="unit tests", run=lambda: call(*command))
+def tests(name: str, folders: Sequence[str], *how: str) -> Stage:
+    """Tests that run side by side."""
+    command = [sys.executable, "-m", "pytest", "-q", *how, *(str(ROOT / "tests" / folder) for folder in folders)]
+    return Stage(name=name, run=lambda: call(*command))
 
 
 def pytest_command(arguments: Sequence[str], *, unit: bool, faults: bool) -> list[str]:
-    """How pytest is called, one test after the other: those on real processes, or what the arguments name."""
+    """How pytest is called, one test after the other: those that need the machine, or what the arguments name."""
     command = [sys.executable, "-m", "pytest"]
     if faults:
         command += [str(ROOT / "tests" / "faults"), "--faults"]
     elif unit:
         command += [str(ROOT / "tests" / "unit")]
     elif not arguments:
-        command += [str(ROOT / "tests" / name) for name in _REAL]
+        command += [str(ROOT / "tests" / name) for name in _ALONE]
     return [*command, *arguments]
 
 

@@ -48,15 +48,17 @@ def test_each_stage_says_how_long_it_took_and_pytest_comes_last(
     assert lines[0] == "== first"
     assert lines[1].startswith("== first: passed in ")
     assert lines[-1] == "== pytest"
-    units, others = fake_pytest.commands
+    units, real, alone = fake_pytest.commands
     assert "-n" in units
     assert [Path(folder).name for folder in units[-2:]] == ["unit", "contracts"]
-    assert [Path(folder).name for folder in others[3:]] == ["integration", "browser", "faults"]
+    assert "loadfile" in real, "what a file's tests share is made once"
+    assert [Path(folder).name for folder in real[-2:]] == ["integration", "browser"]
+    assert [Path(folder).name for folder in alone[3:]] == ["faults"]
 
 
 def test_every_folder_of_tests_is_run() -> None:
     with_tests = {path.parent.name for path in (checks.ROOT / "tests").glob("*/test_*.py")} | {"unit"}
-    assert {*checks._QUICK, *checks._REAL} == with_tests
+    assert {*checks._QUICK, *checks._REAL, *checks._ALONE} == with_tests
 
 
 def test_arguments_go_to_pytest_alone(fake_pytest: FakePytest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +77,7 @@ def test_a_stage_that_fails_fails_the_whole_but_not_the_others(
     out = capsys.readouterr().out
     assert "== second: passed" in out
     assert "Failed so far: first\n== pytest" in out
-    assert len(fake_pytest.commands) == 2
+    assert len(fake_pytest.commands) == 3
 
 
 def test_failing_tests_fail_the_whole(fake_pytest: FakePytest, monkeypatch: pytest.MonkeyPatch) -> None:
