@@ -2,8 +2,9 @@
 
 Every line carries what its process and its thread are at: worker, device, job and attempt by `carry`, and in the api
 request and part by structlog's context variables. Lines of other packages come out the same way. One record is one
-line, so that nobody can forge a line with a hostile name; what looks like a secret is struck out. A line that a full
-disk does not take is dropped: no thread may end for the sake of what it wanted to say.
+line, on a terminal followed by the marked lines of its traceback, so that nobody can forge a line with a hostile name;
+what looks like a secret is struck out. A line that a full disk does not take is dropped: no thread may end for the sake
+of what it wanted to say.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ Style = Literal["json", "console"]
 _SECRETS: Final = re.compile(r"(?<=://)[^\s/@\"']*:[^\s/@\"']+(?=@)|\bspt_[\w-]+|(?<=[Bb]earer )[\w.~+/=-]+")
 """User and password in an address, tokens of ours, and whatever else proves who somebody is."""
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {10: "\\n", 13: "\\r", 9: "\\t"}
+_PART: Final = "  | "
+"""Before each line of a traceback: what an exception says may hold line breaks and look like a record."""
 
 _carried: dict[str, object] = {}
 
@@ -91,11 +94,14 @@ def _add_carried(_logger: Any, _name: str, fields: MutableMapping[str, Any]) -> 
 
 
 def _on_one_line(_logger: Any, _name: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """JSON escapes what ends a line by itself; a traceback of ours stays readable."""
-    return {
+    """JSON escapes what ends a line by itself; a traceback stays readable, each of its lines marked as part of it."""
+    plain = {
         name: value.translate(_CONTROL) if isinstance(value, str) and name != "exception" else value
         for name, value in fields.items()
     }
+    if isinstance(traceback := fields.get("exception"), str):
+        plain["exception"] = "\n".join(_PART + line.translate(_CONTROL) for line in traceback.split("\n"))
+    return plain
 
 
 def _thread_crashed(crash: threading.ExceptHookArgs) -> None:

@@ -1,7 +1,7 @@
 """The part of Helm's template language that the chart uses, for machines without Helm.
 
 Actions: paths from `.` or `$`, `$name`; `if`, `if not`, `else`, `range $a := …`, `range $a, $b := …`, `end`; the
-functions `quote`, `toJson` and `required`. Anything else is an error: it would be untested.
+functions `quote`, `toJson`, `urlquery`, `replace` and `required`. Anything else is an error: it would be untested.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote_plus
 
 _ACTION: Final = re.compile(r"(\s*)\{\{-\s*(.*?)\s*\}\}|\{\{\s*(.*?)\s*\}\}")
+_Scope = Mapping[str, Any] | None
+"""Values by the names of variables; None where a block is passed over, as Helm does."""
 
 
 class ChartError(Exception):
@@ -36,7 +39,7 @@ def _tokens(template: str) -> Iterator[tuple[str, str]]:
     yield "text", template[at:]
 
 
-def _block(tokens: Sequence[tuple[str, str]], at: int, scope: Mapping[str, Any]) -> tuple[str, int]:
+def _block(tokens: Sequence[tuple[str, str]], at: int, scope: _Scope) -> tuple[str, int]:
     """The text up to the `else` or `end` that closes the block, and where that is."""
     made: list[str] = []
     while at < len(tokens):
@@ -49,23 +52,25 @@ def _block(tokens: Sequence[tuple[str, str]], at: int, scope: Mapping[str, Any])
         elif word == "range":
             part, at = _range(tokens, at, scope)
         else:
-            part = text if kind == "text" else _text(_value(text, scope))
+            part = text if kind == "text" or scope is None else _text(_value(text, scope))
         made.append(part)
         at += 1
     return "".join(made), at
 
 
-def _if(tokens: Sequence[tuple[str, str]], at: int, scope: Mapping[str, Any]) -> tuple[str, int]:
+def _if(tokens: Sequence[tuple[str, str]], at: int, scope: _Scope) -> tuple[str, int]:
     condition = tokens[at][1].removeprefix("if ")
-    wanted = bool(_value(condition.removeprefix("not "), scope)) != condition.startswith("not ")
-    chosen, end = _block(tokens, at + 1, scope)
+    wanted = scope is not None and (bool(_value(condition.removeprefix("not "), scope)) != condition.startswith("not "))
+    chosen, end = _block(tokens, at + 1, scope if wanted else None)
     other = ""
     if tokens[end][1] == "else":
-        other, end = _block(tokens, end + 1, scope)
+        other, end = _block(tokens, end + 1, None if wanted else scope)
     return (chosen if wanted else other), end
 
 
-def _range(tokens: Sequence[tuple[str, str]], at: int, scope: Mapping[str, Any]) -> tuple[str, int]:
+def _range(tokens: Sequence[tuple[str, str]], at: int, scope: _Scope) -> tuple[str, int]:
+    if scope is None:
+        return _block(tokens, at + 1, None)
     names, _, source = tokens[at][1].removeprefix("range ").partition(" := ")
     over = _value(source, scope)
     variables = [name.strip() for name in names.split(",")]
@@ -77,7 +82,7 @@ def _range(tokens: Sequence[tuple[str, str]], at: int, scope: Mapping[str, Any])
         text, end = _block(tokens, at + 1, {**scope, **inner, ".": value})
         made.append(text)
     if not pairs:
-        _, end = _block(tokens, at + 1, scope)
+        _, end = _block(tokens, at + 1, None)
     return "".join(made), end
 
 
@@ -88,10 +93,21 @@ def _value(expression: str, scope: Mapping[str, Any]) -> Any:
     if required and not value:
         raise ChartError(required.group(1))
     for name in functions:
-        if name not in ("quote", "toJson"):
-            raise ChartError(f"{name} is not known here")
-        value = json.dumps(value if name == "toJson" else _text(value))
+        value = _applied(name, value)
     return value
+
+
+def _applied(function: str, value: Any) -> str:
+    if function == "toJson":
+        return json.dumps(value)
+    if function == "quote":
+        return json.dumps(_text(value))
+    if function == "urlquery":
+        return quote_plus(_text(value))
+    replacing = re.fullmatch(r'replace "([^"]+)" "([^"]*)"', function)
+    if replacing is None:
+        raise ChartError(f"{function} is not known here")
+    return _text(value).replace(replacing.group(1), replacing.group(2))
 
 
 def _path(path: str, scope: Mapping[str, Any]) -> Any:

@@ -152,6 +152,28 @@ def test_nobody_can_forge_a_line(style: Style) -> None:
         assert "\x1b" not in written.getvalue()
 
 
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_nobody_can_forge_a_line_by_an_exception(style: Style) -> None:
+    def fail(told: str) -> None:
+        raise ValueError(told)
+
+    with configured_logs(style=style) as written:
+        hostile = "x.wav\n2026-01-01T00:00:00.000000Z [error    ] attempt.ended\r\x1b[31m\x85"
+        for log in (structlog.get_logger(), logging.getLogger("werkzeug")):
+            try:
+                fail(hostile)
+            except ValueError:
+                log.exception("upload.failed")
+        lines = written.getvalue().splitlines()
+        records = [line for line in lines if not line.startswith("  | ")]
+        assert len(records) == 2
+        assert all("upload.failed" in line for line in records)
+        assert "\x1b" not in written.getvalue()
+        if style == "console":
+            assert lines.count("  | Traceback (most recent call last):") == 2
+            assert "  | ValueError: x.wav" in lines
+
+
 def test_text_for_a_terminal() -> None:
     with configured_logs(style="console") as written:
         structlog.get_logger().warning("attempt.ended", job=7, outcome="crashed")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from redis import Redis
 
 from api.app import openapi_document
 from deploy.stopping import longest_stop_s
@@ -21,6 +22,9 @@ from tests.unit.deploy.starting import SETTINGS, assert_it_starts
 CHART = Path(__file__).parents[3] / "deploy" / "helm" / "spectrain"
 TEMPLATES = sorted((CHART / "templates").glob("*.yaml"))
 CUDA = {"name": "cuda", "device": "cuda:0", "replicas": 2, "image": "x:cuda", "resources": {}}
+KEYS = {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "k3y"}
+YOURS = {"Secret": {"mine", "regcred", "other"}}
+"""What a cluster has beside the chart."""
 
 Manifest = dict[str, Any]
 
@@ -60,12 +64,13 @@ def pods(manifests: list[Manifest]) -> Iterator[tuple[Manifest, Manifest]]:
 
 VARIANTS: list[dict[str, Any]] = [
     {},
-    {"workers": [CUDA], "storage": "s3://bucket/sounds"},
+    {"workers": [CUDA], "storage": "s3://bucket/sounds", "secrets": KEYS, "image__pullSecrets": ["regcred", "other"]},
     {"redis__enabled": False, "existingSecret": "mine", "persistence__storageClass": "fast"},
+    {"existingSecret": "mine"},
 ]
 
 
-@pytest.fixture(params=VARIANTS, ids=["as it comes", "cuda and s3", "a Redis elsewhere"])
+@pytest.fixture(params=VARIANTS, ids=["as it comes", "cuda and s3", "a Redis elsewhere", "a secret of yours"])
 def manifests(request: pytest.FixtureRequest) -> list[Manifest]:
     return rendered(**request.param)
 
@@ -87,7 +92,9 @@ def test_selectors_find_their_pods(manifests: list[Manifest]) -> None:
 
 
 def test_what_a_pod_refers_to_is_there(manifests: list[Manifest]) -> None:
-    there = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests} | {("Secret", "mine")}
+    there = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests}
+    there |= {(kind, name) for kind, names in YOURS.items() for name in names}
+    keys = {secret["metadata"]["name"]: secret["stringData"].keys() for secret in of_kind(manifests, "Secret")}
     for workload, pod in pods(manifests):
         [container] = pod["spec"]["containers"]
         volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", [])}
@@ -99,6 +106,11 @@ def test_what_a_pod_refers_to_is_there(manifests: list[Manifest]) -> None:
         for source in container.get("envFrom", []):
             [(kind, reference)] = source.items()
             assert ({"configMapRef": "ConfigMap", "secretRef": "Secret"}[kind], reference["name"]) in there
+        for variable in container.get("env", []):
+            [(kind, reference)] = variable["valueFrom"].items()
+            assert kind == "fieldRef" or reference["key"] in keys[reference["name"]]
+        for reference in pod["spec"]["imagePullSecrets"]:
+            assert ("Secret", reference["name"]) in there
 
 
 def test_nothing_runs_as_root_or_may_more_than_it_needs(manifests: list[Manifest]) -> None:
@@ -120,7 +132,39 @@ def test_settings_are_ours(manifests: list[Manifest]) -> None:
     assert config["data"].keys() <= SETTINGS
     assert all(isinstance(value, str) for value in config["data"].values())
     for secret in of_kind(manifests, "Secret"):
-        assert secret["stringData"].keys() <= SETTINGS | {"REDIS_PASSWORD"}
+        assert secret["stringData"].keys() <= SETTINGS | KEYS.keys() | {"REDIS_PASSWORD"}
+
+
+def test_what_nobody_may_read_is_in_a_secret() -> None:
+    manifests = rendered(secrets=KEYS)
+    [secret] = of_kind(manifests, "Secret")
+    assert secret["stringData"].items() >= KEYS.items()
+    for word in ("k3y", "s3cret"):
+        assert [manifest["kind"] for manifest in manifests if word in str(manifest)] == ["Secret"]
+    for workload, pod in pods(manifests):
+        if "redis" not in workload["metadata"]["name"]:
+            assert {"secretRef": {"name": "lab-access"}} in pod["spec"]["containers"][0]["envFrom"]
+
+
+def test_a_secret_of_yours_counts_for_more() -> None:
+    for workload, pod in pods(rendered(existingSecret="mine")):
+        if "redis" not in workload["metadata"]["name"]:
+            assert pod["spec"]["containers"][0]["envFrom"][-1] == {"secretRef": {"name": "mine"}}
+
+
+def test_names_of_pull_secrets_are_what_kubernetes_wants() -> None:
+    found = [pod["spec"]["imagePullSecrets"] for _, pod in pods(rendered(image__pullSecrets=["regcred", "other"]))]
+    assert found == [[{"name": "regcred"}, {"name": "other"}]] * 3
+    assert [pod["spec"]["imagePullSecrets"] for _, pod in pods(rendered())] == [[]] * 3
+
+
+def test_any_password_opens_redis() -> None:
+    password = 'a/b+c d@e:f#g%20?"ü'
+    [secret] = of_kind(rendered(redis__password=password), "Secret")
+    assert secret["stringData"]["REDIS_PASSWORD"] == password
+    with Redis.from_url(secret["stringData"]["REDIS_URL"]) as redis:
+        options = redis.connection_pool.connection_kwargs
+    assert (options["host"], options["port"], options["password"]) == ("lab-redis", 6379, password)
 
 
 def test_probes_ask_what_the_api_answers(manifests: list[Manifest]) -> None:
@@ -158,6 +202,8 @@ def test_with_a_store_in_s3_workers_share_no_volume() -> None:
 def test_without_a_password_there_is_nothing() -> None:
     with pytest.raises(ChartError, match="long random text"):
         rendered(redis__password="")
+    with pytest.raises(ChartError, match="a secret with REDIS_URL"):
+        rendered(redis__enabled=False)
 
 
 def test_every_value_is_used_and_every_used_one_is_there() -> None:
@@ -167,7 +213,7 @@ def test_every_value_is_used_and_every_used_one_is_there() -> None:
 
     def walk(place: object, path: str) -> None:
         there.add(path)
-        if isinstance(place, dict) and path not in (".settings", ".api.resources"):
+        if isinstance(place, dict) and path not in (".settings", ".secrets", ".api.resources"):
             for name, value in place.items():
                 walk(value, f"{path}.{name}")
 

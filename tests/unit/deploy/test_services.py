@@ -129,9 +129,24 @@ def test_the_services_have_a_user() -> None:
 def test_the_agent_for_a_mac() -> None:
     agent = plistlib.loads(LAUNCHD.read_bytes())
     assert agent["Label"] == LAUNCHD.stem
-    program, *arguments = agent["ProgramArguments"]
-    assert program == INSTALLED
-    assert_it_starts(arguments)
+    assert agent["ProgramArguments"][:2] == ["/bin/sh", "-c"]
+    command, program, *rest = shlex.split(agent["ProgramArguments"][2])
+    assert (command, program) == ("exec", INSTALLED), "signals reach it, not the shell"
+    assert_it_starts([word for word in rest if ">" not in word])
     assert agent["ExitTimeOut"] > longest_stop_s()
     assert agent["KeepAlive"] == {"SuccessfulExit": False}
     assert agent["RunAtLoad"] is True
+
+
+def test_the_agent_for_a_mac_writes_its_log_where_nobody_else_does(tmp_path: Path) -> None:
+    agent = plistlib.loads(LAUNCHD.read_bytes())
+    assert not {"StandardOutPath", "StandardErrorPath"} & agent.keys(), "launchd knows no home"
+    program = tmp_path / "spectrain"
+    program.write_text('#!/bin/sh\necho "$1"\necho trouble >&2\n')
+    program.chmod(0o755)
+    home = tmp_path / "a home"
+    logs = home / "Library" / "Logs"
+    logs.mkdir(parents=True)
+    arguments = [word.replace(INSTALLED, shlex.quote(str(program))) for word in agent["ProgramArguments"]]
+    subprocess.run(arguments, env={"HOME": str(home)}, check=True)
+    assert (logs / "spectrain-up.log").read_text() == "up\ntrouble\n"
