@@ -10,7 +10,7 @@ that arrive later count for nothing. `cuts` says so in numbers.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
@@ -117,7 +117,11 @@ class StepHistory:
             if kept.step:
                 yield kept
 
-    def save(self, session: Session) -> None:
+    def rows(self) -> list[dict[str, Any]]:
+        """The chunks that `save` is to write. Making them takes too long to be done while other writers wait."""
+        return [self._row(index, chunk) for index, chunk in sorted(self._changed.items())]
+
+    def save(self, session: Session, rows: Sequence[dict[str, Any]]) -> None:
         """Keep it in the record, unless the job is gone or somebody else was quicker."""
         kept = session.get(StepCurve, self._job_id)
         if (kept.number if kept else 0) != self._kept_number or session.get(Job, self._job_id) is None:
@@ -132,7 +136,6 @@ class StepHistory:
         session.execute(
             delete(StepChunk).where(StepChunk.job_id == self._job_id, StepChunk.chunk >= self._first_changed)
         )
-        rows = [self._row(index, chunk) for index, chunk in sorted(self._changed.items())]
         if rows:
             session.execute(insert(StepChunk), rows)
 

@@ -58,12 +58,21 @@ class CurveKeeper(Background):
 
     @override
     def work(self) -> None:
+        """Catch up what is behind. A job that cannot be kept keeps no other from it."""
         with self._dirty_lock:
             dirty, self._dirty = self._dirty, set()
-        with self._database.reading() as session:
-            behind = [job_id for job_id in sorted(dirty) if _is_behind(session, job_id)]
-        for job_id in behind:
-            self.keep(job_id)
+        troubles: list[Exception] = []
+        for job_id in sorted(dirty):
+            try:
+                with self._database.reading() as session:
+                    is_behind = _is_behind(session, job_id)
+                if is_behind:
+                    self.keep(job_id)
+            except Exception as error:
+                troubles.append(error)
+                self.came(job_id)
+        if troubles:
+            raise troubles[0]
 
     def keep(self, job_id: int) -> None:
         """Have all that is recorded of a job in its chunks."""
@@ -76,10 +85,11 @@ class CurveKeeper(Background):
                         return
                     history = StepHistory(session, job_id)
                     is_done = history.catch_up(job.last_number or 0, steps=_STEPS_AT_ONCE)
+                rows = history.rows()
                 with self._database.session() as session:
                     if session.get(Job, job_id) is None:
                         return  # it was deleted meanwhile
-                    history.save(session)
+                    history.save(session, rows)
                 progressed()
 
     def history(self, job_id: int, *, first: int, last: int | None, buckets: int, epochs: bool) -> HistoryView:
@@ -111,7 +121,7 @@ class CurveKeeper(Background):
         return self._lines(job_id, newest)
 
     def epochs_table(self, job_id: int) -> bytes:
-        """Every epoch of a job as CSV."""
+        """Every epoch of a job that counts as CSV."""
         with self._database.reading() as session:
             epochs = _epochs(session, find(session, job_id).id)
         return _csv([_EPOCH_COLUMNS, *([epoch.get(name) for name in _EPOCH_COLUMNS] for epoch in epochs)])
@@ -158,13 +168,21 @@ def _numbers(values: Sequence[float]) -> list[float | None]:
 
 
 def _epochs(session: Session, job_id: int) -> list[dict[str, Any]]:
-    bodies = list(
-        session.scalars(
-            select(JobEvent.body)
-            .where(JobEvent.job_id == job_id, RARE, JobEvent.type == "epoch")
-            .order_by(JobEvent.number)
-        )
+    """By rising number: one that an attempt repeats replaces the old one and what came after it."""
+    events = session.execute(
+        select(JobEvent.attempt, JobEvent.body)
+        .where(JobEvent.job_id == job_id, RARE, JobEvent.type == "epoch")
+        .order_by(JobEvent.number)
     )
+    bodies: list[dict[str, Any]] = []
+    newest = 0
+    for attempt, body in events:
+        if attempt < newest:
+            continue  # it did not know that it was over
+        newest = attempt
+        while bodies and bodies[-1]["epoch"] >= body["epoch"]:
+            bodies.pop()
+        bodies.append(body)
     return [body | {"kl_per_dimension": []} for body in bodies[:-1]] + bodies[-1:]
 
 

@@ -40,7 +40,7 @@ class HistoryView(Frozen):
     grad_norm: CurveView
     step_time_s: CurveView
     epochs: list[EpochMetrics]
-    """Every epoch, in the order of its events; the KL of each dimension is with the newest one alone."""
+    """Every epoch that counts, by rising number; the KL of each dimension is with the newest one alone."""
     newest_step: int
     """The newest step of the whole job."""
     last: int

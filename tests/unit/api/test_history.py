@@ -6,14 +6,17 @@ import csv
 import io
 import math
 import random
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session
 
 from api.curves import keeper
-from api.curves.buckets import METRICS
+from api.curves.buckets import METRICS, Buckets
 from api.record.rows import find
 from api.record.tables import Job, JobEvent, StepChunk, StepCurve
 from shared.events import EpochMetrics, Event, EventBody, LogLine, StepMetrics
@@ -201,18 +204,77 @@ def test_a_job_that_is_far_ahead_is_kept_up_in_the_background(training: Training
         assert session.scalar(select(func.count()).select_from(StepChunk)) == 0, "chunks go with their job"
 
 
-def test_epochs_are_whole(training: Training) -> None:
-    bodies = [
+def test_others_need_not_wait_while_chunks_are_made(
+    training: Training, core: TwinCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training.steps(1, 1, 10_000)
+    writing = list[bool]()
+    while_packing = list[int]()
+    session, pack = core.database.session, Buckets.pack
+
+    @contextmanager
+    def noted() -> Generator[Session]:
+        with session() as opened:
+            writing.append(True)
+            yield opened
+            writing.pop()
+
+    def packed(buckets: Buckets) -> bytes:
+        while_packing.append(len(writing))
+        return pack(buckets)
+
+    monkeypatch.setattr(core.database, "session", noted)
+    monkeypatch.setattr(Buckets, "pack", packed)
+    core.curves.keep(training.id)
+    assert training.kept_number() == training.number
+    assert while_packing
+    assert not any(while_packing)
+
+
+def test_a_job_that_cannot_be_kept_keeps_no_other_from_it(core: TwinCore, client: FlaskClient) -> None:
+    broken, whole = Training(core, client), Training(core, client)
+    assert broken.id < whole.id
+    for training in (broken, whole):
+        training.steps(1, 1, 2000, size=2)
+        core.curves.came(training.id)
+    with core.database.session() as session:
+        event = session.get_one(JobEvent, (broken.id, broken.number))
+        body, event.body = event.body, {}
+    with pytest.raises(KeyError):
+        core.curves.work()
+    assert whole.kept_number() == whole.number
+    with core.database.session() as session:
+        session.get_one(JobEvent, (broken.id, broken.number)).body = body
+    core.curves.work()
+    assert broken.kept_number() == broken.number, "it is tried again"
+
+
+def epochs(*numbers: int) -> list[EventBody]:
+    return [
         EpochMetrics(
             epoch=number, epochs=3, step=number * 10, total_steps=30, train_loss=1.0, elapsed_s=1.0,
             kl_per_dimension=[0.5] * 4,
         )
-        for number in (1, 2, 3)
+        for number in numbers
     ]  # fmt: skip
-    training.record(1, *bodies)
-    epochs = training.history()["epochs"]
-    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
-    assert [len(epoch["kl_per_dimension"]) for epoch in epochs] == [0, 0, 4]
+
+
+def test_epochs_that_are_repeated_count_once(training: Training) -> None:
+    training.record(1, *epochs(1, 2, 3, 4))
+    training.record(2, *epochs(3))
+    training.record(1, *epochs(5))  # the old attempt did not know that it was over
+    table = training.client.get(f"/api/v1/jobs/{training.id}/epochs.csv").text
+    for seen in (training.history()["epochs"], list(csv.DictReader(io.StringIO(table)))):
+        assert [int(epoch["epoch"]) for epoch in seen] == [1, 2, 3]
+    training.record(2, *epochs(4, 5))
+    assert [epoch["epoch"] for epoch in training.history()["epochs"]] == [1, 2, 3, 4, 5]
+
+
+def test_epochs_are_whole(training: Training) -> None:
+    training.record(1, *epochs(1, 2, 3))
+    seen = training.history()["epochs"]
+    assert [epoch["epoch"] for epoch in seen] == [1, 2, 3]
+    assert [len(epoch["kl_per_dimension"]) for epoch in seen] == [0, 0, 4]
     assert training.history(epochs=False)["epochs"] == []
     table = training.client.get(f"/api/v1/jobs/{training.id}/epochs.csv").text
     assert [row["step"] for row in csv.DictReader(io.StringIO(table))] == ["10", "20", "30"]
