@@ -933,7 +933,7 @@ export interface components {
             epoch: number[];
             /**
              * Epochs
-             * @description Every epoch, in the order of its events; the KL of each dimension is with the newest one alone.
+             * @description Every epoch that counts, by rising number; the KL of each dimension is with the newest one alone.
              */
             epochs: components["schemas"]["EpochMetrics"][];
             grad_norm: components["schemas"]["CurveView"];
