@@ -68,7 +68,7 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
         submission=submission,
         batches=Batches(record=core.jobs, submission=submission),
         edits=JobEdits(database=core.database, record=core.jobs, actions=core.actions, submission=submission),
-        pins=Pins(core.database, core.storage),
+        pins=Pins(database=core.database, storage=core.storage, arrivals=arrivals),
         deletion=Deletion(database=core.database, storage=core.storage, arrivals=arrivals),
         disk_use=DiskUse(core.storage),
         garbage=Garbage(

@@ -90,18 +90,19 @@ class Uploads:
         )
 
     def _record(self, dataset_id: int, waiting: list[tuple[int, Clip]], results: list[FileResultView]) -> None:
-        if not waiting:
+        batch = waiting[:]
+        waiting.clear()  # also where this fails: `receive` comes here once more at its end
+        if not batch:
             return
         try:
-            added = self._datasets.add_clips(dataset_id, [clip for _, clip in waiting])
+            added = self._datasets.add_clips(dataset_id, [clip for _, clip in batch])
         finally:
-            for _, clip in waiting:
+            for _, clip in batch:
                 self._arrivals.end(clip_key(clip.sha256))
-        for (place, clip), outcome in zip(waiting, added, strict=True):
+        for (place, clip), outcome in zip(batch, added, strict=True):
             results[place] = FileResultView(
                 name=outcome.name if outcome.added else clip.name,
                 result="added" if outcome.added else "duplicate",
                 reason="" if outcome.added else f"It has the same content as {outcome.name}.",
                 sha256=clip.sha256,
             )
-        waiting.clear()

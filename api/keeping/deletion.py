@@ -18,7 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.datasets.uploads import clip_key
 from api.keeping.arrivals import Arrivals
-from api.keeping.needed import needed_clips
+from api.keeping.needed import has_clip, needed_clips
 from api.keeping.views import DatasetDeletionView, DeletedView, JobDeletionView, JobLink
 from api.record.database import Database
 from api.record.datasets import find_dataset
@@ -117,13 +117,20 @@ class Deletion:
         freed = left = 0
         for sha256 in sorted(going):
             try:
-                gone = self._arrivals.remove(self._storage, clip_key(sha256), unneeded=lambda: True)
+                gone = self._arrivals.remove(
+                    self._storage, clip_key(sha256), unneeded=lambda sha256=sha256: not self._has_clip(sha256)
+                )
             except StorageError as error:
                 log.warning("deletion.left", key=clip_key(sha256), error=str(error))
                 left += own[sha256]
             else:
                 freed += own[sha256] if gone else 0
         return dataset_id, DeletedView(freed_bytes=freed, left_bytes=left)
+
+    def _has_clip(self, sha256: str) -> bool:
+        """Whether a dataset has the clip, which may have got it since its own one went."""
+        with self._database.reading() as session:
+            return has_clip(session, sha256)
 
     def _in_the_way(self, session: Session, job: Job) -> tuple[str, list[Job]]:
         """Why a job must stay, and because of which other jobs; nothing where it may go."""

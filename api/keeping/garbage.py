@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from api.keeping.arrivals import Arrivals
 from api.keeping.disk_use import PARTS
-from api.keeping.needed import needed_clips, needed_features, needed_weights
+from api.keeping.needed import has_clip, needed_clips, needed_features, needed_weights
 from api.keeping.views import CollectedView, GarbageItem, GarbageKind, GarbageView
 from api.record.database import Database
 from api.record.tables import Checkpoint, Job
@@ -175,16 +175,21 @@ class Garbage:
         if unit.kind == "scratch":
             remove_stale(Path(unit.key))
             return True
-        # Clips, features and weights are announced before a dataset or a job has them; numbers of jobs never come back.
-        return self._arrivals.remove(
-            self._storage, unit.key, unneeded=lambda: unit.kind != "pinned" or self._is_unpinned(unit)
-        )
+        return self._arrivals.remove(self._storage, unit.key, unneeded=lambda: self._is_unneeded(unit))
 
-    def _is_unpinned(self, unit: _Unit) -> bool:
-        _, job_id, _, name = unit.key.split("/")
+    def _is_unneeded(self, unit: _Unit) -> bool:
+        """Whether that is still so. Features and weights stay announced for long after a job came to need them, and
+        numbers of jobs never come back."""
+        _, *names = unit.key.split("/")
         with self._database.reading() as session:
-            row = session.get(Checkpoint, (int(job_id), name))
-            return row is None or not row.pinned
+            match unit.kind:
+                case "clip":
+                    return not has_clip(session, names[0])
+                case "pinned":
+                    row = session.get(Checkpoint, (int(names[0]), names[-1]))
+                    return row is None or not row.pinned
+                case _:
+                    return True
 
 
 def _units_of(key: str) -> list[_Unit]:

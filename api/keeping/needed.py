@@ -31,6 +31,11 @@ def needed_clips(session: Session, *, without_dataset: int | None = None) -> set
     return needed
 
 
+def has_clip(session: Session, sha256: str) -> bool:
+    """Whether any dataset has the clip now; quick, for the moment before it is removed."""
+    return session.scalar(select(DatasetClip.id).where(DatasetClip.sha256 == sha256).limit(1)) is not None
+
+
 def needed_weights(session: Session) -> set[str]:
     """Hashes of the weights that trainings start from."""
     sha256 = Job.spec["start"]["sha256"].as_string()

@@ -19,6 +19,7 @@ from api.checkpoint_files import (
     pinned_folder,
     trained_folder,
 )
+from api.keeping.arrivals import Arrivals
 from api.record.checkpoints import mark_models, read_checkpoints
 from api.record.database import Database
 from api.record.rows import find
@@ -31,9 +32,10 @@ from shared.storage import Storage
 class Pins:
     """Pins and unpins; both answer with the job's checkpoints. Asking for what is so already changes nothing."""
 
-    def __init__(self, database: Database, storage: Storage) -> None:
+    def __init__(self, *, database: Database, storage: Storage, arrivals: Arrivals) -> None:
         self._database = database
         self._storage = storage
+        self._arrivals = arrivals
         self._turn = threading.Lock()
 
     def pin(self, job_id: int, name: str) -> CheckpointListView:
@@ -41,8 +43,13 @@ class Pins:
         with self._turn:
             values = self._values(job_id, name)
             if not values["pinned"]:
-                self._copy(job_id, name)
-                self._mark(job_id, name, values)
+                # Until the record says that it is pinned, nothing else tells that the copy is needed.
+                self._arrivals.begin(pinned_folder(job_id, name))
+                try:
+                    self._copy(job_id, name)
+                    self._mark(job_id, name, values)
+                finally:
+                    self._arrivals.end(pinned_folder(job_id, name))
         return self._list(job_id)
 
     def unpin(self, job_id: int, name: str) -> CheckpointListView:

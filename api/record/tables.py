@@ -42,7 +42,7 @@ class DatasetClip(Base):
     """A clip that a dataset has now. Its bytes are in the store under `clips/<sha256>`."""
 
     __tablename__ = "dataset_clips"
-    __table_args__ = (UniqueConstraint("dataset_id", "sha256"),)
+    __table_args__ = (UniqueConstraint("dataset_id", "sha256"), Index("ix_dataset_clips_sha256", "sha256"))
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import os
+import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from api.datasets import uploads as uploading
 from api.datasets.uploads import Uploads
-from api.keeping.arrivals import Arrivals
+from api.keeping import arrivals as arriving
+from api.keeping.arrivals import EXPECTED_S, Arrivals
 from api.record.datasets import AddedClip, DatasetRecord
 from api.record.rows import find, move
 from api.record.tables import DatasetClip
 from api.services import EXTENSION
 from shared.config import FeatureConfig, TrainConfig
+from shared.errors import NotFoundError
 from shared.jobs import Clip, JobState
 from tests.sounds import write_sounds
 from tests.unit.api.conftest import TwinCore
@@ -26,6 +33,7 @@ from tests.unit.api.trainings import Jobs
 
 DAY_S = 86_400.0
 OTHER = "f" * 64
+LONG_S = 20.0
 
 
 @pytest.fixture
@@ -195,3 +203,91 @@ def test_a_clip_that_comes_in_while_its_dataset_goes_stays(
     assert len(core.storage.names("clips")) == 1
     assert client.delete("/api/v1/datasets/second").get_json()["freed_bytes"] > 0
     assert core.storage.names("clips") == []
+
+
+def test_a_clip_that_another_dataset_gets_while_clips_go_stays(
+    client: FlaskClient, core: TwinCore, datasets: DatasetRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is recorded after the look what goes, before its turn comes."""
+    sounds = write_sounds(tmp_path, 3)
+    for name in ("first", "second"):
+        datasets.create(name)
+
+    def upload(name: str, path: Path) -> str:
+        with path.open("rb") as file:
+            answer = client.post(f"/api/v1/datasets/{name}/files", data={"files": (file, path.name)}).get_json()
+        return answer["files"][0]["sha256"]
+
+    paths = {upload("first", path): path for path in sounds}
+    one, other, last = sorted(paths)
+    delete, came = core.storage.delete, {f"clips/{one}": other}
+
+    def delete_slowly(key: str) -> None:
+        delete(key)
+        if key in came:
+            upload("second", paths[came.pop(key)])
+
+    monkeypatch.setattr(core.storage, "delete", delete_slowly)
+    assert client.delete("/api/v1/datasets/first").get_json()["freed_bytes"] > 0
+    assert core.storage.names("clips") == [other]
+
+    for sha256 in (one, last):
+        core.storage.write_file(f"clips/{sha256}", paths[sha256])
+    came[f"clips/{one}"] = last
+    assert collect(client) == [f"clips/{one}"]
+    assert core.storage.names("clips") == sorted([other, last])
+
+
+def test_a_clip_whose_record_failed_is_garbage(
+    client: FlaskClient, core: TwinCore, datasets: DatasetRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its dataset is deleted in the middle of an upload: afterwards nobody brings its clips any more."""
+    monkeypatch.setattr(uploading, "_CLIPS_PER_COMMIT", 2)
+    datasets.create("first")
+    uploads: Uploads = client.application.extensions[EXTENSION].uploads
+
+    def gone(_dataset_id: int, _clips: Iterable[Clip]) -> list[AddedClip]:
+        raise NotFoundError("There is no dataset 1.")
+
+    monkeypatch.setattr(uploads._datasets, "add_clips", gone)
+    files = [(io.BytesIO(path.read_bytes()), path.name) for path in write_sounds(tmp_path, 3)]
+    assert client.post("/api/v1/datasets/first/files", data={"files": files}).status_code == 404
+    assert len(core.storage.names("clips")) == 2
+    assert len(collect(client)) == 2
+
+
+def test_a_store_that_takes_long_keeps_only_those_waiting_who_want_the_same(
+    core: TwinCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrivals = Arrivals()
+    delete, goes, may_go = core.storage.delete, threading.Event(), threading.Event()
+
+    def delete_slowly(key: str) -> None:
+        goes.set()
+        assert may_go.wait(LONG_S)
+        delete(key)
+
+    core.storage.write("features/a/manifest.json", b"{}")
+    monkeypatch.setattr(core.storage, "delete", delete_slowly)
+    with ThreadPoolExecutor(4) as pool:
+        removal = pool.submit(arrivals.remove, core.storage, "features/a", unneeded=lambda: True)
+        assert goes.wait(LONG_S)
+        for announce in (arrivals.expect, arrivals.begin, arrivals.end):
+            pool.submit(announce, "features/b").result(LONG_S)
+        same = [pool.submit(announce, "features/a") for announce in (arrivals.expect, arrivals.begin)]
+        assert wait(same, timeout=0.1).done == set()
+        may_go.set()
+        assert removal.result(LONG_S)
+        assert wait(same, timeout=LONG_S).not_done == set()
+    assert not core.storage.exists("features/a/manifest.json")
+
+
+def test_what_was_announced_long_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arriving, "_MANY", 10)
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr(arriving, "time", clock)
+    arrivals = Arrivals()
+    for number in range(1_000):
+        now = number * EXPECTED_S / 20
+        arrivals.expect(str(number))
+    assert len(arrivals._until) <= 2 * 20 + 1

@@ -142,6 +142,27 @@ def test_one_that_is_removed_while_it_is_copied_is_gone_or_kept_whole(
     assert core.storage.names(pinned_folder(1, "1-250")) == FILES
 
 
+@pytest.mark.usefixtures("job")
+def test_garbage_is_collected_while_one_is_pinned(
+    pin: Pinning, core: TwinCore, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy is there before the record says that it is needed."""
+    stat = core.storage.stat
+
+    def collected_after_copy(key: str) -> Any:
+        found = stat(key)
+        if key.endswith("state.pt"):
+            assert client.post("/api/v1/disk/garbage/collect", json={"fresh_s": 0}).status_code == 200
+        return found
+
+    monkeypatch.setattr(core.storage, "stat", collected_after_copy)
+    assert pin("1-250")[0] == 200
+    assert pin.listed()["1-250"] == (True, False)
+    assert core.storage.names(pinned_folder(1, "1-250")) == FILES
+    assert pin("1-250", "unpin")[0] == 200
+    assert core.storage.names("jobs/1/pinned") == []
+
+
 def test_a_job_goes_on_from_a_pinned_one_that_its_trainer_removed(
     jobs: Jobs, job: dict[str, Any], pin: Pinning, core: TwinCore, client: FlaskClient
 ) -> None:
