@@ -85,11 +85,12 @@ class Recorder(Background):
             if new:
                 with self._database.session() as session:
                     recorded = record_events(session, new)
+            progressed()
+            # Told before Redis is asked for anything: what is in the record is not told of again.
+            for job_id, job in recorded.items():
+                self._seen(job, new[job_id])
+                self._recorded(job_id, moved=job.state != before.get(job_id, (0, ""))[1])
             self._bus.forget(after | {job_id: events[-1].number for job_id, events in new.items()})
-        progressed()
-        for job_id, job in recorded.items():
-            self._seen(job, new[job_id])
-            self._recorded(job_id, moved=job.state != before.get(job_id, (0, ""))[1])
         return [job_id for job_id, events in new.items() if len(events) >= PAGE]
 
     @override

@@ -1,11 +1,13 @@
 """Socket.IO: browsers join the room of a job, or of the queue; the relay speaks into the rooms.
 
 Every emit of a client is answered: {"ok": true}, or {"error": sentence}. A client that does not keep up is cut off
-once its queue is full, so that nothing piles up here: it connects again by itself and fetches what it missed.
+when too much has waited for it for too long, so that nothing piles up here: it connects again by itself and fetches
+what it missed.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -16,8 +18,12 @@ from flask_socketio import SocketIO, join_room, leave_room, rooms
 from api.record.jobs import JobRecord
 from shared.errors import NotFoundError
 
-MAX_WAITING: Final = 64
-"""Messages that may wait for one client."""
+MANY_WAITING: Final = 64
+"""Messages that wait for a client who may be falling behind."""
+BEHIND_S: Final = 30.0
+"""Longest time that so many may wait: after Redis was away there is a burst, which a browser works off."""
+MAX_WAITING_BYTES: Final = 2 << 20
+"""What may wait for one client at all."""
 MAX_ROOMS: Final = 256
 """Jobs that one client may watch."""
 PING_INTERVAL_S: Final = 10
@@ -85,6 +91,8 @@ class RoomEmitter:
 
     def __init__(self, sockets: SocketIO) -> None:
         self._sockets = sockets
+        self._behind_since: dict[str, float] = {}
+        """Clients for whom many messages wait, and since when."""
 
     def __call__(self, event: str, data: Mapping[str, Any], room: str) -> None:
         """Send `data` as `event` to everybody in `room`."""
@@ -93,11 +101,21 @@ class RoomEmitter:
             return
         for engine_sid in there:
             connection = cast(Any, self._sockets).server.eio.sockets.get(engine_sid)
-            if connection is not None and connection.queue.qsize() >= MAX_WAITING:
-                log.warning("socket.behind", waiting=MAX_WAITING)
+            if connection is None or connection.queue.qsize() < MANY_WAITING:
+                self._behind_since.pop(engine_sid, None)
+            elif self._is_behind(engine_sid, connection):
+                log.warning("socket.behind", waiting=connection.queue.qsize())
+                self._behind_since.pop(engine_sid, None)
                 # Without a farewell, which would have to wait behind the rest.
                 connection.close(wait=False, abort=True)
         self._sockets.emit(event, data, to=room)
+
+    def _is_behind(self, engine_sid: str, connection: Any) -> bool:
+        now = time.monotonic()
+        if now - self._behind_since.setdefault(engine_sid, now) > BEHIND_S:
+            return True
+        waiting = [packet for packet in list(connection.queue.queue) if packet is not None]
+        return sum(len(packet.data or "") for packet in waiting) > MAX_WAITING_BYTES
 
     def hears(self, room: str) -> bool:
         """Whether anybody is in `room`."""

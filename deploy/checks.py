@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -47,8 +47,10 @@ def main(arguments: Sequence[str]) -> int:
     tests_alone = options.unit or options.faults
     failed = [] if tests_alone else [stage.name for stage in static_stages() if not run_stage(stage)]
     if not options.faults and not pytest_arguments:
-        quick = tests("unit tests", _QUICK, "-n", str(os.cpu_count() or 1))
-        real = tests("tests on real processes", _REAL, "-n", "2", "--dist", "loadfile")
+        quick = side_by_side("unit tests", _QUICK, "-n", str(os.cpu_count() or 1))
+        # Trainers of two tests that each take all cores would wait for each other at every step.
+        one = {"SPECTRAIN_THREADS": "1"}
+        real = side_by_side("tests on real processes", _REAL, "-n", "2", "--dist", "loadfile", environment=one)
         failed += [stage.name for stage in ([quick] if options.unit else [quick, real]) if not run_stage(stage)]
         if options.unit:
             return 1 if failed else 0
@@ -85,10 +87,10 @@ def run_stage(stage: Stage) -> bool:
     return passed
 
 
-def tests(name: str, folders: Sequence[str], *how: str) -> Stage:
+def side_by_side(name: str, folders: Sequence[str], *how: str, environment: Mapping[str, str] | None = None) -> Stage:
     """Tests that run side by side."""
     command = [sys.executable, "-m", "pytest", "-q", *how, *(str(ROOT / "tests" / folder) for folder in folders)]
-    return Stage(name=name, run=lambda: call(*command))
+    return Stage(name=name, run=lambda: call(*command, environment=environment))
 
 
 def pytest_command(arguments: Sequence[str], *, unit: bool, faults: bool) -> list[str]:
@@ -136,10 +138,13 @@ def install_postgresql() -> bool:
     return True
 
 
-def call(*command: str, folder: Path = ROOT) -> bool:
+def call(*command: str, folder: Path = ROOT, environment: Mapping[str, str] | None = None) -> bool:
     """Run a program to its end, its output on ours; False where it fails or is not there."""
     try:
-        return subprocess.run(command, cwd=folder, env=_environment(), check=False).returncode == 0
+        return (
+            subprocess.run(command, cwd=folder, env=_environment() | {**(environment or {})}, check=False).returncode
+            == 0
+        )
     except FileNotFoundError as error:
         say(f"{error.filename} is missing: run ./deploy/test, which installs it.")
         return False

@@ -6,11 +6,13 @@ Every field is `SPECTRAIN_<NAME>`; `REDIS_URL` and `DATABASE_URL` also go by tho
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import ConfigError
 
 
 class Settings(BaseSettings):
@@ -78,6 +80,16 @@ class Settings(BaseSettings):
     """The least that is logged."""
     log_format: Literal["json", "console"] = "json"
     """Log lines as JSON records, or as text for a terminal."""
+
+    def __init__(self, **values: Any) -> None:
+        """Raises ConfigError, which names the variable that cannot work."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = "_".join(str(part) for part in first["loc"])
+            variable = name if name.isupper() else f"SPECTRAIN_{name.upper()}"
+            raise ConfigError(f"{variable} in the environment cannot work: {first['msg']}.") from error
 
     @property
     def save_limit_s(self) -> float:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pydantic import ValidationError
-
-from shared.config import config_error
 from shared.devices import discover_devices, parse_device
 from shared.errors import SpectrainError
 from shared.logs import configure_logs
@@ -26,9 +23,6 @@ def main() -> int:
         configure_logs(settings.log_level, settings.log_format)
         device = discover_devices()[0] if arguments.device == "auto" else parse_device(arguments.device)
         return run_worker(settings, device, arguments.name or default_name(device))
-    except ValidationError as error:
-        print(f"A setting cannot work: {config_error(error)}.", file=sys.stderr)  # noqa: T201
-        return 1
     except SpectrainError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the last word to whoever started it
         return 1

@@ -31,7 +31,6 @@ from api.record.attempts import assign
 from api.record.database import Database
 from api.record.jobs import GiveNew
 from api.record.queue_settings import paused_at
-from api.record.rows import find
 from api.record.tables import Job
 from api.workers.registry import Registry
 from shared.errors import SpectrainError
@@ -176,8 +175,8 @@ class Dispatch:
         with self._database.session() as session:
             busy = read_busy(session, {each.worker for each in decided})
             for each in decided:
-                row = find(session, each.job_id)
-                if each.worker in busy or not still_waits(session, row):
+                row = session.get(Job, each.job_id)  # None: it was deleted meanwhile
+                if row is None or each.worker in busy or not still_waits(session, row):
                     continue
                 device = online[each.worker].device.name
                 try:

@@ -20,7 +20,6 @@ from sqlalchemy.orm import Session
 from api.queue.fitting import Needs, WorkerFacts, holds_much, is_open, is_wanted_back
 from api.record.attempts import attempt_spec, hand_back, take_back
 from api.record.database import Database
-from api.record.rows import find
 from api.record.tables import Job
 from api.recorder import Recorder
 from shared.control import Controls, Wish
@@ -188,8 +187,8 @@ class Reconciler:
 
     def _hand_back(self, job: Active, reason: str) -> None:
         with self._database.session() as session:
-            row = find(session, job.id)
-            if row.attempt != job.attempt or not hand_back(session, row, reason=reason):
+            row = _row(session, job)
+            if row is None or not hand_back(session, row, reason=reason):
                 return
         log.info("attempt.handed_back", job=job.id, attempt=job.attempt, reason=reason)
         self._controls.wish(job.id, job.attempt, "hand_back")
@@ -218,8 +217,8 @@ class Reconciler:
             self._lost(job, f"{job.worker} did not take the job.")
         elif waited_s > _UNCLAIMED_S:
             with self._database.session() as session:
-                row = find(session, job.id)
-                if row.attempt != job.attempt or row.state != JobState.STARTING:
+                row = _row(session, job)
+                if row is None or row.state != JobState.STARTING:
                     return
                 row.ticket_at = time.time()
                 attempt, last_number = attempt_spec(session, row), row.last_number or 0
@@ -249,12 +248,18 @@ class Reconciler:
         self._recorder.drain(job.id)
         self._lapsed_since.pop(job.id, None)
         with self._database.session() as session:
-            row = find(session, job.id)
-            if row.attempt != job.attempt or JobState(row.state) not in ACTIVE:
+            row = _row(session, job)
+            if row is None or JobState(row.state) not in ACTIVE:
                 return
             log.warning("attempt.lost", job=job.id, attempt=job.attempt, worker=job.worker, reason=reason)
             take_back(session, row, reason=reason)
         self._changed(job.id)
+
+
+def _row(session: Session, job: Active) -> Job | None:
+    """The row of a job; None where it has another attempt by now, or is gone."""
+    row = session.get(Job, job.id)
+    return row if row is not None and row.attempt == job.attempt else None
 
 
 def _replaced(job: Active, lease: LeaseStatus, online: Mapping[str, WorkerHeartbeat]) -> bool:

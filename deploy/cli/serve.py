@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from pydantic import ValidationError
 
 from deploy.addresses import is_loopback
 from deploy.cli.session import DEFAULT_SERVER, json_option, server_of
@@ -55,7 +54,7 @@ def up_command(
     from deploy.install import Stamp  # noqa: PLC0415 - slow to load, for this alone
     from deploy.launcher import Launcher, LaunchOptions, page_built  # noqa: PLC0415 - the same
 
-    settings = _settings()
+    settings = Settings()
     options = LaunchOptions(
         data=data or settings.data,
         host=host or settings.host,
@@ -103,7 +102,7 @@ def up_command(
 def api_command(data: Path | None, host: str | None, port: int | None, *, as_json: bool) -> None:
     """Run the api alone, with the Redis of REDIS_URL or the one that runs on the data folder."""
     del as_json  # it answers by HTTP and writes its log as JSON in any case
-    settings = _settings()
+    settings = Settings()
     environment = {
         "SPECTRAIN_DATA": str(data or settings.data),
         "SPECTRAIN_HOST": host or settings.host,
@@ -144,7 +143,7 @@ def worker_command(
     On Ctrl-C or SIGTERM it saves, hands its job back and ends.
     """
     del as_json  # it writes its log as JSON in any case
-    settings = _settings()
+    settings = Settings()
     folder = (data or settings.data).expanduser().absolute()
     token = token or settings.token
     if token:
@@ -175,16 +174,6 @@ def say(text: str) -> None:
     """A sentence for the person who started it; what runs goes on where the disk of its file is full."""
     with contextlib.suppress(OSError):
         click.echo(text, err=True)
-
-
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"])
-        variable = name.upper() if name.isupper() else f"SPECTRAIN_{name.upper()}"
-        raise ConfigError(f"{variable} in the environment cannot work: {first['msg']}.") from error
 
 
 def _redis_url(settings: Settings, data: Path | None, role: Role) -> str:

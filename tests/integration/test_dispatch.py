@@ -158,6 +158,16 @@ def test_a_worker_that_got_a_job_meanwhile_gets_no_second_one(house: House) -> N
     assert house.record.get(taken).worker == "w1"
 
 
+def test_a_job_that_was_deleted_meanwhile_keeps_no_other_from_its_worker(house: House) -> None:
+    waiting, _, _ = house.submit()
+    house.worker("w1")
+    house.worker("w2")
+    decided = [Assignment(job_id=waiting + 1, worker="w1"), Assignment(job_id=waiting, worker="w2")]
+    given, broken = house.dispatch.give(decided, house.registry.online(), lambda _session, _job: True)
+    assert (given, broken) == (decided[1:], set())
+    assert house.record.get(waiting).worker == "w2"
+
+
 def test_a_submission_waits_for_the_registry_before_others_wait_for_it(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

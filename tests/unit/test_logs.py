@@ -67,7 +67,8 @@ def test_an_unknown_log_level_is_refused_in_a_sentence(
     monkeypatch.setattr(sys, "argv", ["spectrain"])
     assert main() == 1
     told = capsys.readouterr().err
-    assert told == "A setting cannot work: log_level: Input should be 'debug', 'info', 'warning' or 'error'.\n"
+    why = "Input should be 'debug', 'info', 'warning' or 'error'."
+    assert told == f"SPECTRAIN_LOG_LEVEL in the environment cannot work: {why}\n"
 
 
 def test_every_line_says_what_its_process_is_at() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import socket
 import sqlite3
+import time
 from pathlib import Path
+from queue import Queue
 from typing import Any, NoReturn
 
 import pytest
+from engineio.packet import MESSAGE, Packet
 from flask.testing import FlaskClient
 from flask_openapi.openapi import OpenAPI
 from flask_socketio import SocketIO
@@ -16,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.exc import OperationalError
 
 from api.guard import Guard, is_loopback
-from api.sockets import MAX_WAITING, RoomEmitter
+from api.sockets import MANY_WAITING, MAX_WAITING_BYTES, RoomEmitter
 from tests.unit.api.conftest import TwinCore
 
 
@@ -192,9 +195,10 @@ def test_a_watch_of_nonsense_is_answered_with_an_error(served: tuple[OpenAPI, So
 class _Connection:
     """A client's connection, with some messages that wait for it."""
 
-    def __init__(self, waiting: int) -> None:
-        self.queue = self
-        self.qsize = lambda: waiting
+    def __init__(self, waiting: int, size: int = 100) -> None:
+        self.queue: Queue[Packet] = Queue()
+        for _ in range(waiting):
+            self.queue.put(Packet(MESSAGE, "x" * size))
         self.closed: list[dict[str, bool]] = []
 
     def close(self, **how: bool) -> None:
@@ -202,23 +206,50 @@ class _Connection:
 
 
 class _Sockets:
-    """Two clients in a room, one of whom does not keep up."""
+    """Clients in a room."""
 
-    def __init__(self) -> None:
+    def __init__(self, **connections: _Connection) -> None:
         self.server = self.manager = self.eio = self
-        self.sockets = {"e1": _Connection(MAX_WAITING - 1), "e2": _Connection(MAX_WAITING)}
+        self.sockets = connections
         self.emitted: list[str] = []
 
     def get_participants(self, _namespace: str, _room: str) -> list[tuple[str, str]]:
-        return [("s1", "e1"), ("s2", "e2"), ("s3", "gone")]
+        return [(f"of {name}", name) for name in (*self.sockets, "gone")]
 
     def emit(self, event: str, _data: object, *, to: str) -> None:
         self.emitted.append(f"{event} {to}")
 
 
-def test_a_client_that_does_not_keep_up_is_cut_off() -> None:
-    sockets: Any = _Sockets()
-    RoomEmitter(sockets)("event", {}, "job:1")
+def test_a_client_that_has_not_kept_up_for_long_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, many = _Connection(MANY_WAITING - 1), _Connection(MANY_WAITING)
+    sockets: Any = _Sockets(few=few, many=many)
+    emit = RoomEmitter(sockets)
+    emit("event", {}, "job:1")
     assert sockets.emitted == ["event job:1"]
-    assert sockets.sockets["e1"].closed == []
-    assert sockets.sockets["e2"].closed == [{"wait": False, "abort": True}]
+    assert many.closed == [], "a burst is none to be cut off for"
+    monkeypatch.setattr("api.sockets.BEHIND_S", -1.0)
+    emit("event", {}, "job:1")
+    assert many.closed == [{"wait": False, "abort": True}]
+    assert few.closed == []
+
+
+def test_a_client_that_catches_up_in_between_is_not_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = _Connection(MANY_WAITING)
+    sockets: Any = _Sockets(client=client)
+    emit = RoomEmitter(sockets)
+    emit("event", {}, "job:1")
+    client.queue.get()
+    emit("event", {}, "job:1")
+    client.queue.put(Packet(MESSAGE, "x"))
+    began = time.monotonic()
+    monkeypatch.setattr("api.sockets.BEHIND_S", 0.0)
+    monkeypatch.setattr("api.sockets.time.monotonic", lambda: began)
+    emit("event", {}, "job:1")
+    assert client.closed == []
+
+
+def test_a_client_for_whom_too_much_waits_is_cut_off_at_once() -> None:
+    client = _Connection(MANY_WAITING, size=MAX_WAITING_BYTES // MANY_WAITING + 1)
+    sockets: Any = _Sockets(client=client)
+    RoomEmitter(sockets)("event", {}, "job:1")
+    assert client.closed == [{"wait": False, "abort": True}]
