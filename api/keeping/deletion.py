@@ -4,7 +4,7 @@
     delete  -> the record, in one transaction -> the artifacts
 
 Once the record has forgotten them, artifacts that could not be removed, or that a killed api did not come to, belong
-to nobody: `spectrain gc` finds them.
+to nobody: `spectrain gc` finds them, and after a day also a folder that was half removed.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Deletion:
                 raise InUseError(reason)
             session.execute(delete(Outbox).where(Outbox.job_id == job_id))
             session.delete(job)  # and with it all rows that are of it
-            note_deleted(session, job_id)
+            note_deleted(session, "job", job_id)
         return self._remove(f"jobs/{job_id}", size_bytes)
 
     def preview_dataset(self, key: int | str) -> DatasetDeletionView:
@@ -114,6 +114,7 @@ class Deletion:
             session.execute(delete(DatasetClip).where(DatasetClip.dataset_id == dataset_id))
             session.execute(delete(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id))
             session.delete(dataset)
+            note_deleted(session, "dataset", dataset_id)
         freed = left = 0
         for sha256 in sorted(going):
             try:

@@ -9,9 +9,11 @@ does what is announced (`api.keeping.arrivals`), which is asked at the moment th
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -217,6 +219,10 @@ def _item(unit: _Unit) -> GarbageItem:
 
 
 def _size(path: Path) -> int:
-    if not path.is_dir():
-        return path.lstat().st_size
-    return sum(each.lstat().st_size for each in path.rglob("*") if each.is_file())
+    """Bytes of a file, or of all files in a folder, as far as they are still there."""
+    inside = (Path(place) / name for place, _, names in os.walk(path) for name in names)
+    size_bytes = 0
+    for each in inside if path.is_dir() else (path,):
+        with suppress(FileNotFoundError):
+            size_bytes += each.lstat().st_size
+    return size_bytes

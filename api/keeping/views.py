@@ -101,7 +101,7 @@ class DeletedView(Frozen):
 
     freed_bytes: int
     left_bytes: int = 0
-    """What the artifact store did not remove; `spectrain gc` finds it."""
+    """What the artifact store did not remove; `spectrain gc` finds it, what was half removed after a day."""
 
 
 class DiskPartView(Frozen):

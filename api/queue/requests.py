@@ -16,8 +16,10 @@ from shared.presets import resolve_train_config
 
 def request_of(session: Session, job: Job) -> PreprocessRequest | TrainRequest:
     """The request that leads to a job like this one."""
+    after = after_of(session, [job.id]).get(job.id, [])  # what was said names jobs that were deleted since, too
     if job.request:
-        return JobRequestAdapter.validate_python(job.request)
+        request = JobRequestAdapter.validate_python(job.request)
+        return request.model_copy(update={"after": tuple(each for each in request.after if each in after)})
     spec = job_spec(session, job)
     values: dict[str, Any] = {
         "kind": job.kind,
@@ -26,7 +28,7 @@ def request_of(session: Session, job: Job) -> PreprocessRequest | TrainRequest:
         "device": job.wanted_device,
         "placement": job.placement or {},
         "priority": PRIORITY_NAMES[job.priority or 0],
-        "after": after_of(session, [job.id]).get(job.id, []),
+        "after": after,
     }
     if isinstance(spec, TrainSpec):
         values |= {

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api.record.database import Database
+from api.record.queue_settings import free_number
 from api.record.rows import known_clips
 from api.record.tables import Dataset, DatasetClip, DatasetVersion, Job
 from api.views import ClipView, DatasetDetailView, DatasetView
@@ -51,7 +52,7 @@ class DatasetRecord:
         name = check_dataset_name(name)
         try:
             with self._database.session() as session:
-                row = Dataset(name=name, created_at=time.time())
+                row = Dataset(id=free_number(session, "dataset"), name=name, created_at=time.time())
                 session.add(row)
                 session.flush()
                 return _view(session, row)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, func, insert, or_, select
+from sqlalchemy import ColumnElement, insert, or_, select
 from sqlalchemy.orm import Session
 
 from api.record.checkpoints import read_checkpoints
@@ -15,7 +15,7 @@ from api.record.database import Database
 from api.record.dependencies import check_known
 from api.record.history import read_events, read_previews
 from api.record.job_views import detail_view, job_views
-from api.record.queue_settings import newest_deleted
+from api.record.queue_settings import free_number
 from api.record.rows import PRIORITIES, find, next_position, stored_spec
 from api.record.summary import JobSummary
 from api.record.tables import Dataset, DatasetVersion, Job, JobDependency, Outbox
@@ -186,7 +186,7 @@ def _add(session: Session, job: NewJob) -> Job:
     """Add a row for `job`, with what it waits for and the event that tells of it."""
     now = time.time()
     _keep_clips(session, job.spec.dataset)
-    row = Job(**_row(job, now), position=next_position(session), id=_free_number(session))
+    row = Job(**_row(job, now), position=next_position(session), id=free_number(session, "job"))
     session.add(row)
     session.flush()
     _add_dependencies(session, [row.id], [job])
@@ -203,7 +203,7 @@ def _insert(session: Session, jobs: Sequence[NewJob], *, batch: int | None = Non
         _keep_clips(session, dataset)
     first = next_position(session)
     rows = [_row(job, now) | {"position": first + index, "batch": batch} for index, job in enumerate(jobs)]
-    free = _free_number(session)
+    free = free_number(session, "job")
     if free is not None:
         rows = [row | {"id": free + index} for index, row in enumerate(rows)]
     added = session.scalars(insert(Job).returning(Job.id, sort_by_parameter_order=True), rows)
@@ -215,16 +215,6 @@ def _insert(session: Session, jobs: Sequence[NewJob], *, batch: int | None = Non
     ]
     session.execute(insert(Outbox), told)
     return ids
-
-
-def _free_number(session: Session) -> int | None:
-    """The number of the next job where the database could give that of a deleted one again; else None.
-
-    SQLite counts on from the highest number that is there; PostgreSQL never gives one twice.
-    """
-    if session.get_bind().dialect.name != "sqlite" or not (deleted := newest_deleted(session)):
-        return None
-    return max(deleted, session.scalar(select(func.max(Job.id))) or 0) + 1
 
 
 def _add_dependencies(session: Session, ids: Sequence[int], jobs: Sequence[NewJob]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
@@ -32,6 +33,7 @@ class ModelsQuery(Frozen):
 
 
 _MARKS: Final = {"best": Checkpoint.best, "final": Checkpoint.final, "pinned": Checkpoint.pinned}
+_LARGEST_ID: Final = 2**31 - 1
 _ORDER: Final = (Checkpoint.at, Checkpoint.job_id, Checkpoint.name)
 
 
@@ -69,11 +71,15 @@ def _filters(query: ModelsQuery) -> Sequence[ColumnElement[bool]]:
 
 def _place(text: str) -> tuple[float, int, str]:
     """What `next` of a page says."""
+    refused = ConfigError("after: give what the page before says under `next`.", field="after")
     try:
-        at, job_id, name = text.split("~")
-        return float(at), int(job_id), name
+        at, number, name = text.split("~")
+        place = float(at), int(number), name
     except ValueError as error:
-        raise ConfigError("after: give what the page before says under `next`.", field="after") from error
+        raise refused from error
+    if not math.isfinite(place[0]) or abs(place[1]) > _LARGEST_ID or "\0" in name:
+        raise refused  # the database would not take it
+    return place
 
 
 def _view(row: Checkpoint, job_name: str, dataset_id: int, dataset_name: str) -> ModelView:

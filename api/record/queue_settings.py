@@ -1,15 +1,19 @@
-"""What is kept in the record once for the whole queue: whether it is paused, which numbers of jobs are used up."""
+"""What is kept in the record once for the whole queue: whether it is paused, which numbers are used up."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.record.tables import QueueSetting
+from api.record.tables import Dataset, Job, QueueSetting
+
+Numbered = Literal["job", "dataset"]
 
 _PAUSED: Final = "paused"
 _DELETED: Final = "newest_deleted"
+_TABLES: Final = {"job": Job, "dataset": Dataset}
 
 
 def paused_at(session: Session) -> float | None:
@@ -28,16 +32,21 @@ def set_paused(session: Session, at: float | None) -> None:
         session.add(QueueSetting(name=_PAUSED, value={"at": at}))
 
 
-def newest_deleted(session: Session) -> int:
-    """The highest number of a job that was deleted; 0 for none."""
+def free_number(session: Session, kind: Numbered) -> int | None:
+    """The number of the next one where the database could give that of a deleted one again; else None.
+
+    SQLite counts on from the highest number that is there; PostgreSQL never gives one twice.
+    """
     row = session.get(QueueSetting, _DELETED)
-    return 0 if row is None else int(row.value["job"])
+    if row is None or kind not in row.value or session.get_bind().dialect.name != "sqlite":
+        return None
+    return max(int(row.value[kind]), session.scalar(select(func.max(_TABLES[kind].id))) or 0) + 1
 
 
-def note_deleted(session: Session, job_id: int) -> None:
-    """Have `job_id` never be the number of another job: artifacts and events of the deleted one may still come up."""
+def note_deleted(session: Session, kind: Numbered, number: int) -> None:
+    """Have `number` never be that of another one: what belonged to the deleted one may still come up."""
     row = session.get(QueueSetting, _DELETED)
     if row is None:
-        session.add(QueueSetting(name=_DELETED, value={"job": job_id}))
-    elif job_id > row.value["job"]:
-        row.value = {"job": job_id}
+        session.add(QueueSetting(name=_DELETED, value={kind: number}))
+    elif number > row.value.get(kind, 0):
+        row.value = {**row.value, kind: number}

@@ -62,5 +62,7 @@ def _ask(session: Session, goes: str, *, yes: bool) -> None:
 
 
 def _told(session: Session, answer: DeletedView, what: str) -> None:
-    left = f"; {size(answer.left_bytes)} could not be removed: spectrain gc finds them" if answer.left_bytes else ""
+    left = ""
+    if answer.left_bytes:
+        left = f"; {size(answer.left_bytes)} could not be removed: spectrain gc finds them within a day"
     session.show(answer, lambda: session.say(f"{what} is deleted, {size(answer.freed_bytes)} freed{left}."))

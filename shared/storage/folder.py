@@ -158,7 +158,10 @@ class FolderStorage(Storage):
             if path.is_dir():
                 # Renamed first, so that a reader sees the folder whole or not at all.
                 doomed = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
-                path.rename(doomed)
+                try:
+                    path.rename(doomed)
+                except FileNotFoundError:
+                    return  # somebody else deletes it at this moment
                 shutil.rmtree(doomed)
             else:
                 path.unlink(missing_ok=True)

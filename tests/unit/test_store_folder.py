@@ -67,3 +67,18 @@ def test_what_killed_processes_left_is_swept_once_it_is_old(tmp_path: Path):
 
     assert not any(path.exists() for path in (*left, doomed))
     assert store.read(KEY) == b"content"
+
+
+def test_two_who_delete_one_folder_are_both_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = FolderStorage(tmp_path)
+    storage.write("jobs/1/a", b"a")
+    rename = Path.rename
+
+    def rename_late(path: Path, target: Path) -> Path:
+        monkeypatch.undo()
+        storage.delete("jobs/1")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_late)
+    storage.delete("jobs/1")
+    assert storage.names("jobs") == []

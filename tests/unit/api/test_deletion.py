@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from api.record.datasets import DatasetRecord
 from api.record.rows import find, move
 from api.record.tables import Base, Job
-from shared.errors import StorageError
+from shared.errors import NotFoundError, StorageError
 from shared.jobs import JobState, start_weights_key
 from tests.unit.api.conftest import TwinCore, clip
 from tests.unit.api.trainings import Jobs
@@ -85,6 +85,25 @@ def test_its_number_is_never_that_of_another_job(client: FlaskClient, jobs: Jobs
     assert client.post("/api/v1/jobs/2/cancel").status_code == 200
     assert client.delete("/api/v1/jobs/2").status_code == 200
     assert client.post("/api/v1/jobs/batch", json=body).get_json()["jobs"] == [3, 4]
+
+
+def test_the_number_of_a_dataset_is_never_that_of_another_one(client: FlaskClient, datasets: DatasetRecord) -> None:
+    """An upload that still goes on would bring its files into the other one."""
+    first = datasets.create("first").id
+    assert client.delete("/api/v1/datasets/first").status_code == 200
+    assert datasets.create("second").id > first
+    with pytest.raises(NotFoundError):
+        datasets.add_clips(first, [clip(1)])
+
+
+@pytest.mark.usefixtures("ended")
+def test_what_waited_for_a_deleted_job_is_edited_and_duplicated(client: FlaskClient, jobs: Jobs) -> None:
+    jobs.submit(name="next", after=[1])
+    assert client.delete("/api/v1/jobs/1").status_code == 200
+    edited = client.post("/api/v1/jobs/2/edit", json={"changes": {"epochs": 9}})
+    assert (edited.status_code, edited.get_json()["after"]) == (200, [])
+    again = client.post("/api/v1/jobs/2/duplicate", json={})
+    assert (again.status_code, again.get_json()["after"]) == (201, [])
 
 
 def test_a_job_that_has_not_ended_stays(client: FlaskClient, jobs: Jobs, core: TwinCore) -> None:

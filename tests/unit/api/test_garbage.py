@@ -176,6 +176,28 @@ def test_what_was_never_finished_goes_after_a_day(client: FlaskClient, core: Twi
     assert (old.exists(), fresh.exists()) == (False, True)
 
 
+@pytest.mark.usefixtures("jobs")
+def test_what_goes_by_itself_meanwhile_is_passed_over(
+    client: FlaskClient, core: TwinCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The api's start removes what killed processes left, too."""
+    left = core.settings.data / "store" / "jobs" / ".tmp-left"
+    left.mkdir(parents=True)
+    for name in ("a", "b"):
+        (left / name).write_bytes(b"12345")
+    monkeypatch.setattr(core.storage, "stale", lambda **_: iter([left]))
+    lstat = Path.lstat
+
+    def lstat_late(path: Path) -> os.stat_result:
+        if path.parent == left and path.name == "b":
+            path.unlink()
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", lstat_late)
+    items = client.get("/api/v1/disk/garbage").get_json()["items"]
+    assert [(item["kind"], item["size_bytes"]) for item in items] == [("scratch", 5)]
+
+
 def test_a_clip_that_comes_in_while_its_dataset_goes_stays(
     client: FlaskClient, core: TwinCore, datasets: DatasetRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,7 +103,21 @@ def test_pages_follow_each_other_without_gap_or_double(client: FlaskClient) -> N
     assert seen == listed(client)
 
 
-@pytest.mark.parametrize("query", ["after=x", "after=1~2~3~4", "kept=old", "limit=0", "colour=red", "representation=x"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "after=x",
+        "after=1~2~3~4",
+        "after=1~99999999999999999999~x",
+        "after=1~-99999999999999999999~x",
+        "after=nan~1~x",
+        "after=1~1~%00",
+        "kept=old",
+        "limit=0",
+        "colour=red",
+        "representation=x",
+    ],
+)
 def test_what_cannot_be_asked_is_refused(client: FlaskClient, query: str) -> None:
     answer = client.get(f"/api/v1/models?{query}")
     assert answer.status_code == 422

@@ -55,6 +55,9 @@ export type Place = Pick<Job, "position" | "priority">;
 /** Places that were given to jobs here and that the api has not confirmed yet: older views do not undo them. */
 const placed = new Map<number, Place>();
 
+/** Jobs that were deleted, whose numbers never come back: a view that was read before may still arrive after the news. */
+const gone = new Set<number>();
+
 /** Shows a job at a place until the api's answer is there; null ends that. */
 export function placeJob(id: number, place: Place | null): void {
   if (place) placed.set(id, place);
@@ -71,6 +74,7 @@ export function putJob(job: Job): void {
 export function putJobs(fresh: readonly Job[]): void {
   const all = new Map(jobs.value);
   for (const job of fresh) {
+    if (gone.has(job.id)) continue;
     noteLoss(job);
     all.set(job.id, withPlace(job));
   }
@@ -88,6 +92,7 @@ export function putDataset(dataset: Dataset): void {
 
 /** Forgets a job or a dataset that was deleted. */
 export function drop(kind: "job" | "dataset", id: number): void {
+  if (kind === "job") gone.add(id);
   const list: Signal<ReadonlyMap<number, unknown>> = kind === "job" ? jobs : datasets;
   const known = new Map(list.value);
   known.delete(id);
@@ -120,7 +125,7 @@ async function loadJobs(): Promise<void> {
   const before = jobs.value;
   const [open, ended] = await Promise.all([listJobs(OPEN, limits.open), listJobs(ENDED, limits.ended)]);
   batch(() => {
-    jobs.value = merged(before, jobs.value, [...ended, ...open].map((job) => [job.id, withPlace(job)]));
+    jobs.value = merged(before, jobs.value, [...ended, ...open].filter((job) => !gone.has(job.id)).map((job) => [job.id, withPlace(job)]));
     hasMore.value = {
       open: open.length >= limits.open && limits.open < MOST_JOBS,
       ended: ended.length >= limits.ended && limits.ended < MOST_JOBS,
