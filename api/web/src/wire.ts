@@ -481,7 +481,7 @@ export interface components {
             freed_bytes: number;
             /**
              * Left Bytes
-             * @description What the artifact store did not remove; `spectrain gc` finds it.
+             * @description What the artifact store did not remove; `spectrain gc` finds it, what was half removed after a day.
              * @default 0
              */
             left_bytes: number;
