@@ -13,8 +13,8 @@ import { QueuePage } from "./pages/queue/QueuePage";
 // The queue opens at once: what only other pages need comes when they are opened.
 const ComparePage = lazy(() => import("./pages/compare/ComparePage").then((module) => module.ComparePage));
 const JobPage = lazy(() => import("./pages/job/JobPage").then((module) => module.JobPage));
-const NewJobPage = lazy(() => import("./pages/new_job/NewJobPage").then((module) => module.NewJobPage));
-const EditJobPage = lazy(() => import("./pages/new_job/EditJobPage").then((module) => module.EditJobPage));
+const NewJobPage = lazy(() => import("./pages/new_job").then((module) => module.NewJobPage));
+const EditJobPage = lazy(() => import("./pages/new_job").then((module) => module.EditJobPage));
 const ModelsPage = lazy(() => import("./pages/models/ModelsPage").then((module) => module.ModelsPage));
 const WorkersPage = lazy(() => import("./pages/workers/WorkersPage").then((module) => module.WorkersPage));
 
