@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,24 @@ def test_an_empty_list_explains_itself(system: System, visitor: Visitor) -> None
     expect(page.get_by_role("link", name="Start a training")).to_have_attribute("href", "/new")
     visitor.picture("models-1-empty")
     assert_accessible(visitor)
+
+
+def test_the_links_have_room_in_every_window(system: System, visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(f"{system.url}/models")
+    links = page.get_by_role("navigation", name="Main").get_by_role("link")
+    expect(links).to_have_count(6)
+    for width in (320, 375, 768, 900, 1280):
+        page.set_viewport_size({"width": width, "height": 740})
+        boxes = [box for link in links.all() if (box := link.bounding_box())]
+        assert {box["y"] for box in boxes} == {boxes[0]["y"]}, "they stand in one row"
+        assert boxes[-1]["x"] + boxes[-1]["width"] <= width
+        room = [after["x"] - box["x"] - box["width"] for box, after in pairwise(boxes)]
+        assert min(room) >= (0 if width < 375 else 4), (width, room)
+        brand, tools = (page.locator(one).bounding_box() for one in (".brand", ".bar-tools"))
+        assert brand is not None
+        assert tools is not None
+        assert tools["y"] < brand["y"] + brand["height"], f"the tools are pushed down at {width} px"
 
 
 def test_a_pinned_checkpoint_outlives_what_its_training_keeps(system: System, visitor: Visitor) -> None:
