@@ -1,7 +1,7 @@
 """Deleting jobs and datasets, with a preview of what goes.
 
     preview -> what goes, what it frees, or why it is not possible
-    delete  -> the record, in one transaction -> the artifacts
+    delete  -> the record, in short steps -> the artifacts
 
 Once the record has forgotten them, artifacts that could not be removed, or that a killed api did not come to, belong
 to nobody: `spectrain gc` finds them, and after a day also a folder that was half removed.
@@ -23,7 +23,7 @@ from api.keeping.views import DatasetDeletionView, DeletedView, JobDeletionView,
 from api.record.database import Database
 from api.record.datasets import find_dataset
 from api.record.queue_settings import note_deleted
-from api.record.rows import find
+from api.record.rows import DELETION, find
 from api.record.tables import (
     Checkpoint,
     Dataset,
@@ -41,6 +41,8 @@ from shared.storage import Storage
 
 _LINKS: Final = 20
 """Jobs in the way that are named."""
+_SLICE: Final = 2_000
+"""Events that are deleted at a time."""
 
 log = structlog.get_logger(__name__)
 
@@ -73,15 +75,28 @@ class Deletion:
         return view.model_copy(update={"size_bytes": self._size(f"jobs/{job_id}")})
 
     def delete_job(self, job_id: int) -> DeletedView:
-        """Delete a job that has ended, with all that it made."""
+        """Delete a job that has ended, with all that it made.
+
+        Whoever writes the record waits for short steps only. From the first one on the job cannot go on any more, and
+        where the api is killed in between, it is deleted by asking again.
+        """
         size_bytes = self._size(f"jobs/{job_id}")
+        with self._database.reading() as session:
+            reason, _ = self._in_the_way(session, find(session, job_id))
+        if reason:
+            raise InUseError(reason)
         with self._database.session() as session:
             job = find(session, job_id)
-            reason, _ = self._in_the_way(session, job)
+            # Weights that others start from are kept before those are recorded, so the look at them still holds.
+            reason, _ = _waited_for(session, job)
             if reason:
                 raise InUseError(reason)
+            job.wish = DELETION
+        while self._delete_events(job_id) == _SLICE:
+            pass
+        with self._database.session() as session:
             session.execute(delete(Outbox).where(Outbox.job_id == job_id))
-            session.delete(job)  # and with it all rows that are of it
+            session.delete(find(session, job_id))  # and with it all rows that are of it
             note_deleted(session, "job", job_id)
         return self._remove(f"jobs/{job_id}", size_bytes)
 
@@ -90,12 +105,12 @@ class Deletion:
         with self._database.reading() as session:
             dataset = find_dataset(session, key)
             own, going = _clips_of(session, dataset)
-            users = session.scalars(select(Job).where(Job.dataset_id == dataset.id).order_by(Job.id.desc())).all()
+            users = _users(session, dataset)
             return DatasetDeletionView(
                 dataset=dataset.id,
                 name=dataset.name,
                 possible=not users,
-                reason=_used(dataset, users),
+                reason=_used(session, dataset, users),
                 blockers=_links(users),
                 clips=len(own),
                 shared_clips=len(own) - len(going),
@@ -104,17 +119,21 @@ class Deletion:
 
     def delete_dataset(self, key: int | str) -> tuple[int, DeletedView]:
         """Delete a dataset that no job uses, with the clips that no other one has; its id, and what went."""
+        with self._database.reading() as session:
+            own = _clips_of_versions(session, find_dataset(session, key))
         with self._database.session() as session:
             dataset = find_dataset(session, key)
-            users = session.scalars(select(Job).where(Job.dataset_id == dataset.id)).all()
+            users = _users(session, dataset)
             if users:
-                raise InUseError(_used(dataset, users))
-            own, going = _clips_of(session, dataset)
+                raise InUseError(_used(session, dataset, users))
             dataset_id = dataset.id
+            own |= _clips_now(session, dataset)
             session.execute(delete(DatasetClip).where(DatasetClip.dataset_id == dataset_id))
             session.execute(delete(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id))
             session.delete(dataset)
             note_deleted(session, "dataset", dataset_id)
+        with self._database.reading() as session:
+            going = own.keys() - needed_clips(session)
         freed = left = 0
         for sha256 in sorted(going):
             try:
@@ -135,19 +154,9 @@ class Deletion:
 
     def _in_the_way(self, session: Session, job: Job) -> tuple[str, list[Job]]:
         """Why a job must stay, and because of which other jobs; nothing where it may go."""
-        if JobState(job.state) not in ENDED:
-            return f"Job {job.id} is {job.state}: cancel it first.", []
-        if job.state != JobState.COMPLETED:
-            waiting = list(
-                session.scalars(
-                    select(Job)
-                    .join(JobDependency, JobDependency.job_id == Job.id)
-                    .where(JobDependency.after_id == job.id, Job.state.not_in([state.value for state in ENDED]))
-                    .order_by(Job.id)
-                )
-            )
-            if waiting:
-                return f"{_named(waiting)} for job {job.id} to complete: cancel or edit that first.", waiting
+        reason, waiting = _waited_for(session, job)
+        if reason:
+            return reason, waiting
         started = session.scalars(select(Job).where(Job.spec["start"]["job_id"].as_integer() == job.id)).all()
         lacking = [
             each for each in started if not self._storage.exists(start_weights_key(each.spec["start"]["sha256"]))
@@ -159,6 +168,16 @@ class Deletion:
                 lacking,
             )
         return "", []
+
+    def _delete_events(self, job_id: int) -> int:
+        """Delete some of a job's events; how many."""
+        some = select(JobEvent.number).where(JobEvent.job_id == job_id).order_by(JobEvent.number).limit(_SLICE)
+        with self._database.session() as session:
+            numbers = session.scalars(some).all()
+            if numbers:
+                upto = JobEvent.number <= numbers[-1]
+                session.execute(delete(JobEvent).where(JobEvent.job_id == job_id, upto))
+        return len(numbers)
 
     def _size(self, prefix: str) -> int:
         return sum(entry.size_bytes for entry in self._storage.entries(prefix))
@@ -172,23 +191,53 @@ class Deletion:
         return DeletedView(freed_bytes=size_bytes)
 
 
+def _waited_for(session: Session, job: Job) -> tuple[str, list[Job]]:
+    """Why a job must stay because it has not ended, or others wait for it; out of indexes."""
+    if JobState(job.state) not in ENDED:
+        return f"Job {job.id} is {job.state}: cancel it first.", []
+    if job.state == JobState.COMPLETED:
+        return "", []
+    waiting = list(
+        session.scalars(
+            select(Job)
+            .join(JobDependency, JobDependency.job_id == Job.id)
+            .where(JobDependency.after_id == job.id, Job.state.not_in([state.value for state in ENDED]))
+            .order_by(Job.id)
+        )
+    )
+    return (f"{_named(waiting)} for job {job.id} to complete: cancel or edit that first." if waiting else ""), waiting
+
+
 def _clips_of(session: Session, dataset: Dataset) -> tuple[dict[str, int], set[str]]:
     """Bytes of each clip that any version of a dataset has, by hash, and those that no other dataset has."""
-    rows = session.execute(
-        select(DatasetClip.sha256, DatasetClip.size_bytes).where(DatasetClip.dataset_id == dataset.id)
-    )
-    own: dict[str, int] = {row.sha256: row.size_bytes for row in rows}
-    for clips in session.scalars(select(DatasetVersion.clips).where(DatasetVersion.dataset_id == dataset.id)):
-        own |= {clip["sha256"]: clip["size_bytes"] for clip in clips or []}
+    own = _clips_of_versions(session, dataset) | _clips_now(session, dataset)
     return own, own.keys() - needed_clips(session, without_dataset=dataset.id)
 
 
-def _used(dataset: Dataset, users: Sequence[Job]) -> str:
+def _clips_now(session: Session, dataset: Dataset) -> dict[str, int]:
+    rows = session.execute(
+        select(DatasetClip.sha256, DatasetClip.size_bytes).where(DatasetClip.dataset_id == dataset.id)
+    )
+    return {row.sha256: row.size_bytes for row in rows}
+
+
+def _clips_of_versions(session: Session, dataset: Dataset) -> dict[str, int]:
+    versions = session.scalars(select(DatasetVersion.clips).where(DatasetVersion.dataset_id == dataset.id))
+    return {clip["sha256"]: clip["size_bytes"] for clips in versions for clip in clips or []}
+
+
+def _users(session: Session, dataset: Dataset) -> Sequence[Job]:
+    """The newest jobs that use a dataset."""
+    return session.scalars(select(Job).where(Job.dataset_id == dataset.id).order_by(Job.id.desc()).limit(_LINKS)).all()
+
+
+def _used(session: Session, dataset: Dataset, users: Sequence[Job]) -> str:
     if not users:
         return ""
-    numbers = ", ".join(str(job.id) for job in users[:_LINKS])
-    many = f"{len(users)} jobs use" if len(users) > 1 else "one job uses"
-    more = " …" if len(users) > _LINKS else ""
+    count = _count(session, Job.dataset_id == dataset.id)
+    numbers = ", ".join(str(job.id) for job in users)
+    many = f"{count} jobs use" if count > 1 else "one job uses"
+    more = " …" if count > _LINKS else ""
     return f"Dataset {dataset.name} stays because {many} it ({numbers}{more}): delete them first."
 
 

@@ -19,7 +19,7 @@ from api.record.checkpoints import read_checkpoints
 from api.record.database import Database
 from api.record.job_views import detail_view
 from api.record.jobs import JobRecord
-from api.record.rows import find, job_summary, move, next_position, train_config
+from api.record.rows import DELETION, find, job_summary, move, next_position, train_config
 from api.record.tables import Job
 from api.views import BulkResultView, BulkView, ChangeView, CheckpointView, JobDetailView, ResumeSummaryView
 from shared.control import Controls, Wish
@@ -281,6 +281,8 @@ def _choose(checkpoints: list[CheckpointView], name: str | None) -> CheckpointVi
 def _why_not(job: Job, trains: bool, view: ResumeSummaryView) -> str:
     """Why a resume is not possible, or nothing."""
     state = JobState(job.state)
+    if job.wish == DELETION:
+        return f"Job {job.id} is being deleted; delete it again where that was interrupted."
     if state not in RESUMABLE:
         return f"Job {job.id} is {state.value}; it can be resumed once it is paused, cancelled, failed or completed."
     limit_s = Placement.model_validate(job.placement or {}).time_limit_s

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
+from api.record.rows import DELETION
 from api.record.tables import Job, JobDependency
 from shared.errors import ConfigError, NotFoundError
 
@@ -29,7 +30,8 @@ def check_known(session: Session, after: Iterable[int]) -> None:
     wanted = set(after)
     if not wanted:
         return
-    missing = wanted - set(session.scalars(select(Job.id).where(Job.id.in_(wanted))))
+    known = select(Job.id).where(Job.id.in_(wanted), Job.wish != DELETION)
+    missing = wanted - set(session.scalars(known))
     if missing:
         raise NotFoundError(f"after: there is no job {min(missing)} to wait for.", field="after")
 

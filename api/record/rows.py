@@ -23,6 +23,8 @@ from shared.jobs import ACTIVE, ENDED, Clip, JobSpec, JobState, PreprocessSpec, 
 KEPT_CLIPS: Final = "kept_clips"
 """Name of what the sessions of a database share: the clips of versions, which never change, once they were read."""
 _VERSIONS_KNOWN: Final = 32
+DELETION: Final = "delete"
+"""What is wished of a job that has ended and is being deleted: nobody may bring it back or wait for it."""
 PRIORITIES: Final[Mapping[Priority, int]] = {"low": -1, "normal": 0, "high": 1}
 PRIORITY_NAMES: Final[Mapping[int, Priority]] = {number: name for name, number in PRIORITIES.items()}
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
+from api.keeping import deletion
+from api.keeping.deletion import Deletion
 from api.record.datasets import DatasetRecord
 from api.record.rows import find, move
-from api.record.tables import Base, Job
+from api.record.tables import Base, Job, JobEvent
 from shared.errors import NotFoundError, StorageError
 from shared.jobs import JobState, start_weights_key
 from tests.unit.api.conftest import TwinCore, clip
@@ -203,3 +206,67 @@ def test_a_job_on_a_dataset_that_was_just_deleted_is_refused(
     assert (status, answer["field"]) == (404, "dataset")
     with core.database.reading() as session:
         assert session.scalars(select(Job.id)).all() == []
+
+
+@pytest.mark.usefixtures("ended")
+def test_events_go_in_slices_and_a_deletion_that_was_interrupted_is_asked_for_again(
+    client: FlaskClient, jobs: Jobs, core: TwinCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deletion, "_SLICE", 2)
+    with core.database.session() as session:
+        row = session.scalars(select(JobEvent).limit(1)).one()
+        session.add_all(
+            JobEvent(job_id=1, number=number, attempt=1, type=row.type, at=1.0, body=row.body)
+            for number in range(row.number + 100, row.number + 107)
+        )
+    before = rows(core)["job_events"]
+    delete_events = Deletion._delete_events
+
+    def killed(self: Deletion, job_id: int) -> int:
+        delete_events(self, job_id)
+        raise OSError("killed")
+
+    monkeypatch.setattr(Deletion, "_delete_events", killed)
+    assert client.delete("/api/v1/jobs/1").status_code == 500
+    assert rows(core)["job_events"] == before - 2
+    for address in ("resume", "retry"):
+        assert client.post(f"/api/v1/jobs/1/{address}", json={}).status_code == 409
+    assert "is being deleted" in client.post("/api/v1/jobs/1/resume", json={"epochs": 9999}).get_json()["error"]
+    assert jobs.ask(after=[1])[0] == 404
+
+    left: list[int] = []
+
+    def watched(self: Deletion, job_id: int) -> int:
+        done = delete_events(self, job_id)
+        left.append(rows(core)["job_events"])
+        return done
+
+    monkeypatch.setattr(Deletion, "_delete_events", watched)
+    assert client.delete("/api/v1/jobs/1").status_code == 200
+    assert left == [max(0, before - 2 - 2 * turn) for turn in range(1, len(left) + 1)]
+    assert left[-1] == 0
+    assert set(rows(core).values()) == {0}
+
+
+@pytest.mark.usefixtures("ended")
+def test_nobody_waits_to_write_while_the_store_is_asked(
+    client: FlaskClient, jobs: Jobs, core: TwinCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look whether kept weights are there may take as long as the store likes."""
+    start = jobs.submit(start={"job": 1})["start"]
+    exists, written = core.storage.exists, threading.Event()
+
+    def write() -> None:
+        with core.database.session() as session:
+            find(session, 1).detail = "written"
+        written.set()
+
+    def exists_slowly(key: str) -> bool:
+        threading.Thread(target=write, daemon=True).start()
+        assert written.wait(20), "the writers' lock is held"
+        return exists(key)
+
+    monkeypatch.setattr(core.storage, "exists", exists_slowly)
+    assert client.delete("/api/v1/jobs/1").status_code == 200
+    assert written.is_set()
+    assert start["job_id"] == 1
