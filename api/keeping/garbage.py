@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 
 from api.keeping.arrivals import Arrivals
 from api.keeping.disk_use import PARTS
+from api.keeping.installation import Installation
 from api.keeping.needed import has_clip, needed_clips, needed_features, needed_weights
 from api.keeping.views import CollectedView, GarbageItem, GarbageKind, GarbageView
 from api.record.database import Database
@@ -91,13 +92,18 @@ class _Needs:
 
 
 class Garbage:
-    """Finds and removes. `folder` is the data folder's one for uploads."""
+    """Finds and removes. `folder` is the data folder's one for uploads.
+
+    Both raise InUseError where the store is not that of the record.
+    """
 
     def __init__(self, *, database: Database, storage: Storage, arrivals: Arrivals, folder: Path) -> None:
         self._database = database
         self._storage = storage
         self._arrivals = arrivals
         self._folder = folder
+        self._installation = Installation(database, storage)
+        self._installation.tie()
         self._turn = threading.Lock()
 
     def preview(self, *, fresh_s: float = FRESH_S) -> GarbageView:
@@ -128,6 +134,7 @@ class Garbage:
         )
 
     def _find(self, fresh_s: float) -> list[_Unit]:
+        self._installation.check()
         units = self._listed()
         # After the listing: what came into the store since then is not among the units.
         with self._database.reading() as session:

@@ -9,6 +9,7 @@ that somebody typed. What is written under a key is complete and durable or not 
     jobs/<id>/pinned/<attempt>-<step>/...               the api's own copy of a checkpoint that a person pinned
     jobs/<id>/previews/<attempt>-<step>/*.wav           16-bit audio
     weights/<sha256>.safetensors                        what trainings start from, kept for them
+    installation.json                                   the id of the record that the store belongs to
 """
 
 from __future__ import annotations

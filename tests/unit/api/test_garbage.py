@@ -10,22 +10,24 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from api.app import create_app
 from api.datasets import uploads as uploading
 from api.datasets.uploads import Uploads
 from api.keeping import arrivals as arriving
 from api.keeping.arrivals import EXPECTED_S, Arrivals
+from api.keeping.installation import KEY, Installation
 from api.record.datasets import AddedClip, DatasetRecord
 from api.record.rows import find, move
 from api.record.tables import DatasetClip
 from api.services import EXTENSION
 from shared.config import FeatureConfig, TrainConfig
-from shared.errors import NotFoundError
+from shared.errors import NotFoundError, StorageAwayError
 from shared.jobs import Clip, JobState
 from tests.sounds import write_sounds
 from tests.unit.api.conftest import TwinCore
@@ -313,3 +315,50 @@ def test_what_was_announced_long_ago_is_forgotten(monkeypatch: pytest.MonkeyPatc
         now = number * EXPECTED_S / 20
         arrivals.expect(str(number))
     assert len(arrivals._until) <= 2 * 20 + 1
+
+
+def test_what_another_record_needs_stays(client: FlaskClient, core: TwinCore, jobs: Jobs, tmp_path: Path) -> None:
+    """An address of the record that was mistyped makes an empty one, which knows nothing of what is in the store."""
+    jobs.submit()
+    clips = core.storage.names("clips")
+    other = TwinCore(tmp_path / "other")
+    other.storage = core.storage
+    app, _ = create_app(cast(Any, other), dist=tmp_path / "dist")
+    stranger = app.test_client()
+    for answer in (
+        stranger.get("/api/v1/disk/garbage?fresh_s=0"),
+        stranger.post("/api/v1/disk/garbage/collect", json={"fresh_s": 0}),
+    ):
+        assert answer.status_code == 409
+        assert "check DATABASE_URL and SPECTRAIN_STORAGE" in answer.get_json()["error"]
+    app.extensions[EXTENSION].uploads.close()
+    other.database.close()
+    assert core.storage.names("clips") == clips
+    assert found(client) == {}
+
+
+@pytest.mark.usefixtures("jobs")
+def test_a_store_that_came_without_its_id_is_left_until_somebody_says_that_it_is_right(
+    client: FlaskClient, core: TwinCore
+) -> None:
+    said = core.storage.read(KEY)
+    core.storage.delete(KEY)
+    assert client.get("/api/v1/disk/garbage").status_code == 409
+    Installation(core.database, core.storage).tie()
+    sentence = client.get("/api/v1/disk/garbage").get_json()["error"]
+    assert said.decode() in sentence
+    core.storage.write(KEY, said)
+    assert client.get("/api/v1/disk/garbage").status_code == 200
+
+
+def test_a_store_that_is_away_at_the_start_gets_its_id_later(core: TwinCore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_key: str, _data: bytes) -> None:
+        raise StorageAwayError("The store does not answer.")
+
+    installation = Installation(core.database, core.storage)
+    monkeypatch.setattr(core.storage, "write", away)
+    installation.tie()
+    monkeypatch.undo()
+    assert not core.storage.exists(KEY)
+    installation.check()
+    assert core.storage.exists(KEY)
