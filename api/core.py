@@ -12,6 +12,9 @@ import threading
 from pathlib import Path
 from typing import Literal
 
+import structlog
+from redis.exceptions import RedisError
+
 from api.curves.keeper import CurveKeeper
 from api.metrics.observed import Observed
 from api.outbox import OutboxSender
@@ -35,6 +38,8 @@ from shared.redis_client import connect
 from shared.settings import Settings
 from shared.storage import FolderStorage, Storage, open_storage
 
+log = structlog.get_logger(__name__)
+
 
 class Core:
     """The api's parts, wired together; `start` brings its threads to life."""
@@ -46,7 +51,7 @@ class Core:
         self.database = Database(settings.record_url)
         self.database.migrate()
         self._redis = connect(settings.redis_url)
-        bus = EventBus(self._redis)
+        self._bus = bus = EventBus(self._redis)
         self.datasets = DatasetRecord(self.database)
         self.jobs = JobRecord(self.database)
         self.actions = JobActions(self.database, self.jobs, Controls(self._redis))
@@ -140,6 +145,11 @@ class Core:
 
     def gone(self, kind: Literal["job", "dataset"], number: int) -> None:
         """A job or a dataset was deleted."""
+        if kind == "job":
+            try:
+                self._bus.leave_job(number)
+            except RedisError as error:
+                log.warning("redis.left", job=number, error=str(error))
         self.relay.emit("gone", {"kind": kind, "id": number}, "queue")
 
 

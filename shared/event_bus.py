@@ -17,6 +17,7 @@ import structlog
 from pydantic import ValidationError
 from redis import Redis
 
+from shared.control import control_key
 from shared.errors import LeaseLostError
 from shared.events import Event, LogLine, WorkerHeartbeat
 from shared.lease import STANDING, UnknownAttemptError, lease_key
@@ -31,6 +32,8 @@ PAGE: Final = 500
 """Events that are read of one stream at once."""
 WORKER_TTL_S: Final = 10
 """A worker that sent no heartbeat for so long is offline."""
+DELETED_TTL_S: Final = 86_400
+"""What Redis knows of a deleted job stays for so long."""
 _STREAMS: Final = f"{KEY_PREFIX}streams"
 """Set of the jobs that have a stream."""
 
@@ -194,6 +197,13 @@ class EventBus:
         with self._redis.pipeline(transaction=False) as pipe:
             for job_id, number in up_to.items():
                 self._forget(keys=[_stream_key(job_id), _STREAMS], args=[job_id, f"{number + 1}-0"], client=pipe)
+            pipe.execute()
+
+    def leave_job(self, job_id: int) -> None:
+        """Have all keys of a deleted job go in a while: until then a worker that was cut off is refused by them."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for key in (_numbers_key(job_id), _stream_key(job_id), lease_key(job_id), control_key(job_id)):
+                pipe.expire(key, DELETED_TTL_S)
             pipe.execute()
 
     def streams(self) -> set[int]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from shared.event_bus import DELETED_TTL_S
+from shared.lease import lease_key
+from shared.redis_client import KEY_PREFIX, connect
 from tests.sounds import write_sounds
 from tests.system import LONG, SMALL, System, assert_history_is_whole, first_step
 
@@ -29,7 +32,8 @@ def collect(system: System) -> list[str]:
     return [item["key"] for item in answer["removed"]]
 
 
-def test_garbage_goes_beside_jobs_that_run_and_wait(system: System) -> None:
+def test_garbage_goes_beside_jobs_that_run_and_wait(system: System, redis_url: str) -> None:
+    redis = connect(redis_url)
     store = system.data / "store"
     done = system.train("kicks", **QUICK, epochs=1)
     system.wait_job(done, "completed")
@@ -62,6 +66,8 @@ def test_garbage_goes_beside_jobs_that_run_and_wait(system: System) -> None:
         freed = system.http.delete(f"/jobs/{job_id}").json()
         assert freed["freed_bytes"] == plan["size_bytes"] > 0
         assert not (store / "jobs" / str(job_id)).exists()
+        for key in (lease_key(job_id), f"{KEY_PREFIX}job:{job_id}:numbers"):
+            assert 0 < cast(int, redis.ttl(key)) <= DELETED_TTL_S
     assert system.http.get(f"/jobs/{done}").status_code == 404
     assert collect(system) == [], "the job that started from it has weights of its own, and the same features"
     assert system.get(f"/jobs/{waiting}")["state"] == "completed"
