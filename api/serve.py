@@ -36,9 +36,6 @@ GRACE_S: Final = 1
 _STOP_S: Final = 10
 """Time after which gunicorn kills a serving process that does not stop."""
 _PORT_WAIT_S: Final = 2.0
-_SWITCH_S: Final = 0.0005
-"""Longest time that a thread computes while another one waits. Hundreds that each send a browser its few bytes would
-else wait Python's usual five milliseconds each, whenever the record is written."""
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +95,6 @@ class Server(BaseApplication):
             log.critical("api.refused", error=str(error))
             sys.exit(1)
         app, _ = create_app(core)
-        sys.setswitchinterval(_SWITCH_S)
         core.start()
         self._core = core
         log.info("api.started", address=f"http://{_address(self._settings)}")
