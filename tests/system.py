@@ -102,7 +102,8 @@ class System:
                 assert self._processes["api"].poll() is None, self.log("api")
                 time.sleep(0.02)
                 continue
-            if answer.is_success:
+            # A disk that a test makes small has little room from the beginning.
+            if not {name: wrong for name, wrong in answer.json()["checks"].items() if wrong and name != "disk"}:
                 took_s = time.monotonic() - started
                 self.connect()
                 return took_s
