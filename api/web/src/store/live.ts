@@ -8,7 +8,9 @@ export const everConnected = signal(false);
 /** When the server was last heard of, in milliseconds by this browser's clock. */
 export const heardAtMs = signal(Date.now());
 
-export const socket: LiveSocket = openSocket();
+export const socket: LiveSocket = openSocket(() => {
+  heardAtMs.value = Date.now();
+});
 
 const openings = new Set<() => void>();
 
@@ -24,13 +26,8 @@ export function onConnection(action: () => void): () => void {
 socket.on("connect", () => {
   connected.value = true;
   everConnected.value = true;
-  heardAtMs.value = Date.now();
   for (const action of openings) action();
 });
 socket.on("disconnect", () => {
   connected.value = false;
-  heardAtMs.value = Date.now();
-});
-socket.onAny(() => {
-  heardAtMs.value = Date.now();
 });
