@@ -41,7 +41,7 @@ class Visitor:
                 self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
 
         self.page.on("console", on_console)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("pageerror", lambda error: self.complaints.append(error.stack or str(error)))
 
 
 @pytest.fixture(scope="session")

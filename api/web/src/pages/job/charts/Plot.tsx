@@ -72,7 +72,9 @@ export function Plot(props: PlotProps) {
     due.current = window.setTimeout(() => {
       due.current = 0;
       drawnAt.current = performance.now();
-      plot.current?.setData(now.current.data());
+      const data = now.current.data();
+      // Another number of curves has another plot, which is about to be made.
+      if (data.length === plot.current?.series.length) plot.current.setData(data);
     }, Math.max(0, drawnAt.current + REDRAW_MS - performance.now()));
   }, props.draws as unknown[]);
   useEffect(() => () => clearTimeout(due.current), []);
