@@ -226,61 +226,6 @@ class ResumeSummaryView(Frozen):
     changes: list[ChangeView] = []
 
 
-class ClipView(Frozen):
-    sha256: str
-    name: str
-    duration_s: float
-    sample_rate: int
-    channels: int
-    format: str
-    size_bytes: int
-
-
-class DatasetView(Frozen):
-    """A dataset as lists show it."""
-
-    id: int
-    name: str
-    version: int
-    """Of its content as it is now."""
-    clips: int
-    duration_s: float
-    size_bytes: int
-    sample_rates: list[int]
-    channels: list[int]
-    jobs: int
-    """Jobs that use any version of it."""
-    created_at: float
-
-
-class DatasetDetailView(DatasetView):
-    files: list[ClipView]
-
-
-class DatasetListView(Frozen):
-    datasets: list[DatasetView]
-
-
-class DatasetRequest(Frozen):
-    name: str
-
-
-class FileResultView(Frozen):
-    """What became of one file."""
-
-    name: str
-    result: str
-    """added, duplicate or refused."""
-    reason: str = ""
-    """Why it was refused, or which clip it equals."""
-    sha256: str = ""
-
-
-class UploadView(Frozen):
-    dataset: DatasetView
-    files: list[FileResultView]
-
-
 class WorkerView(Frozen):
     name: str
     host: str
@@ -354,27 +299,6 @@ class TokenRequest(Frozen):
     """What it is for, such as the name of the machine; empty for a name made of the time."""
     days: Annotated[float, Field(gt=0, le=3650)] | None = None
     """Days until it expires; null for never."""
-
-
-class StoreUploadView(Frozen):
-    """An upload of an artifact."""
-
-    received: int
-    """Bytes that are there, from the first on."""
-    done: bool = False
-    """Whether the artifact is durable under its key."""
-    busy: bool = False
-    """Whether another connection feeds it, or it is just being put in its place."""
-
-
-class StoreNamesView(Frozen):
-    names: list[str]
-    """Sorted."""
-
-
-class StoreSpaceView(Frozen):
-    free_bytes: int | None
-    """Space left; null where the store does not tell."""
 
 
 class JoinRequest(Frozen):

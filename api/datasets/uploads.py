@@ -13,9 +13,9 @@ from typing import IO, Final
 
 from api.datasets.probe import AudioProbe
 from api.datasets.receive import ReceivedFile, receive_files, remove_leftovers
+from api.datasets.views import FileResultView
 from api.keeping.arrivals import Arrivals
 from api.record.datasets import DatasetRecord
-from api.views import FileResultView
 from shared.errors import AudioError
 from shared.jobs import Clip
 from shared.storage import Storage

@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from api.backup.hold import check_not_held
 from api.datasets.uploads import clip_key
 from api.keeping.arrivals import Arrivals
 from api.keeping.needed import has_clip, needed_clips
@@ -86,6 +87,7 @@ class Deletion:
         if reason:
             raise InUseError(reason)
         with self._database.session() as session:
+            check_not_held(session)
             job = find(session, job_id)
             # Weights that others start from are kept before those are recorded, so the look at them still holds.
             reason, _ = _waited_for(session, job)
@@ -122,6 +124,7 @@ class Deletion:
         with self._database.reading() as session:
             own = _clips_of_versions(session, find_dataset(session, key))
         with self._database.session() as session:
+            check_not_held(session)
             dataset = find_dataset(session, key)
             users = _users(session, dataset)
             if users:

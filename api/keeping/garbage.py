@@ -22,6 +22,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.backup.hold import check_not_held
 from api.keeping.arrivals import Arrivals
 from api.keeping.disk_use import PARTS
 from api.keeping.installation import Installation
@@ -94,7 +95,7 @@ class _Needs:
 class Garbage:
     """Finds and removes. `folder` is the data folder's one for uploads.
 
-    Both raise InUseError where the store is not that of the record.
+    Both raise InUseError where the store is not that of the record, `collect` also while a backup is made.
     """
 
     def __init__(self, *, database: Database, storage: Storage, arrivals: Arrivals, folder: Path) -> None:
@@ -115,6 +116,8 @@ class Garbage:
         """Remove what is garbage now, and tell what went."""
         gone: list[_Unit] = []
         left: list[_Unit] = []
+        with self._database.reading() as session:
+            check_not_held(session)
         with self._turn:
             found = self._find(fresh_s)
             for unit in found:

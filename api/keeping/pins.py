@@ -13,6 +13,7 @@ import threading
 
 from pydantic import ValidationError
 
+from api.backup.hold import check_not_held
 from api.checkpoint_files import (
     MANIFEST_FILE,
     CheckpointManifest,
@@ -56,6 +57,7 @@ class Pins:
         """Keep a checkpoint no longer than its training does."""
         with self._turn:
             with self._database.session() as session:
+                check_not_held(session)
                 row = session.get(Checkpoint, (find(session, job_id).id, name))
                 if row is None:
                     raise _gone(job_id, name)

@@ -62,38 +62,38 @@ class JobLink(Frozen):
     state: JobState
 
 
-class JobDeletionView(Frozen):
-    """What would go with a job."""
+class DeletionView(Frozen):
+    """What would go with a job or a dataset."""
 
-    job: int
     name: str
     possible: bool
     reason: str = ""
     """Why it is not possible."""
     blockers: list[JobLink] = []
     """The jobs that it is not possible because of, the first of them."""
+    size_bytes: int
+    """Disk that becomes free."""
+
+
+class JobDeletionView(DeletionView):
+    """What would go with a job."""
+
+    job: int
     events: int
     checkpoints: int
     pinned: int
     """How many of the checkpoints a person pinned."""
     previews: int
-    size_bytes: int
-    """Disk that becomes free."""
 
 
-class DatasetDeletionView(Frozen):
+class DatasetDeletionView(DeletionView):
     """What would go with a dataset."""
 
     dataset: int
-    name: str
-    possible: bool
-    reason: str = ""
-    blockers: list[JobLink] = []
     clips: int
     """Clips of all its versions."""
     shared_clips: int
     """How many of them stay, because other datasets have them."""
-    size_bytes: int
 
 
 class DeletedView(Frozen):

@@ -67,7 +67,7 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema to the newest version; quick where it is already there."""
-        if self._version() == HEAD:
+        if self.schema() == HEAD:
             return
         # Alembic takes a good part of a second to import and is needed at an upgrade only.
         from alembic import command  # noqa: PLC0415
@@ -88,7 +88,10 @@ class Database:
         """Close all connections."""
         self.engine.dispose()
 
-    def _version(self) -> str | None:
+    def schema(self) -> str | None:
+        """The migration that it is at; None where it holds no record. A file that is not there is not made."""
+        if self.file is not None and not self.file.exists():
+            return None
         with self.engine.connect() as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None

@@ -18,11 +18,11 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from api.datasets.views import ClipView, DatasetDetailView, DatasetView
 from api.record.database import Database
 from api.record.queue_settings import free_number
 from api.record.rows import known_clips
 from api.record.tables import Dataset, DatasetClip, DatasetVersion, Job
-from api.views import ClipView, DatasetDetailView, DatasetView
 from shared.errors import ConfigError, InUseError, NotFoundError
 from shared.jobs import Clip, DatasetSnapshot
 

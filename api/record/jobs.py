@@ -190,7 +190,7 @@ def _add(session: Session, job: NewJob) -> Job:
     session.add(row)
     session.flush()
     _add_dependencies(session, [row.id], [job])
-    session.add(Outbox(job_id=row.id, attempt=0, at=now, body=StateChanged(state=_state(job)).model_dump(mode="json")))
+    session.execute(insert(Outbox), [_told(row.id, job, now)])
     return row
 
 
@@ -209,11 +209,7 @@ def _insert(session: Session, jobs: Sequence[NewJob], *, batch: int | None = Non
     added = session.scalars(insert(Job).returning(Job.id, sort_by_parameter_order=True), rows)
     ids = list(added)
     _add_dependencies(session, ids, jobs)
-    told = [
-        {"job_id": job_id, "attempt": 0, "at": now, "body": StateChanged(state=_state(job)).model_dump(mode="json")}
-        for job_id, job in zip(ids, jobs, strict=True)
-    ]
-    session.execute(insert(Outbox), told)
+    session.execute(insert(Outbox), [_told(job_id, job, now) for job_id, job in zip(ids, jobs, strict=True)])
     return ids
 
 
@@ -246,6 +242,11 @@ def _row(job: NewJob, now: float) -> dict[str, Any]:
         "created_at": now,
         "queued_at": now,
     }
+
+
+def _told(job_id: int, job: NewJob, now: float) -> dict[str, Any]:
+    """The row of the outbox that tells of a new job."""
+    return {"job_id": job_id, "attempt": 0, "at": now, "body": StateChanged(state=_state(job)).model_dump(mode="json")}
 
 
 def _state(job: NewJob) -> JobState:

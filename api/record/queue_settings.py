@@ -37,10 +37,16 @@ def free_number(session: Session, kind: Numbered) -> int | None:
 
     SQLite counts on from the highest number that is there; PostgreSQL never gives one twice.
     """
-    row = session.get(QueueSetting, _DELETED)
-    if row is None or kind not in row.value or session.get_bind().dialect.name != "sqlite":
+    deleted = newest_deleted(session, kind)
+    if not deleted or session.get_bind().dialect.name != "sqlite":
         return None
-    return max(int(row.value[kind]), session.scalar(select(func.max(_TABLES[kind].id))) or 0) + 1
+    return max(deleted, session.scalar(select(func.max(_TABLES[kind].id))) or 0) + 1
+
+
+def newest_deleted(session: Session, kind: Numbered) -> int:
+    """The highest number of one that was deleted; 0 before the first."""
+    row = session.get(QueueSetting, _DELETED)
+    return 0 if row is None else int(row.value.get(kind, 0))
 
 
 def note_deleted(session: Session, kind: Numbered, number: int) -> None:

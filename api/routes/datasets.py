@@ -10,12 +10,12 @@ from pydantic import Field
 from api.answers import answer
 from api.datasets.receive import FIELD
 from api.datasets.uploads import clip_key
+from api.datasets.views import DatasetDetailView, DatasetListView, DatasetRequest, DatasetView, UploadView
 from api.keeping.views import DeletedView
 from api.page import IMMUTABLE
 from api.routes.blueprint import FILE, Resource
 from api.routes.parameters import API, DatasetPath
 from api.services import services
-from api.views import DatasetDetailView, DatasetListView, DatasetRequest, DatasetView, UploadView
 from shared.errors import ConfigError, NotFoundError, StorageFullError
 
 datasets = Resource("datasets", f"{API}/datasets")

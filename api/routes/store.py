@@ -15,7 +15,7 @@ from api.routes.parameters import API
 from api.services import services
 from api.store.access import readable, removable, writable
 from api.store.uploads import MAX_PART_BYTES
-from api.views import StoreNamesView, StoreSpaceView, StoreUploadView
+from api.store.views import StoreNamesView, StoreSpaceView, StoreUploadView
 from api.workers.tokens import bearer
 from shared.config import Frozen
 from shared.errors import ConfigError

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from api.store.access import is_immutable
-from api.views import StoreUploadView
+from api.store.views import StoreUploadView
 from shared.errors import ConfigError, NameTakenError, NotFoundError, StorageFullError
 from shared.storage import Storage, sha256_of
 from shared.storage.folder import explained

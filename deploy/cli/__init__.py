@@ -29,6 +29,8 @@ _COMMANDS: Final = {
     "workers": "deploy.cli.workers",
     "token": "deploy.cli.tokens",
     "gc": "deploy.cli.garbage",
+    "backup": "deploy.cli.backup",
+    "restore": "deploy.cli.backup",
     "doctor": "deploy.cli.doctor",
 }
 """Module of each command: its function is called `<name>_command`."""
@@ -45,6 +47,8 @@ _SHORT_HELP: Final = {
     "workers": "List workers; drain, resume, label and remove one.",
     "token": "Make tokens that let other machines join; list and revoke them.",
     "gc": "Remove what the server keeps and nobody needs, after a look at it.",
+    "backup": "Copy everything that the server keeps to a folder, while it runs.",
+    "restore": "Put a backup into an empty data folder.",
     "doctor": "Look for what is wrong with this machine.",
 }
 

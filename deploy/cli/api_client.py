@@ -12,15 +12,13 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from api.datasets.views import DatasetDetailView, DatasetListView, DatasetView, UploadView
 from api.keeping.views import CollectedView, DatasetDeletionView, DeletedView, GarbageView, JobDeletionView
 from api.views import (
     BatchView,
     BulkView,
     CheckpointListView,
     CheckView,
-    DatasetDetailView,
-    DatasetListView,
-    DatasetView,
     ErrorView,
     EventListView,
     JobDetailView,
@@ -33,7 +31,6 @@ from api.views import (
     ResumeSummaryView,
     TokenListView,
     TokenView,
-    UploadView,
     WorkerListView,
     WorkerView,
 )

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from api.views import DatasetView, FileResultView
+from api.datasets.views import DatasetView, FileResultView
 from deploy.cli.api_client import ApiClient, ApiError, UnreachableError
 from deploy.cli.deletion import delete_dataset
 from deploy.cli.exit_codes import ExitCode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from api.keeping.views import DeletedView
+from api.keeping.views import DeletedView, DeletionView
 from deploy.cli.job_actions import job_id_argument
 from deploy.cli.session import Session, client_command
 from deploy.cli.text import count, size
@@ -27,13 +27,8 @@ def delete_job(session: Session, job_id: int, *, dry_run: bool, yes: bool) -> No
         f"Job {job_id} ({plan.name}) with {count(plan.checkpoints, 'checkpoint')}{pinned},"
         f" {count(plan.previews, 'preview')} and {count(plan.events, 'event')}: {size(plan.size_bytes)}."
     )
-    if dry_run:
-        session.show(plan, lambda: session.say(plan.reason or goes))
-        return
-    if not plan.possible:
-        raise InUseError(plan.reason)
-    _ask(session, goes, yes=yes)
-    _told(session, session.client.delete_job(job_id), f"Job {job_id}")
+    if _may_go(session, plan, goes, dry_run=dry_run, yes=yes):
+        _told(session, session.client.delete_job(job_id), f"Job {job_id}")
 
 
 @click.command("delete")
@@ -46,19 +41,21 @@ def delete_dataset(session: Session, name: str, *, dry_run: bool, yes: bool) -> 
     plan = session.client.dataset_deletion(name)
     shared = f" ({plan.shared_clips} of them stay with other datasets)" if plan.shared_clips else ""
     goes = f"Dataset {plan.name} with {count(plan.clips, 'clip')}{shared}: {size(plan.size_bytes)}."
+    if _may_go(session, plan, goes, dry_run=dry_run, yes=yes):
+        _told(session, session.client.delete_dataset(name), f"Dataset {plan.name}")
+
+
+def _may_go(session: Session, plan: DeletionView, goes: str, *, dry_run: bool, yes: bool) -> bool:
+    """Tell what `goes` and ask; False where that was all. Raises InUseError where it has to stay."""
     if dry_run:
         session.show(plan, lambda: session.say(plan.reason or goes))
-        return
+        return False
     if not plan.possible:
         raise InUseError(plan.reason)
-    _ask(session, goes, yes=yes)
-    _told(session, session.client.delete_dataset(name), f"Dataset {plan.name}")
-
-
-def _ask(session: Session, goes: str, *, yes: bool) -> None:
     if not yes:
         session.say(goes)
         click.confirm("Delete it for good?", abort=True, err=True)
+    return True
 
 
 def _told(session: Session, answer: DeletedView, what: str) -> None:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 
 from shared.errors import NotFoundError, StorageError
 from shared.storage import Storage, open_storage
 from shared.storage.distant import DistantStorage
-from tests.system import ROOT, System, free_port
+from tests.system import System
 
 CHECKPOINT = "jobs/1/checkpoints/1-20"
 MIB = 1 << 20
@@ -37,36 +33,6 @@ def system(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator
 @pytest.fixture(scope="module")
 def token(system: System) -> str:
     return system.post("/tokens", {"name": "a worker"})["secret"]
-
-
-@pytest.fixture(scope="module")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that speaks S3; the AWS_* variables lead to it."""
-    pytest.importorskip("moto", reason="pip install 'moto[server]' for the tests of S3")
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    log = (tmp_path_factory.mktemp("s3") / "log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], cwd=ROOT, stdout=log, stderr=log
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", address)
-        patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_REGION", "us-east-1")
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                assert httpx.put(f"{address}/spectrain").is_success
-                break
-            except httpx.TransportError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)  # nothing tells when a port opens
-        yield address
-        process.kill()
-        process.wait()
-        log.close()
 
 
 Opener = Callable[[Path], Storage]

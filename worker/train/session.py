@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from shared.audio.representation import RepresentationTransform, make_representation
 from shared.config import TrainConfig
-from shared.errors import CheckpointError, CorruptCheckpointError, TrainingError
-from shared.events import CheckpointReason, LogLine, Number, Progress, Warned, finite
+from shared.errors import CheckpointError, TrainingError
+from shared.events import CheckpointReason, LogLine, Number, Progress, finite
 from shared.jobs import AttemptSpec, Clip, DatasetSnapshot, TrainSpec
 from shared.planning import BatchRule, Split, split_files
 from shared.storage import Storage
 from shared.vae.scaling import FeatureScaling
 from worker.attempt import Control, Reporter
-from worker.preprocess.feature_set import FeatureSet, load_feature_set, read_manifest
-from worker.preprocess.make import make_features, unique_clips
+from worker.preprocess.make import unique_clips
 from worker.train.checkpoint import (
     CheckpointStore,
     LoadedCheckpoint,
@@ -31,14 +29,14 @@ from worker.train.checkpoint import (
     check_compatible,
     checkpoint_name,
 )
-from worker.train.checkpoint_writer import saved
 from worker.train.data import ChunkGrid, TrainingData
 from worker.train.determinism import compute_deterministically
 from worker.train.host_copy import HostCopies
 from worker.train.learner import Learner
 from worker.train.memory import give_back_freed_memory, keep_freed_memory
 from worker.train.metrics import EpochSums
-from worker.train.plan import BUSY, ExecutionPlan, PlanCache, keep_job_plan, plan_key, read_job_plan
+from worker.train.obtaining import choose_checkpoint, obtain_features, obtain_plan, send_unsent
+from worker.train.plan import ExecutionPlan, PlanCache
 from worker.train.rng import generator_states, restore_generators, seed_generators
 from worker.train.start import (
     begin_with_principal_components,
@@ -46,7 +44,6 @@ from worker.train.start import (
     read_start_weights,
     start_message,
 )
-from worker.train.timing import time_candidates
 from worker.train.unsent import UnsentCheckpoints
 from worker.train.warnings import Warnings
 
@@ -278,112 +275,6 @@ def prepare_session(
         reporter.publish(LogLine(message=components_message(components)))
     give_back_freed_memory()
     return session
-
-
-def send_unsent(
-    store: CheckpointStore, job_id: int, outbox: Path | None, reporter: Reporter, control: Control
-) -> UnsentCheckpoints | None:
-    """What an earlier attempt could not bring into `store` from this machine is there afterwards."""
-    if outbox is None:
-        return None
-    unsent = UnsentCheckpoints(outbox, store, job_id)
-    for late in unsent.send(all_of_them=True, on_part=control.beat):
-        reporter.publish(saved(late, seconds=time.time() - late.saved_at, kept=store.names()))
-    return unsent
-
-
-def choose_checkpoint(store: CheckpointStore, attempt: AttemptSpec, reporter: Reporter) -> LoadedCheckpoint | None:
-    """The checkpoint to go on from; None for a fresh start, which is never silent where one was expected.
-
-    Raises CheckpointError when the chosen one, or every one, cannot be used.
-    """
-    if attempt.checkpoint is not None:
-        if attempt.checkpoint not in store.names():
-            raise CheckpointError(f"Checkpoint {attempt.checkpoint} is not there any more: choose another one.")
-        return store.load(attempt.checkpoint)
-    if attempt.attempt == 1 and not attempt.resume:
-        return None
-    passed_over: list[str] = []
-
-    def warn(error: CorruptCheckpointError) -> None:
-        passed_over.append(error.name)
-        reporter.publish(
-            Warned(code="checkpoint", message=str(error), advice="The newest valid one before it is used instead.")
-        )
-
-    loaded = store.load_newest(on_corrupt=warn)
-    if loaded is None and attempt.resume:
-        damaged = f" ({', '.join(passed_over)} cannot be read)" if passed_over else ""
-        raise CheckpointError(f"No checkpoint is left to go on from{damaged}: start the training as a new job.")
-    if loaded is None and passed_over:
-        reporter.publish(Warned(code="restart", message="Nothing was saved completely, so the training starts over."))
-    return loaded
-
-
-def obtain_features(
-    dataset: DatasetSnapshot, config: TrainConfig, *, storage: Storage, reporter: Reporter, control: Control
-) -> FeatureSet | None:
-    """The features that the training reads, made first where they are absent or damaged; None when stopped."""
-    key = config.features().cache_key(dataset.version_hash)
-    features = load_feature_set(storage, key)
-    if features is not None:
-        return features
-    if read_manifest(storage, key) is not None:
-        reporter.publish(Warned(code="data", message="The cached features were damaged and are made again."))
-    made = make_features(dataset, config.features(), storage=storage, reporter=reporter, control=control)
-    if made is None:
-        return None
-    features = load_feature_set(storage, key)
-    if features is None:
-        raise TrainingError("The features cannot be read back from the artifact store: check its disk.")
-    return features
-
-
-def obtain_plan(
-    job_id: int,
-    config: TrainConfig,
-    device: torch.device,
-    *,
-    data: TrainingData,
-    grid: ChunkGrid,
-    batches: BatchRule,
-    storage: Storage,
-    cache: PlanCache,
-    reporter: Reporter,
-    control: Control,
-) -> ExecutionPlan | None:
-    """The job's own plan, else the machine's, else a new one by timing; None when stopped meanwhile."""
-    plan = read_job_plan(storage, job_id, device)
-    if plan is not None:
-        reporter.publish(LogLine(message=f"Computes as before: {plan.describe()}."))
-        return plan
-    key = plan_key(config, batches.size, device)
-    plan = cache.get(key)
-    if plan is None:
-
-        def before_each(name: str) -> bool:
-            control.beat()
-            reporter.publish(Progress(phase="setup", done=1, total=3, message=f"Timing {name}"))
-            return control.wish() == "none"
-
-        def make_batch(memory_format: torch.memory_format) -> Tensor:
-            return data.batch(excerpts, *batches.bounds(0), memory_format)
-
-        excerpts = data.epoch(grid, 0)
-        plan = time_candidates(
-            config,
-            device,
-            make_batch,
-            before_each=before_each,
-            log=lambda message: reporter.publish(LogLine(message=message)),
-        )
-        if plan is None:
-            return None
-        if plan.load <= BUSY:
-            cache.put(key, plan)
-    keep_job_plan(storage, job_id, device, plan)
-    reporter.publish(LogLine(message=f"Computes in {plan.describe()}."))
-    return plan
 
 
 def resume_message(loaded: LoadedCheckpoint, session: Session) -> str:

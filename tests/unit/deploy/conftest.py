@@ -11,7 +11,8 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from api.views import DatasetRef, DatasetView, JobDetailView, ProgressView
+from api.datasets.views import DatasetView
+from api.views import DatasetRef, JobDetailView, ProgressView
 from deploy.cli import run, session
 from deploy.cli.api_client import ApiClient
 from shared.jobs import JobState

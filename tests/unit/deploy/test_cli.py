@@ -12,15 +12,8 @@ import click
 import httpx
 import pytest
 
-from api.views import (
-    CheckView,
-    DatasetDetailView,
-    DatasetListView,
-    FileResultView,
-    JobListView,
-    ResumeSummaryView,
-    UploadView,
-)
+from api.datasets.views import DatasetDetailView, DatasetListView, FileResultView, UploadView
+from api.views import CheckView, JobListView, ResumeSummaryView
 from deploy.cli.datasets import audio_files, batches
 from deploy.cli.exit_codes import ExitCode
 from deploy.cli.submit import parse_settings

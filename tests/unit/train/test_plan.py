@@ -12,7 +12,7 @@ import torch
 from shared.events import LogLine
 from shared.storage import FolderStorage
 from tests.unit.train.tools import Bench, Surroundings, tiny_config
-from worker.train import session, timing
+from worker.train import obtaining, timing
 from worker.train.plan import (
     CandidateRun,
     ExecutionPlan,
@@ -179,7 +179,7 @@ def test_what_was_measured_on_a_busy_machine_is_the_jobs_alone(
         measured.append(ExecutionPlan(step_ms={"float32": 1.0}, load=load))
         return measured[-1]
 
-    monkeypatch.setattr(session, "time_candidates", measure)
+    monkeypatch.setattr(obtaining, "time_candidates", measure)
     for job_id in (1, 2):
         first, second = Surroundings(stop_at=1), Surroundings(stop_at=2)
         bench.plan = None
