@@ -358,6 +358,7 @@ export interface components {
         DatasetDeletionView: {
             /**
              * Blockers
+             * @description The jobs that it is not possible because of, the first of them.
              * @default []
              */
             blockers: components["schemas"]["JobLink"][];
@@ -374,6 +375,7 @@ export interface components {
             possible: boolean;
             /**
              * Reason
+             * @description Why it is not possible.
              * @default
              */
             reason: string;
@@ -382,7 +384,10 @@ export interface components {
              * @description How many of them stay, because other datasets have them.
              */
             shared_clips: number;
-            /** Size Bytes */
+            /**
+             * Size Bytes
+             * @description Disk that becomes free.
+             */
             size_bytes: number;
         };
         /** DatasetDetailView */
