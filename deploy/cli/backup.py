@@ -7,6 +7,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.progress import Progress
 
 from api.backup.make import Backup
 from api.backup.manifest import BackupManifest
@@ -139,13 +141,9 @@ def _named(database: Database) -> str:
 @contextmanager
 def _progress(label: str) -> Generator[Callable[[int, int], None]]:
     """A line aside that says how far it is, where somebody looks."""
-    with click.progressbar(length=1, label=label, file=click.get_text_stream("stderr")) as bar:
-
-        def tell(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done - bar.pos)
-
-        yield tell
+    with Progress(console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(label)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def _aside(sentence: str) -> None:
