@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from flask import current_app
 
+from api.datasets.pictures import SoundPictures
 from api.datasets.uploads import Uploads
 from api.keeping.deletion import Deletion
 from api.keeping.disk_use import DiskUse
@@ -32,6 +33,7 @@ class Services:
     core: Core
     datasets: DatasetRecord
     uploads: Uploads
+    pictures: SoundPictures
     submission: Submission
     batches: Batches
     edits: JobEdits
