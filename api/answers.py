@@ -17,11 +17,11 @@ from werkzeug.exceptions import HTTPException
 
 from api.views import ErrorView
 from shared.config import config_error
-from shared.errors import SpectrainError
+from shared.errors import SpectrainError, TooManyError
 
 log = structlog.get_logger(__name__)
 
-ERROR_STATUSES: Final = (401, 403, 404, 409, 413, 422, 500, 503, 507)
+ERROR_STATUSES: Final = (401, 403, 404, 409, 413, 422, 429, 500, 503, 507)
 """What any route may answer with, each with an ErrorView."""
 
 _SENTENCES: Final = {
@@ -92,7 +92,12 @@ def register_error_answers(app: Flask) -> None:
 def _of_ours(error: SpectrainError) -> Response:
     if error.http_status >= 500:
         log.error("request.failed", path=request.path, error=str(error))
-    return error_answer(error.http_status, str(error), field=cast(str, getattr(error, "field", "")))
+    response = error_answer(error.http_status, str(error), field=cast(str, getattr(error, "field", "")))
+    if isinstance(error, TooManyError):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    elif error.http_status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 def _of_http(error: HTTPException) -> Response:

@@ -10,9 +10,10 @@ from flask_openapi.models.info import Info
 from flask_openapi.openapi import OpenAPI
 from flask_socketio import SocketIO
 
+from api.access.door import Door
+from api.access.tokens import Tokens
 from api.answers import StrictJson, invalid_request, register_error_answers
 from api.compression import compress_answer
-from api.datasets.pictures import SoundPictures
 from api.datasets.probe import AudioProbe
 from api.datasets.uploads import Uploads
 from api.guard import Guard, add_security_headers
@@ -30,11 +31,11 @@ from api.queue.submission import Submission
 from api.record.datasets import DatasetRecord
 from api.request_log import RequestIds, follow_requests
 from api.routes import BLUEPRINTS
+from api.routes.access import ask_before_every_request
 from api.services import EXTENSION, Services
-from api.sockets import RoomEmitter, make_sockets, open_sockets
+from api.sockets import Connected, RoomEmitter, SocketDoor, cut_off, make_sockets, open_sockets
 from api.store.uploads import ArtifactUploads
 from api.views import ErrorView
-from api.workers.tokens import Tokens
 
 if TYPE_CHECKING:
     from api.core import Core
@@ -54,6 +55,8 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
         folder=core.settings.data / "uploads",
         arrivals=arrivals,
     )
+    tokens = Tokens(core.database)
+    door = Door(tokens, core.settings)
     submission = Submission(
         datasets=datasets,
         starts=StartPoints(jobs=core.jobs, storage=core.storage, arrivals=arrivals),
@@ -66,7 +69,6 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
         core=core,
         datasets=datasets,
         uploads=uploads,
-        pictures=SoundPictures(),
         submission=submission,
         batches=Batches(record=core.jobs, submission=submission),
         edits=JobEdits(database=core.database, record=core.jobs, actions=core.actions, submission=submission),
@@ -79,15 +81,20 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
             arrivals=arrivals,
             folder=core.settings.data / "uploads",
         ),
-        tokens=Tokens(core.database),
+        tokens=tokens,
+        door=door,
+        dist=dist,
         artifact_uploads=ArtifactUploads(core.storage, core.settings.data / "uploads" / "artifacts"),
     )
     register_page(app, dist)
-    sockets = make_sockets(core.jobs)
+    connected = Connected(door)
+    sockets = make_sockets(core.jobs, connected)
     sockets.init_app(app)
     core.relay.emit = emitter = RoomEmitter(sockets)
     core.relay.hears = emitter.hears
+    core.access.look = lambda: cut_off(sockets, connected)
     follow_requests(app, core.observed.answered)
+    ask_before_every_request(app, door, core.settings)
     core.observed.registry.register(
         Standing(
             database=core.database,
@@ -98,7 +105,7 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
         )
     )
     guarded = Guard(
-        app.wsgi_app,
+        SocketDoor(app.wsgi_app, door),
         host=core.settings.host,
         allowed_hosts=[name.strip() for name in core.settings.allowed_hosts.split(",") if name.strip()],
     )

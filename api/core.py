@@ -28,6 +28,7 @@ from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord
 from api.recorder import Recorder
 from api.relay import Relay
+from api.sockets import SocketAccess
 from api.views import QueueView, WorkerView
 from api.workers.join import JoinedWorkers
 from api.workers.registry import Registry
@@ -58,6 +59,7 @@ class Core:
         self.queue = QueueSwitch(self.database, self.queue_changed)
         self.workers = Registry(self.database, bus, push=self._worker_changed)
         self.joined = JoinedWorkers(settings=settings, database=self.database, redis=self._redis)
+        self.access = SocketAccess()
         self.outbox = OutboxSender(self.database, bus)
         self.curves = CurveKeeper(self.database)
         self.observed = Observed()
@@ -94,7 +96,10 @@ class Core:
         self.jobs.look = dispatch.look
         self.jobs.changed = self.job_changed
         self.jobs.explain = self.scheduler.explanations.why
-        self._parts = (self.curves, self.recorder, self.outbox, self.workers, self.relay, self.scheduler, self.joined)
+        self._parts = (
+            *(self.curves, self.recorder, self.outbox, self.workers, self.relay, self.scheduler, self.joined),
+            self.access,
+        )
         self.readiness = Readiness(
             redis=self._redis, database=self.database, folders=_folders(settings, self.storage), parts=self._parts
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from api.answers import error_answer
+from shared.addresses import is_loopback
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -86,16 +87,6 @@ class Guard:
         else:
             foreign = urlsplit(str(origin)).netloc.lower() != host.lower()
         return "A page of another site may not change anything here." if foreign else ""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server that listens on `host` is reached from its own machine only."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def add_security_headers(response: Response) -> Response:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import gzip
 import mimetypes
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import NotFound
 from werkzeug.security import safe_join
 
+from api.access.roles import Identity
 from api.answers import error_answer
 
 DIST: Final = Path(__file__).parent / "web" / "dist"
 IMMUTABLE: Final = "private, max-age=31536000, immutable"
 """For what never changes under its address."""
 
-_NOT_PAGES: Final = ("/api/", "/socket.io/", "/openapi.json", "/healthz", "/readyz", "/metrics")
+NOT_PAGES: Final = ("/api/", "/socket.io/", "/openapi.json", "/healthz", "/readyz", "/metrics")
 _TEXT: Final = frozenset({".js", ".css", ".html", ".svg", ".json", ".map", ".txt"})
 _UNHASHED: Final = frozenset({"icon.svg", "theme.js"})
 """Assets that keep their name from build to build."""
@@ -37,7 +39,7 @@ def register_page(app: Flask, dist: Path = DIST) -> None:
     """Answer what no route knows with the page in the folder `dist`, where it may be one of the page's addresses."""
 
     def on_not_found(_: NotFound) -> Response:
-        if request.method not in ("GET", "HEAD") or request.path.startswith(_NOT_PAGES):
+        if request.method not in ("GET", "HEAD") or request.path.startswith(NOT_PAGES):
             return error_answer(404, "There is nothing at this address.")
         if request.path.startswith("/assets/"):
             return _asset(dist)
@@ -46,19 +48,25 @@ def register_page(app: Flask, dist: Path = DIST) -> None:
     app.register_error_handler(NotFound, on_not_found)
 
 
-def unchanging_bytes(content: bytes, *, mimetype: str) -> Response:
-    """Bytes that never change under their address, as an answer that a browser keeps."""
-    response = Response(content, mimetype=mimetype)
-    response.headers["Cache-Control"] = IMMUTABLE
-    response.add_etag()
-    response.make_conditional(request)
-    return response
+def styles(dist: Path) -> str:
+    """What links the built page's styles into another one; nothing where it is not built."""
+    try:
+        index = (dist / "index.html").read_text()
+    except OSError:
+        return ""
+    return "".join(re.findall(r'<link rel="stylesheet"[^<>]*>', index))
 
 
 def _index(dist: Path) -> Response:
     index = dist / "index.html"
     if not index.is_file():
         return Response(_NOT_BUILT, status=503, mimetype="text/html")
+    identity: Identity | None = g.get("identity")
+    if identity is not None and identity.csrf:
+        # What the page shows with everything that it changes, and for whom it is.
+        login = f'<meta name="csrf" content="{identity.csrf}" data-role="{identity.role}">'
+        text = index.read_text().replace("<head>", f"<head>{login}", 1)
+        return Response(text, mimetype="text/html", headers={"Cache-Control": "no-store"})
     response = _file(index)
     response.headers["Cache-Control"] = "no-cache"
     response.make_conditional(request)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from flask import current_app
 
-from api.datasets.pictures import SoundPictures
+from api.access.door import Door
+from api.access.tokens import Tokens
 from api.datasets.uploads import Uploads
 from api.keeping.deletion import Deletion
 from api.keeping.disk_use import DiskUse
@@ -18,7 +20,6 @@ from api.queue.edits import JobEdits
 from api.queue.submission import Submission
 from api.record.datasets import DatasetRecord
 from api.store.uploads import ArtifactUploads
-from api.workers.tokens import Tokens
 
 if TYPE_CHECKING:
     from api.core import Core
@@ -33,7 +34,6 @@ class Services:
     core: Core
     datasets: DatasetRecord
     uploads: Uploads
-    pictures: SoundPictures
     submission: Submission
     batches: Batches
     edits: JobEdits
@@ -42,6 +42,9 @@ class Services:
     disk_use: DiskUse
     garbage: Garbage
     tokens: Tokens
+    door: Door
+    dist: Path
+    """Folder of the built page."""
     artifact_uploads: ArtifactUploads
 
 

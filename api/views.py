@@ -265,42 +265,6 @@ class LabelsRequest(WorkerRequest):
     labels: Annotated[tuple[Label, ...], Field(max_length=16)]
 
 
-class TokenView(Frozen):
-    """A token, without its secret."""
-
-    id: int
-    name: str
-    role: str
-    created_at: float
-    expires_at: float | None = None
-    revoked_at: float | None = None
-    last_used_at: float | None = None
-
-
-class NewTokenView(TokenView):
-    """A token that was just made: the only time that its secret is told."""
-
-    secret: str
-    command: str = ""
-    """The line to paste on the machine that is to join."""
-    note: str = ""
-    """What keeps other machines from joining as this server runs; empty when nothing does."""
-
-
-class TokenListView(Frozen):
-    tokens: list[TokenView]
-    """Newest first."""
-
-
-class TokenRequest(Frozen):
-    """Ask for a token that lets workers join."""
-
-    name: Annotated[str, Field(max_length=200)] = ""
-    """What it is for, such as the name of the machine; empty for a name made of the time."""
-    days: Annotated[float, Field(gt=0, le=3650)] | None = None
-    """Days until it expires; null for never."""
-
-
 class JoinRequest(Frozen):
     """A machine wants to serve with some of its devices."""
 

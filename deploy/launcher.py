@@ -8,6 +8,7 @@ one kills. A guardian does the same when the launcher itself is killed.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +59,8 @@ class LaunchOptions:
     """Where our own listens beside loopback; empty for `host`."""
     torch_index: str = ""
     """Package index that torch came from, for machines that join."""
+    login: bool = False
+    """People log in: the first of them with a token that is made at the first start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,8 @@ class Ready:
     devices: list[str]
     logs: str
     pid: int
+    token: str = ""
+    """What the first person logs in with; at the first start alone."""
 
 
 class Launcher:
@@ -117,6 +122,7 @@ class Launcher:
             self._crew.add("worker", f"worker-{device.replace(':', '-')}", command, self._environment(urls, "worker"))
         self._wait_for_api(api)
         if not self._wishes.count:
+            environment = self._environment(urls, "api")
             self._ready(
                 Ready(
                     url=address(self._options.host, self._options.port),
@@ -124,8 +130,30 @@ class Launcher:
                     devices=list(devices),
                     logs=str(self._folder.logs),
                     pid=os.getpid(),
+                    token=self._first_token(environment) if self._options.login else "",
                 )
             )
+
+    def _first_token(self, environment: Mapping[str, str]) -> str:
+        """In a process of its own: the launcher stays as small as it is. Empty where somebody can log in already."""
+        try:
+            made = subprocess.run(
+                self._command_of("api.access.first"),
+                env={**os.environ, **environment},
+                cwd=Path(__file__).resolve().parent.parent,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=_READY_LIMIT_S,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            self._say(
+                f"No token for a first login could be made ({error}): make one with `spectrain token create --role "
+                f"admin --data {self._folder.path}`."
+            )
+            return ""
+        return made.stdout.strip()
 
     def _start_redis(self) -> RedisAccess | None:
         if self._options.redis_url:

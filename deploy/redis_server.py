@@ -36,8 +36,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
-from deploy.addresses import is_loopback
 from deploy.data_folder import write_private
+from shared.addresses import is_loopback
 from shared.errors import ConfigError, ServiceError
 
 Role = Literal["api", "worker", "keeper", "admin"]

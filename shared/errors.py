@@ -3,7 +3,9 @@
     SpectrainError
     |-- ConfigError          a value that cannot work           (HTTP 422)
     |-- AudioError           a sound that cannot be used        (HTTP 422)
-    |-- AccessError          a token is missing or worthless  (HTTP 401)
+    |-- AccessError          a token is missing or worthless    (HTTP 401)
+    |   `-- ForbiddenError   it does not go so far              (HTTP 403)
+    |-- TooManyError         come again later                   (HTTP 429)
     |-- NotFoundError        no such job, dataset, clip         (HTTP 404)
     |-- TransitionError      not possible in the job's state    (HTTP 409)
     |-- InUseError           somebody else holds it             (HTTP 409)
@@ -56,6 +58,22 @@ class AccessError(SpectrainError):
     """Who asks has not shown that he may."""
 
     http_status = 401
+
+
+class ForbiddenError(AccessError):
+    """Who asks is known, and may not."""
+
+    http_status = 403
+
+
+class TooManyError(SpectrainError):
+    """Asked too often; `retry_after_s` seconds later it may work."""
+
+    http_status = 429
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class NotFoundError(SpectrainError):

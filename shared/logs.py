@@ -22,7 +22,7 @@ from structlog.types import Processor
 
 Style = Literal["json", "console"]
 
-_SECRETS: Final = re.compile(r"(?<=://)[^\s/@\"']*:[^\s/@\"']+(?=@)|\bspt_[\w-]+|(?<=[Bb]earer )[\w.~+/=-]+")
+_SECRETS: Final = re.compile(r"(?<=://)[^\s/@\"']*:[^\s/@\"']+(?=@)|\bsp[ts]_[\w-]+|(?<=[Bb]earer )[\w.~+/=-]+")
 """User and password in an address, tokens of ours, and whatever else proves who somebody is."""
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {10: "\\n", 13: "\\r", 9: "\\t"}
 _PART: Final = "  | "

@@ -12,6 +12,7 @@ from platformdirs import user_data_path
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.addresses import is_loopback
 from shared.errors import ConfigError
 
 
@@ -30,6 +31,12 @@ class Settings(BaseSettings):
     """Port that the api listens on."""
     allowed_hosts: str = ""
     """Further names that the api is reached by, separated by commas; addresses and own names always work."""
+    login: Literal["auto", "always"] = "auto"
+    """Whether people log in: where others than the user of this machine can reach the api, or always."""
+    submits_per_minute: Annotated[int, Field(ge=1)] = 300
+    """Jobs, batches and sweeps that one token may submit in a minute."""
+    uploads_per_minute: Annotated[int, Field(ge=1)] = 600
+    """Upload requests that one token may send in a minute."""
     server: str = "http://127.0.0.1:8000"
     """Address of the api for the command line."""
     token: str = ""
@@ -90,6 +97,12 @@ class Settings(BaseSettings):
             name = "_".join(str(part) for part in first["loc"])
             variable = name if name.isupper() else f"SPECTRAIN_{name.upper()}"
             raise ConfigError(f"{variable} in the environment cannot work: {first['msg']}.") from error
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether somebody who shows no token may do nothing: the api listens beyond this machine, or a proxy leads
+        others to it, as the names say that it is reached by."""
+        return self.login == "always" or not is_loopback(self.host) or bool(self.allowed_hosts.strip(" ,"))
 
     @property
     def save_limit_s(self) -> float:

@@ -65,6 +65,7 @@ class System:
         }
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=30.0)
+        self._headers: dict[str, str] = {}
         self._jobs: dict[int, JobJson] = {}
         self._events: list[JobJson] = []
         self._changed = threading.Condition()
@@ -90,13 +91,18 @@ class System:
         """Change the environment of what is started from now on."""
         self._environment.update(variables)
 
+    def show(self, token: str) -> None:
+        """Have everything that is asked from now on show a token."""
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self.http.headers.update(self._headers)
+
     def start_api(self) -> float:
         """Start the api; returns the seconds until it was ready."""
         started = time.monotonic()
         self._start("api", ["-m", "api"])
         while time.monotonic() - started < READY_S:
             try:
-                answer = httpx.get(f"{self.url}/readyz", timeout=5.0)
+                answer = httpx.get(f"{self.url}/readyz", headers=self._headers, timeout=5.0)
             except httpx.TransportError:
                 # Nothing tells when a port opens; the process may also have ended.
                 assert self._processes["api"].poll() is None, self.log("api")
@@ -112,7 +118,7 @@ class System:
 
     def connect(self) -> None:
         """Follow what the api tells live; to be called where something else started it."""
-        self._socket.connect(self.url, wait_timeout=10)
+        self._socket.connect(self.url, headers=self._headers, wait_timeout=10)
 
     def _disconnect_socket(self) -> None:
         """Before the api ends: a client that tries to come back leaves threads and sockets to later tests."""

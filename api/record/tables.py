@@ -56,22 +56,6 @@ class DatasetClip(Base):
     added_at: Mapped[float] = mapped_column(Float)
 
 
-class MeasuredSound(Base):
-    """What was measured of a clip when it came."""
-
-    __tablename__ = "measured_sounds"
-
-    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    """Of the clip's bytes."""
-    peak: Mapped[float] = mapped_column(Float)
-    rms: Mapped[float] = mapped_column(Float)
-    clipped: Mapped[int] = mapped_column(Integer)
-    silent_before: Mapped[int] = mapped_column(Integer)
-    silent_after: Mapped[int] = mapped_column(Integer)
-    sound_sha256: Mapped[str] = mapped_column(String(64))
-    """Of its samples."""
-
-
 class DatasetVersion(Base):
     """What a dataset held when its content last changed or was used: the snapshot that jobs keep."""
 
@@ -289,16 +273,27 @@ class Worker(Base):
 
 
 class Token(Base):
-    """A secret that lets a worker join; only its SHA-256 is kept."""
+    """A secret by which people and machines show who they are; only its SHA-256 is kept."""
 
     __tablename__ = "tokens"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
     role: Mapped[str] = mapped_column(String(20))
-    """worker."""
+    """admin, member, viewer or worker."""
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[float] = mapped_column(Float)
     expires_at: Mapped[float | None] = mapped_column(Float, default=None)
     revoked_at: Mapped[float | None] = mapped_column(Float, default=None)
     last_used_at: Mapped[float | None] = mapped_column(Float, default=None)
+
+
+class BrowserSession(Base):
+    """A browser that logged in with a token; only the SHA-256 of its secret is kept."""
+
+    __tablename__ = "sessions"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token_id: Mapped[int] = mapped_column(ForeignKey("tokens.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[float] = mapped_column(Float)
+    expires_at: Mapped[float] = mapped_column(Float, index=True)

@@ -12,6 +12,7 @@ from api.routes.metrics import metrics
 from api.routes.models import models
 from api.routes.presets import presets
 from api.routes.queue import queue
+from api.routes.session import login, session
 from api.routes.store import store
 from api.routes.tokens import tokens
 from api.routes.workers import workers
@@ -28,6 +29,8 @@ BLUEPRINTS = (
     presets,
     workers,
     tokens,
+    session,
+    login,
     join,
     bootstrap,
     store,

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from flask import Response, request
 
 from api.answers import answer
+from api.routes.access import asking
 from api.routes.blueprint import Resource
 from api.routes.parameters import API
 from api.services import services
-from api.views import JoinRequest, JoinView, ReleaseView, TokenView
+from api.views import JoinRequest, JoinView, ReleaseView
 from api.workers.release import this_release
-from api.workers.tokens import bearer
 from shared.config import Frozen
 from shared.errors import NotFoundError
 
@@ -39,8 +39,7 @@ def get_script() -> Response:
 
 @join.reads("/wheel", ReleaseView)
 def get_release() -> Response:
-    """What a machine has to install; needs a token."""
-    _token()
+    """What a machine has to install."""
     release = this_release()
     return answer(
         ReleaseView(
@@ -54,8 +53,7 @@ def get_release() -> Response:
 
 @join.sends("/wheel/<file>", "application/octet-stream")
 def get_wheel(path: WheelPath) -> Response:
-    """The wheel; needs a token."""
-    _token()
+    """The wheel."""
     release = this_release()
     if path.file != release.file_name:
         raise NotFoundError(f"There is no {path.file} here: this server's wheel is {release.file_name}.")
@@ -64,18 +62,12 @@ def get_wheel(path: WheelPath) -> Response:
 
 @join.sends("/constraints", "text/plain")
 def get_constraints() -> Response:
-    """The exact versions that are installed beside it, for pip; needs a token."""
-    _token()
+    """The exact versions that are installed beside it, for pip."""
     return Response(this_release().constraints, mimetype="text/plain")
 
 
 @join.does("", JoinView)
 def join_machine(body: JoinRequest) -> Response:
-    """Let a machine's workers serve; needs a token. Asking again with the same password changes nothing."""
-    token = _token()
+    """Let a machine's workers serve. Asking again with the same password changes nothing."""
     reached_as = urlsplit(f"//{request.host}").hostname or ""
-    return answer(services().core.joined.join(body, token, reached_as=reached_as))
-
-
-def _token() -> TokenView:
-    return services().tokens.verify(bearer(request.headers.get("Authorization")), "worker")
+    return answer(services().core.joined.join(body, asking(), reached_as=reached_as))

@@ -9,18 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.errors import AccessError, ConfigError, NotFoundError, StorageError
+from shared.errors import ConfigError, ForbiddenError, NotFoundError, StorageError
 from shared.storage.base import check_key, hash_in_name
 
 _WRITABLE: Final = ("jobs", "features", "weights")
 _IMMUTABLE_DEPTH: Final = 4
 """Parts of the shortest key in a folder of a job."""
-
-
-class ForbiddenError(AccessError):
-    """A worker's token does not go so far."""
-
-    http_status = 403
 
 
 def readable(key: str) -> str:

@@ -63,7 +63,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         parser.error("--server is an address that begins with http:// or https://")
     known.data = known.data.expanduser().absolute()
     if not known.token:
-        parser.error("--token is missing: the server's page, or `spectrain token create --worker` there, makes one")
+        parser.error("--token is missing: the server's page, or `spectrain token create --role worker`, makes one")
     return known, rest
 
 

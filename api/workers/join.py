@@ -21,13 +21,14 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 from typing_extensions import override
 
+from api.access.roles import Identity
 from api.background import Background
-from api.guard import is_loopback
 from api.record.database import Database
 from api.record.tables import Token, Worker
-from api.views import JoinedWorkerView, JoinRequest, JoinView, TokenView
+from api.views import JoinedWorkerView, JoinRequest, JoinView
 from api.workers.redis_users import RedisUsers, user_name
-from shared.errors import ConfigError, InUseError
+from shared.addresses import is_loopback
+from shared.errors import AccessError, ConfigError, InUseError
 from shared.event_bus import WORKER_KEY
 from shared.settings import Settings
 from shared.version import VERSION
@@ -58,7 +59,7 @@ class JoinedWorkers(Background):
         self._changing = threading.Lock()
         """Held while record and Redis are brought in line: else a user just made might be taken for one too many."""
 
-    def join(self, request: JoinRequest, token: TokenView, *, reached_as: str) -> JoinView:
+    def join(self, request: JoinRequest, token: Identity, *, reached_as: str) -> JoinView:
         """Let the machine of `request` serve; it reached the api by the name `reached_as`.
 
         Asking again with the same password changes nothing. Raises ConfigError for another version, InUseError for a
@@ -70,6 +71,9 @@ class JoinedWorkers(Background):
                 "pasted line again there, it installs the server's version.",
                 field="versions.spectrain",
             )
+        token_id = token.token_id
+        if token_id is None:
+            raise AccessError("A machine joins with a token: make one with `spectrain token create --role worker`.")
         url = redis_address(self._settings, reached_as)
         devices = list(dict.fromkeys(request.devices))
         workers = [
@@ -83,12 +87,12 @@ class JoinedWorkers(Background):
         ]
         with self._changing:
             for worker in workers:
-                self._check_free(worker.name, token.id, request.password_sha256)
+                self._check_free(worker.name, token_id, request.password_sha256)
             for worker in workers:
-                self._note(worker.name, token.id, request.password_sha256)
+                self._note(worker.name, token_id, request.password_sha256)
                 if self._users is not None:
                     self._users.admit(worker.name, request.password_sha256)
-        log.info("workers.joined", workers=[worker.name for worker in workers], token=token.id)
+        log.info("workers.joined", workers=[worker.name for worker in workers], token=token_id)
         return JoinView(
             workers=workers,
             storage_url=join_storage(self._settings),

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from api.access.views import NewTokenView, SessionView, TokenListView, TokenView
 from api.datasets.views import DatasetDetailView, DatasetListView, DatasetView, UploadView
 from api.keeping.views import CollectedView, DatasetDeletionView, DeletedView, GarbageView, JobDeletionView
 from api.views import (
@@ -25,17 +26,14 @@ from api.views import (
     JobListView,
     JoinRequest,
     JoinView,
-    NewTokenView,
     QueueView,
     ReleaseView,
     ResumeSummaryView,
-    TokenListView,
-    TokenView,
     WorkerListView,
     WorkerView,
 )
-from deploy.addresses import is_loopback
 from deploy.cli.exit_codes import ExitCode
+from shared.addresses import is_loopback
 from shared.errors import SpectrainError
 from shared.jobs import PreprocessRequest, ResumeRequest, TrainRequest
 
@@ -71,7 +69,7 @@ class ApiClient:
     """The server at `server`. Every method raises ApiError where it refuses, UnreachableError where it is away."""
 
     def __init__(self, server: str, *, token: str = "", transport: httpx.BaseTransport | None = None) -> None:
-        """`token` is what a worker shows; people need none."""
+        """`token` is what a worker shows, and people where the server asks for it."""
         self.server = server.rstrip("/")
         self._client = httpx.Client(
             base_url=f"{self.server}/api/v1/",
@@ -215,9 +213,13 @@ class ApiClient:
         """Forget a worker; returns those that are left."""
         return self._request(WorkerListView, "POST", "workers/remove", json={"worker": worker})
 
-    def make_token(self, *, name: str, days: float | None) -> NewTokenView:
-        """A new token that lets workers join."""
-        return self._request(NewTokenView, "POST", "tokens", json={"name": name, "days": days})
+    def session(self) -> SessionView:
+        """Who this client is to the server."""
+        return self._request(SessionView, "GET", "session")
+
+    def make_token(self, *, role: str, name: str, days: float | None) -> NewTokenView:
+        """A new token."""
+        return self._request(NewTokenView, "POST", "tokens", json={"role": role, "name": name, "days": days})
 
     def tokens(self) -> TokenListView:
         """All tokens, without their secrets."""
@@ -252,6 +254,12 @@ class ApiClient:
                 f"What answers at {self.server} is not this version of Spectrain (HTTP {response.status_code} for "
                 f"{path}): look at --server, and at the versions on both sides."
             ) from error
+        if response.status_code == 401 and "Authorization" not in self._client.headers:
+            raise ApiError(
+                f"This server wants to know who you are: `spectrain login {self.server}`, or set SPECTRAIN_TOKEN.",
+                field="",
+                status=401,
+            )
         # What the request calls `changes.epochs` a person knows as `epochs`.
         raise ApiError(
             problem.error.removeprefix("job.").replace("changes.", ""),

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from deploy.addresses import is_loopback
 from deploy.cli.api_client import ApiClient
 from deploy.cli.exit_codes import ExitCode
 from deploy.cli.session import json_option, make_console, server_of
 from deploy.cli.text import size
 from deploy.data_folder import JoinedServer
+from shared.addresses import is_loopback
 from shared.errors import SpectrainError
 from shared.settings import Settings
 from shared.version import VERSION
@@ -201,8 +201,9 @@ def _joined_server(joined: JoinedServer) -> Finding:
     return _attempt(
         "Joined server",
         look,
-        advice="Run the pasted line again; where the token is not taken, with one of `spectrain token create --worker` "
-        f"on the server. Where nothing answers, start it there and open port {urlsplit(joined.server).port or 80}.",
+        advice="Run the pasted line again; where the token is not taken, with one of `spectrain token create "
+        "--role worker` on the server. Where nothing answers, start it "
+        f"there and open port {urlsplit(joined.server).port or 80}.",
     )
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploy.addresses import is_loopback
 from deploy.cli.session import DEFAULT_SERVER, json_option, server_of
+from shared.addresses import is_loopback
 from shared.devices import check_present, parse_device
 from shared.errors import ConfigError
 from shared.settings import Settings
@@ -63,6 +63,7 @@ def up_command(
         redis_url=settings.redis_url if "redis_url" in settings.model_fields_set else "",
         redis_host=redis_host or settings.redis_host,
         torch_index=settings.torch_index or Stamp.read(Path(sys.prefix) / "spectrain.json").torch_index,
+        login=settings.model_copy(update={"host": host or settings.host}).needs_login,
     )
 
     def ready(runs: Ready) -> None:
@@ -73,14 +74,18 @@ def up_command(
         click.echo(f"Workers: {', '.join(runs.devices)}. Data: {runs.data}. Logs: {runs.logs}. Ctrl-C stops it.")
         if runs.url != DEFAULT_SERVER:
             click.echo(f"For the command line: export SPECTRAIN_SERVER={runs.url}")
+        if options.login:
+            click.echo(f"People log in with a token, on the page and with `spectrain login {runs.url}`.")
+        if runs.token:
+            show_first_token(runs.token)
 
     for name in devices:
         check_present(parse_device(name))
     say("Starting Spectrain.")
     if not is_loopback(options.host):
         say(
-            f"Warning: {options.host} is not this machine alone. Anyone on that network can use this Spectrain, its "
-            "sounds and its models: this version has no login."
+            f"Warning: {options.host} is not this machine alone, and the page speaks no TLS: tokens and sounds travel "
+            "in the clear. Do this in a network that you trust, or put a proxy with TLS before it."
         )
     if not options.redis_url and not is_loopback(options.redis_host or options.host):
         say(
@@ -111,6 +116,11 @@ def api_command(data: Path | None, host: str | None, port: int | None, *, as_jso
         "SPECTRAIN_REDIS_KEEPER_URL": settings.redis_keeper_url
         or ("" if "redis_url" in settings.model_fields_set else _redis_url(settings, data, "keeper")),
     }
+    from api.access.first import first_admin  # noqa: PLC0415 - the record, for this alone
+
+    token = first_admin(Settings(data=data or settings.data, host=host or settings.host, port=port or settings.port))
+    if token:
+        show_first_token(token)
     _become(["api"], environment)
 
 
@@ -137,7 +147,7 @@ def worker_command(
     """Join a server on another machine, or run one worker alone.
 
     With --token, every device that is found (or each --device) serves the Spectrain at --server; what a machine needs
-    for that is in the line that `spectrain token create --worker` prints. Without, one worker runs with the Redis
+    for that is in the line that `spectrain token create --role worker` prints. Without, one worker runs with the Redis
     of REDIS_URL or the one that runs on the data folder.
 
     On Ctrl-C or SIGTERM it saves, hands its job back and ends.
@@ -168,6 +178,11 @@ def worker_command(
         "SPECTRAIN_LABELS": ",".join(labels) or settings.labels,
     }
     _become(["worker", "--device", devices[0], *(["--name", name] if name else [])], environment)
+
+
+def show_first_token(token: str) -> None:
+    """Show the token that the first person logs in with, on standard error: nobody takes it for an answer."""
+    say(f"Log in with this token. It is shown this one time, and its holder may do everything:\n\n{token}\n")
 
 
 def say(text: str) -> None:

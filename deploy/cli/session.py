@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.cli.api_client import ApiClient
+from deploy.cli.kept_tokens import token_for
 
 DEFAULT_SERVER: Final = "http://127.0.0.1:8000"
 _WIDE: Final = 200
@@ -81,7 +82,8 @@ def client_command(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(*, server: str | None, as_json: bool, **values: Any) -> Any:
         context = click.get_current_context()
-        with ApiClient(server_of(context, server)) as client:
+        address = server_of(context, server)
+        with ApiClient(address, token=token_for(address)) as client:
             return function(Session(client, as_json=as_json), **values)
 
     server = click.option(

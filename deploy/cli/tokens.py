@@ -1,35 +1,59 @@
-"""`spectrain token`: what lets other machines join."""
+"""`spectrain token`: what lets people in, and other machines join."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import Final
 
 import click
 
-from api.views import TokenView
+from api.access.roles import Role
+from api.access.views import TokenView
 from deploy.cli.session import Session, client_command
 from deploy.cli.text import moment
+from shared.settings import Settings
+
+_DAY_S: Final = 86_400.0
 
 
 @click.group("token")
 def token_command() -> None:
-    """Make tokens that let other machines join; list and revoke them."""
+    """Make tokens for people and for machines that join; list and revoke them."""
 
 
 @token_command.command("create")
-@click.option("--worker", is_flag=True, help="For a machine whose devices are to work for this server.")
-@click.option("--name", default="", help="What it is for, such as the machine's name.")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    required=True,
+    help="viewer may look; member may also submit, upload, change and stop; admin everything; worker is for a machine.",
+)
+@click.option("--name", default="", help="Whom or what it is for, such as a person's or a machine's name.")
 @click.option(
     "--days", type=click.FloatRange(min=0, min_open=True, max=3650), help="Days that it counts; else for ever."
 )
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Make it in this data folder, not through the server: for who has no token yet. DATABASE_URL counts.",
+)
 @client_command
-def create_command(session: Session, *, worker: bool, name: str, days: float | None) -> None:
-    """Make a token and print the line to paste on the other machine. The token is shown this one time."""
-    if not worker:
-        raise click.UsageError("Say what the token is for: --worker.")
-    made = session.client.make_token(name=name, days=days)
+def create_command(session: Session, *, role: str, name: str, days: float | None, data: Path | None) -> None:
+    """Make a token; for a worker, print the line to paste on the other machine. The token is shown this one time."""
+    if data is None:
+        made = session.client.make_token(role=role, name=name, days=days)
+    else:
+        from api.access.first import make_token  # noqa: PLC0415 - the record, for this alone
+
+        expires_at = None if days is None else time.time() + days * _DAY_S
+        made = make_token(Settings(data=data.absolute()), role=Role(role), name=name or role, expires_at=expires_at)
 
     def render() -> None:
+        if not made.command:
+            session.say(f"Token {made.id} ({made.name}, {made.role}). It is shown this one time:")
+            click.echo(f"\n{made.secret}\n")
+            return
         session.say(f"Token {made.id} ({made.name}). Paste this line on the machine that is to join:")
         click.echo(f"\n{made.command}\n")
         click.echo("It needs Python 3.11 or newer there, and nothing else.", err=True)
@@ -46,9 +70,16 @@ def list_command(session: Session) -> None:
     listed = session.client.tokens()
 
     def render() -> None:
-        columns = (">id", "name", "counts", "made", "last used")
+        columns = (">id", "name", "role", "counts", "made", "last used")
         rows = (
-            (str(token.id), token.name, _validity(token), moment(token.created_at), moment(token.last_used_at))
+            (
+                str(token.id),
+                token.name,
+                token.role,
+                _validity(token),
+                moment(token.created_at),
+                moment(token.last_used_at),
+            )
             for token in listed.tokens
         )
         session.table(columns, rows)
@@ -60,9 +91,9 @@ def list_command(session: Session) -> None:
 @click.argument("token_id", metavar="ID", type=click.IntRange(min=1))
 @client_command
 def revoke_command(session: Session, token_id: int) -> None:
-    """Make a token worthless at once; workers that joined with it stop."""
+    """Make a token worthless at once; who logged in with it is logged out, workers that joined with it stop."""
     revoked = session.client.revoke_token(token_id)
-    session.show(revoked, lambda: session.say(f"Token {revoked.id} ({revoked.name}) is revoked; its workers stop."))
+    session.show(revoked, lambda: session.say(f"Token {revoked.id} ({revoked.name}) is revoked."))
 
 
 def _validity(token: TokenView) -> str:

@@ -25,7 +25,7 @@ def list_command(session: Session) -> None:
     def render() -> None:
         if not listed.workers:
             session.say(
-                "No worker is known: `spectrain up` starts one, `spectrain token create --worker` invites others."
+                "No worker is known: `spectrain up` starts one, `spectrain token create --role worker` invites others."
             )
             return
         columns = ("name", "state", ">job", "device", ">memory", "labels", ">heard of", "version", "note")

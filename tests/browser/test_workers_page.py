@@ -50,9 +50,9 @@ def test_a_worker_is_drained_labelled_and_resumed(system: System, visitor: Visit
 def test_a_machine_is_invited_by_one_line(system: System, visitor: Visitor) -> None:
     page = visitor.page
     page.goto(f"{system.url}/workers")
-    page.get_by_role("textbox", name="Machine").fill("studio-pc")
+    page.get_by_role("textbox", name="Name").fill("studio-pc")
     page.get_by_label("Token expires").select_option(label="In a week")
-    page.get_by_role("button", name="Make the command").click()
+    page.get_by_role("button", name="Make the token").click()
     command = page.get_by_label("Command for the other machine")
     expect(command).to_contain_text("/join", timeout=ANSWER_MS)
     visitor.picture("workers-2-command")

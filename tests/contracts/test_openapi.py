@@ -15,7 +15,7 @@ from api import views
 from api.app import openapi_document
 from shared.config import Frozen
 
-UNDESCRIBED = {"/openapi.json"}
+UNDESCRIBED = {"/openapi.json", "/login"}
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def ip(*arguments: str) -> None:
 
 @pytest.fixture
 def server(namespace: str, tmp_path: Path) -> Iterator[httpx.Client]:
-    """`spectrain up --host SERVER`, and how it is reached."""
+    """`spectrain up --host SERVER`, and how its first person reaches it."""
     said = tmp_path / "server.txt"
     with said.open("wb") as errors:
         process = subprocess.Popen(
@@ -65,9 +65,12 @@ def server(namespace: str, tmp_path: Path) -> Iterator[httpx.Client]:
         )  # fmt: skip
     try:
         assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["url"] == f"http://{SERVER}:{PORT}", said.read_text()
+        ready = json.loads(process.stdout.readline())
+        assert ready["url"] == f"http://{SERVER}:{PORT}", said.read_text()
         assert "speaks no TLS" in said.read_text()
-        with httpx.Client(base_url=f"http://{SERVER}:{PORT}/api/v1", timeout=60.0, trust_env=False) as client:
+        headers = {"Authorization": f"Bearer {ready['token']}"}
+        address = f"http://{SERVER}:{PORT}/api/v1"
+        with httpx.Client(base_url=address, headers=headers, timeout=60.0, trust_env=False) as client:
             yield client
     finally:
         process.send_signal(signal.SIGTERM)

@@ -282,65 +282,20 @@ export interface components {
              */
             warnings: string[];
         };
-        /**
-         * ClipsRequest
-         * @description Names clips of a dataset.
-         */
-        ClipsRequest: {
-            /**
-             * Clips
-             * @description Their hashes.
-             */
-            clips: string[];
-        };
         /** ClipView */
         ClipView: {
             /** Channels */
             channels: number;
-            /**
-             * Clipped
-             * @description Samples that lie at full scale between two others that do.
-             * @default 0
-             */
-            clipped: number;
             /** Duration S */
             duration_s: number;
             /** Format */
             format: string;
             /** Name */
             name: string;
-            /**
-             * Peak
-             * @description Largest absolute sample; 1 is full scale. Null where it was never measured, as is the next one.
-             * @default null
-             */
-            peak: number | null;
-            /**
-             * Rms
-             * @default null
-             */
-            rms: number | null;
-            /**
-             * Same As
-             * @description The clip before it that has the very same samples in another file.
-             * @default
-             */
-            same_as: string;
             /** Sample Rate */
             sample_rate: number;
             /** Sha256 */
             sha256: string;
-            /**
-             * Silent After S
-             * @default 0
-             */
-            silent_after_s: number;
-            /**
-             * Silent Before S
-             * @description Silence (under -60 dBFS) at the beginning, all of it where nothing else is there.
-             * @default 0
-             */
-            silent_before_s: number;
             /** Size Bytes */
             size_bytes: number;
         };
@@ -1749,7 +1704,7 @@ export interface components {
         NewTokenView: {
             /**
              * Command
-             * @description The line to paste on the machine that is to join.
+             * @description The line to paste on the machine that is to join; empty for a person's token.
              * @default
              */
             command: string;
@@ -2098,7 +2053,7 @@ export interface components {
         ReadinessView: {
             /**
              * Checks
-             * @description By dependency: nothing when it is well, else what is wrong.
+             * @description By dependency: nothing when it is well, else what is wrong; told to those who may look.
              */
             checks: {
                 [key: string]: string;
@@ -2218,6 +2173,22 @@ export interface components {
              * @default null
              */
             val_reconstruction: number | null;
+        };
+        /**
+         * SessionView
+         * @description Who asks.
+         */
+        SessionView: {
+            /**
+             * Name
+             * @description Of the token.
+             */
+            name: string;
+            /**
+             * Role
+             * @description admin, member or viewer.
+             */
+            role: string;
         };
         /**
          * SpectrogramConfig
@@ -2465,7 +2436,7 @@ export interface components {
         };
         /**
          * TokenRequest
-         * @description Ask for a token that lets workers join.
+         * @description Ask for a token.
          */
         TokenRequest: {
             /**
@@ -2476,10 +2447,17 @@ export interface components {
             days: number | null;
             /**
              * Name
-             * @description What it is for, such as the name of the machine; empty for a name made of the time.
+             * @description Whom or what it is for; empty for a name made of role and time.
              * @default
              */
             name: string;
+            /**
+             * Role
+             * @description What its holder is: worker for a machine that joins, the others for people and their programs.
+             * @default worker
+             * @enum {string}
+             */
+            role: "admin" | "member" | "viewer" | "worker";
         };
         /**
          * TokenView

@@ -23,6 +23,7 @@ from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord
 from api.record.tables import Base
 from api.services import EXTENSION
+from api.sockets import SocketAccess
 from api.views import QueueView, WorkerView
 from api.workers.join import JoinedWorkers
 from shared.control import Controls
@@ -73,6 +74,7 @@ class TwinCore:
         self.online: list[WorkerView] = [worker("w1", "cpu")]
         self.workers = SimpleNamespace(list=lambda: self.online, online=lambda: self.heard)
         self.relay = SimpleNamespace(emit=None)
+        self.access = SocketAccess()
         self.joined = JoinedWorkers(settings=self.settings, database=self.database, redis=cast(Redis, TwinRedis()))
         self.checks: dict[str, str] = {"redis": "", "record": ""}
         self.ended: list[str] = []
@@ -129,7 +131,6 @@ def served(core: TwinCore, tmp_path: Path) -> Iterator[tuple[OpenAPI, SocketIO]]
     app, sockets = create_app(cast(Any, core), dist=tmp_path / "dist")
     yield app, sockets
     app.extensions[EXTENSION].uploads.close()
-    app.extensions[EXTENSION].pictures.close()
 
 
 @pytest.fixture

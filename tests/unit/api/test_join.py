@@ -18,6 +18,7 @@ import pytest
 from flask.testing import FlaskClient
 from redis import Redis
 
+from api.access.tokens import Tokens
 from api.record.tables import Token, Worker
 from api.views import JoinRequest
 from api.workers import bootstrap
@@ -25,7 +26,6 @@ from api.workers.invitation import join_command, server_address
 from api.workers.join import JoinedWorkers, redis_address, worker_names
 from api.workers.redis_users import escaped, user_name, user_rules
 from api.workers.release import make_wheel, this_release
-from api.workers.tokens import Tokens
 from shared.errors import ConfigError
 from shared.event_bus import WORKER_KEY
 from shared.settings import Settings

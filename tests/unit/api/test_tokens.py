@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
-from api.workers.tokens import Tokens, bearer
+from api.access.tokens import Tokens, bearer
 from shared.errors import AccessError
 from tests.unit.api.conftest import TwinCore
 
@@ -26,21 +26,21 @@ def test_a_token_is_told_once_and_counts_until_it_is_revoked(client: FlaskClient
     listed = client.get("/api/v1/tokens")
     assert [token["name"] for token in listed.json["tokens"]] == ["studio"]
     assert secret not in listed.text, "nobody reads a secret a second time"
-    assert tokens.verify(secret, "worker").id == token_id
+    assert tokens.holder(secret).token_id == token_id
     assert tokens.list()[0].last_used_at is not None
 
     assert client.post(f"/api/v1/tokens/{token_id}/revoke").json["revoked_at"] > 0
     with pytest.raises(AccessError, match="revoked"):
-        tokens.verify(secret, "worker")
+        tokens.holder(secret)
 
 
 def test_an_unknown_or_expired_token_is_refused(tokens: Tokens) -> None:
     expired = tokens.create(name="old", expires_at=time.time() - 1)
     with pytest.raises(AccessError, match="expired"):
-        tokens.verify(expired.secret, "worker")
+        tokens.holder(expired.secret)
     for secret in ("", "spt_" + "x" * 43, expired.secret + "x"):
         with pytest.raises(AccessError, match="not known"):
-            tokens.verify(secret, "worker")
+            tokens.holder(secret)
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer  ", "Basic abc"])
@@ -63,4 +63,4 @@ def test_a_full_disk_keeps_no_worker_from_reading(core: TwinCore, monkeypatch: p
         raise OperationalError("UPDATE", {}, OSError("database or disk is full"))
 
     monkeypatch.setattr(core.database, "session", full)
-    assert tokens.verify(secret, "worker").name == "studio"
+    assert tokens.holder(secret).name == "studio"

@@ -18,8 +18,9 @@ from flask_socketio import SocketIO
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.exc import OperationalError
 
-from api.guard import Guard, is_loopback
+from api.guard import Guard
 from api.sockets import MANY_WAITING, MAX_WAITING_BYTES, RoomEmitter
+from shared.addresses import is_loopback
 from tests.unit.api.conftest import TwinCore
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 
 from api.datasets.views import DatasetView
 from api.views import DatasetRef, JobDetailView, ProgressView
-from deploy.cli import run, session
+from deploy.cli import kept_tokens, login, run, session
 from deploy.cli.api_client import ApiClient
 from shared.jobs import JobState
 
@@ -73,9 +74,12 @@ class CommandLine:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeServer:
     fake = FakeServer()
-    monkeypatch.setattr(session, "ApiClient", partial(ApiClient, transport=httpx.MockTransport(fake.handle)))
+    for module in (session, login):
+        monkeypatch.setattr(module, "ApiClient", partial(ApiClient, transport=httpx.MockTransport(fake.handle)))
+    monkeypatch.setattr(kept_tokens, "user_config_path", lambda name: tmp_path / "config" / name)
+    monkeypatch.delenv("SPECTRAIN_TOKEN", raising=False)
     monkeypatch.delenv("SPECTRAIN_SERVER", raising=False)
     return fake
 

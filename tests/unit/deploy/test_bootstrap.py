@@ -197,7 +197,7 @@ def test_it_goes_on_as_the_worker_with_the_rest_of_the_line(
     [
         (["--token", "t"], "--server"),
         (["--server", "studio:8000", "--token", "t"], "http://"),
-        (["--server", "http://studio:8000"], "token create --worker"),
+        (["--server", "http://studio:8000"], "token create --role worker"),
     ],
 )
 def test_what_the_line_lacks_is_said(

@@ -13,7 +13,8 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from api.views import JoinRequest, NewTokenView, ReleaseView, TokenListView, TokenView, WorkerListView, WorkerView
+from api.access.views import NewTokenView, TokenListView, TokenView
+from api.views import JoinRequest, ReleaseView, WorkerListView, WorkerView
 from deploy import joining
 from deploy.cli import doctor
 from deploy.cli.api_client import ApiClient, UnreachableError
@@ -33,16 +34,16 @@ def test_a_new_token_prints_the_line_to_paste_and_nothing_else_on_standard_outpu
     made = NewTokenView(**TOKEN.model_dump(), secret="spt_x", command="python3 -c …", note="Start it with --host.")
     server.answers["POST tokens"] = made
 
-    assert spectrain("token", "create", "--worker", "--name", "studio", "--days", "7") == ExitCode.DONE
+    assert spectrain("token", "create", "--role", "worker", "--name", "studio", "--days", "7") == ExitCode.DONE
 
     assert "python3 -c …" in spectrain.out.splitlines()
     assert "Start it with --host." in spectrain.err
-    assert server.bodies("POST", "tokens") == [{"name": "studio", "days": 7.0}]
+    assert server.bodies("POST", "tokens") == [{"role": "worker", "name": "studio", "days": 7.0}]
 
 
 def test_a_token_says_what_it_is_for(server: FakeServer, spectrain: CommandLine) -> None:
     assert spectrain("token", "create") == ExitCode.WRONG_INPUT
-    assert "--worker" in spectrain.err
+    assert "--role" in spectrain.err
     assert server.requests == []
 
 

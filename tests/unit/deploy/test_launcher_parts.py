@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from deploy import stopping
-from deploy.addresses import address, check_port_free, is_loopback
+from deploy.addresses import address, check_port_free
 from deploy.children import Crew
 from deploy.cli import serve
 from deploy.data_folder import DataFolder, ProcessEntry
 from deploy.launcher import device_names
 from deploy.log_follower import LogFollower, error_in
+from shared.addresses import is_loopback
 from shared.errors import ConfigError, InUseError
 
 

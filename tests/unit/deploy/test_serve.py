@@ -99,7 +99,7 @@ def test_programs_get_one_line_of_json(spectrain: CommandLine) -> None:
 def test_a_wider_address_is_warned_of(spectrain: CommandLine, host: str, warned: bool) -> None:
     spectrain("up", "--host", host)
 
-    assert ("no login" in spectrain.err) is warned
+    assert ("in the clear" in spectrain.err) is warned
 
 
 @pytest.mark.usefixtures("launched")

@@ -1,9 +1,11 @@
 // The frame around every page: navigation, connection, theme.
 import { useLocation } from "preact-iso";
 import { ago } from "../format";
+import { csrf, request } from "../http/request";
 import { nowMs } from "../store/clock";
 import { connected, everConnected, heardAtMs } from "../store/live";
 import { type Theme, theme } from "../store/preferences";
+import { tellError } from "../store/toasts";
 
 const LINKS = [
   { href: "/", label: "Queue", owns: /^\/(jobs\/.*)?$/ },
@@ -31,10 +33,15 @@ export function Header() {
         <div class="bar-tools">
           <ConnectionDot />
           <ThemeChoice />
+          {csrf && <button type="button" class="button button-small" onClick={logOut}>Log out</button>}
         </div>
       </div>
     </header>
   );
+}
+
+function logOut(): void {
+  request("/session/logout", { method: "POST" }).then(() => location.assign("/login"), tellError);
 }
 
 function ConnectionDot() {

@@ -5,7 +5,7 @@ import { type Job, type JobDetail, toJob, toJobDetail } from "../model/job";
 import { type Deletable, type DeletionPlan, type DiskUse, fromDatasetDeletion, fromJobDeletion, toDiskUse } from "../model/disk";
 import { type Model, type ModelQuery, toModel } from "../model/model";
 import type { Batch, BulkAction, BulkResult, QueueState } from "../model/queue";
-import { type NewToken, type Token, toToken } from "../model/token";
+import { type NewToken, type Role, type Token, toToken } from "../model/token";
 import type { JobState, Representation, TrainConfig, Wire } from "../model/wire_types";
 import { toWorker, type Worker } from "../model/worker";
 import { request } from "./request";
@@ -198,11 +198,6 @@ export async function uploadFiles(
   return { dataset: toDataset(wire.dataset), results: wire.files.map(toFileResult) };
 }
 
-/** Takes clips out, which makes a new version. */
-export async function removeClips(dataset: number, clips: readonly string[]): Promise<Dataset> {
-  return toDataset(await request<Wire<"DatasetView">>(`/datasets/${dataset}/clips/remove`, { method: "POST", body: { clips } }));
-}
-
 export async function listPresets(
   dataset: string,
   representation: Representation,
@@ -236,17 +231,16 @@ export async function listTokens(): Promise<Token[]> {
 }
 
 /** Makes a token that is valid for `days`, or for ever. */
-export async function createToken(name: string, days: number | null): Promise<NewToken> {
-  const wire = await request<Wire<"NewTokenView"> & { command: string; note: string }>("/tokens", { method: "POST", body: { name, days } });
-  return { ...toToken(wire), command: wire.command, note: wire.note };
+export async function createToken(role: Role, name: string, days: number | null): Promise<NewToken> {
+  const wire = await request<Wire<"NewTokenView"> & { command: string; note: string }>("/tokens", { method: "POST", body: { role, name, days } });
+  return { ...toToken(wire), secret: wire.secret, command: wire.command, note: wire.note };
 }
 
 export async function revokeToken(id: number): Promise<Token> {
   return toToken(await request<Wire<"TokenView">>(`/tokens/${id}/revoke`, { method: "POST", body: {} }));
 }
 
-export const clipUrl = (dataset: number, sha256: string, what: "audio" | "waveform.svg"): string =>
-  `/api/v1/datasets/${dataset}/clips/${sha256}/${what}`;
+export const clipUrl = (dataset: number, sha256: string): string => `/api/v1/datasets/${dataset}/clips/${sha256}/audio`;
 export const weightsUrl = (job: number, checkpoint: string): string =>
   `/api/v1/jobs/${job}/checkpoints/${encodeURIComponent(checkpoint)}/weights`;
 export const configUrl = (job: number, checkpoint: string): string =>

@@ -20,6 +20,11 @@ export class ApiError extends Error {
   }
 }
 
+const login = typeof document === "undefined" ? null : document.querySelector<HTMLMetaElement>("meta[name=csrf]");
+/** What proves that a change comes from this page; null where nobody has to log in. */
+export const csrf = login?.content ?? null;
+export const isAdmin = !login || login.dataset["role"] === "admin";
+
 export interface RequestOptions {
   readonly method?: "GET" | "POST" | "DELETE";
   /** Sent as JSON, or as it is when it is a form. */
@@ -31,7 +36,7 @@ export interface RequestOptions {
 /** Asks the api and gives its JSON; throws ApiError for everything that is not a 2xx answer. */
 export async function request<T>(path: string, options: RequestOptions = {}): Promise<T> {
   const isForm = options.body instanceof FormData;
-  const init: RequestInit = { method: options.method ?? "GET", headers: { Accept: "application/json" } };
+  const init: RequestInit = { method: options.method ?? "GET", headers: { Accept: "application/json", ...(csrf && { "X-CSRF-Token": csrf }) } };
   if (options.signal) init.signal = options.signal;
   if (options.body !== undefined) {
     init.body = isForm ? (options.body as FormData) : JSON.stringify(options.body);
@@ -44,6 +49,7 @@ export async function request<T>(path: string, options: RequestOptions = {}): Pr
     if (options.signal?.aborted) throw error;
     throw new ApiError("The server does not answer. It may be restarting.", 0);
   }
+  if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   if (!response.ok) throw await toApiError(response);
   try {
     return (await response.json()) as T;

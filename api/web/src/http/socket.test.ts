@@ -80,12 +80,23 @@ describe("LiveSocket", () => {
     socket.on("connect", back);
     line.onclose?.();
     expect(lost).toHaveBeenCalledTimes(1);
+    expect(socket.connected).toBe(false);
     socket.emit("watch", { job: 7 }, vi.fn());
     vi.advanceTimersByTime(500);
     expect(Line.all).toHaveLength(2);
     Line.all[1]?.hear(OPEN, '40{"sid":"c"}');
     expect(back).toHaveBeenCalledTimes(1);
     expect(Line.all[1]?.sent).toEqual(["40"]);
+  });
+
+  it("tells of every try that came to nothing, since the login may have ended", () => {
+    const [socket, line] = opened();
+    const lost = vi.fn();
+    socket.on("disconnect", lost);
+    line.onclose?.();
+    vi.advanceTimersByTime(500);
+    Line.all[1]?.onclose?.();
+    expect(lost).toHaveBeenCalledTimes(2);
   });
 
   it("tries at most some seconds apart while nobody answers", () => {

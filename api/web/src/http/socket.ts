@@ -90,10 +90,9 @@ export class LiveSocket {
     socket?.close();
     clearTimeout(this.watchdog);
     this.acks.clear();
-    if (this.connected) {
-      this.connected = false;
-      this.tell("disconnect");
-    }
+    this.connected = false;
+    // After a try that came to nothing, too: the login may have ended meanwhile.
+    this.tell("disconnect");
     // Pages that lost the same server do not all come back at the same moment.
     const ms = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.failures) * (0.5 + Math.random());
     this.failures += 1;

@@ -1,9 +1,12 @@
-// Tokens that let other machines join; their secrets are told once, inside the command.
+// Tokens that let people in and other machines join; their secrets are told once.
 import type { Wire } from "./wire_types";
+
+export type Role = Wire<"TokenRequest">["role"];
 
 export interface Token {
   readonly id: number;
   readonly name: string;
+  readonly role: string;
   readonly createdAt: number;
   readonly expiresAt: number | null;
   readonly revokedAt: number | null;
@@ -11,7 +14,8 @@ export interface Token {
 }
 
 export interface NewToken extends Token {
-  /** The line to paste on the other machine. */
+  readonly secret: string;
+  /** The line to paste on the other machine; empty where it is for a person. */
   readonly command: string;
   /** What keeps other machines from joining as the server runs; empty when nothing does. */
   readonly note: string;
@@ -21,6 +25,7 @@ export function toToken(wire: Wire<"TokenView">): Token {
   return {
     id: wire.id,
     name: wire.name,
+    role: wire.role,
     createdAt: wire.created_at,
     expiresAt: wire.expires_at,
     revokedAt: wire.revoked_at,

@@ -1,5 +1,6 @@
 // The live connection as state: connected or not, and since when nothing was heard.
 import { signal } from "@preact/signals";
+import { csrf, request } from "../http/request";
 import { type LiveSocket, openSocket } from "../http/socket";
 
 export const connected = signal(false);
@@ -30,4 +31,10 @@ socket.on("connect", () => {
 });
 socket.on("disconnect", () => {
   connected.value = false;
+  askWhoThisIs();
 });
+
+/** Leads to the login page where the login has ended. */
+function askWhoThisIs(): void {
+  if (csrf) request("/session").catch(() => undefined);
+}

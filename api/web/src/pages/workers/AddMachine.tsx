@@ -5,7 +5,7 @@ import { Icon } from "../../components/Icon";
 import { ago, moment } from "../../format";
 import { createToken, listTokens, revokeToken } from "../../http/api";
 import { messageOf } from "../../http/request";
-import { type NewToken, type Token, tokenState } from "../../model/token";
+import { type NewToken, type Role, type Token, tokenState } from "../../model/token";
 import { nowMs } from "../../store/clock";
 import { tell, tellError } from "../../store/toasts";
 
@@ -17,7 +17,14 @@ const EXPIRIES = [
   { days: 0, label: "Never" },
 ] as const;
 
-/** Makes a token and the one line that has another machine join; lists the tokens that were made. */
+const ROLES: Readonly<Record<Role, string>> = {
+  worker: "A machine",
+  viewer: "A person who looks",
+  member: "A person who works",
+  admin: "An administrator",
+};
+
+/** Makes a token, and for a machine the one line that has it join; lists the tokens that were made. */
 export function AddMachine() {
   const [tokens, setTokens] = useState<readonly Token[] | null>(null);
   const [made, setMade] = useState<NewToken | null>(null);
@@ -29,8 +36,8 @@ export function AddMachine() {
   return (
     <section class="card add-machine" aria-labelledby="add-machine">
       <div>
-        <h2 id="add-machine">Add a machine</h2>
-        <p class="muted">Any machine that reaches this one can train for you: paste one line there, and a worker starts for each of its devices. It needs Python 3.11 or newer, and nothing else.</p>
+        <h2 id="add-machine">Add a machine or a person</h2>
+        <p class="muted">Any machine that reaches this one can train for you: paste one line there, and a worker starts for each of its devices. It needs Python 3.11 or newer, and nothing else. A person logs in with a token, where this server is on a network.</p>
       </div>
       <TokenForm onMade={(token) => {
         setMade(token);
@@ -38,8 +45,8 @@ export function AddMachine() {
       }} />
       {made && isMadeValid && (
         <div class="stack new-token" role="status">
-          <p><b>Paste this on the other machine.</b> It is shown this once: it holds the token {made.name}.</p>
-          <CopyLine text={made.command} label="Command for the other machine" />
+          <p><b>{made.command ? "Paste this on the other machine." : "Log in with this."}</b> It is shown this once: it holds the token {made.name}.</p>
+          <CopyLine text={made.command || made.secret} label={made.command ? "Command for the other machine" : "Token"} />
           {made.note && <div class="note note-warn"><p>{made.note}</p></div>}
         </div>
       )}
@@ -50,6 +57,7 @@ export function AddMachine() {
 
 function TokenForm({ onMade }: { onMade: (token: NewToken) => void }) {
   const [name, setName] = useState("");
+  const [role, setRole] = useState<Role>("worker");
   const [days, setDays] = useState(30);
   const [error, setError] = useState<unknown>(null);
   const [isSending, setSending] = useState(false);
@@ -58,7 +66,7 @@ function TokenForm({ onMade }: { onMade: (token: NewToken) => void }) {
     setSending(true);
     setError(null);
     try {
-      onMade(await createToken(name.trim(), days || null));
+      onMade(await createToken(role, name.trim(), days || null));
       setName("");
     } catch (reason) {
       setError(reason);
@@ -73,7 +81,14 @@ function TokenForm({ onMade }: { onMade: (token: NewToken) => void }) {
         void send();
       }}
     >
-      <Field id="token-name" label="Machine" error={error === null ? undefined : messageOf(error)}>
+      <Field id="token-role" label="For">
+        {(props) => (
+          <select {...props} class="select" value={role} onChange={(event) => setRole(event.currentTarget.value as Role)}>
+            {Object.entries(ROLES).map(([key, label]) => <option key={key} value={key}>{label}</option>)}
+          </select>
+        )}
+      </Field>
+      <Field id="token-name" label="Name" error={error === null ? undefined : messageOf(error)}>
         {(props) => <input {...props} class="input" autoComplete="off" maxLength={200} placeholder="studio-pc" value={name} onInput={(event) => setName(event.currentTarget.value)} />}
       </Field>
       <Field id="token-days" label="Token expires">
@@ -83,7 +98,7 @@ function TokenForm({ onMade }: { onMade: (token: NewToken) => void }) {
           </select>
         )}
       </Field>
-      <button type="submit" class="button button-primary" disabled={isSending}>Make the command</button>
+      <button type="submit" class="button button-primary" disabled={isSending}>Make the token</button>
     </form>
   );
 }
@@ -123,7 +138,7 @@ function TokenList({ tokens, onRevoked }: { tokens: readonly Token[]; onRevoked:
 }
 
 function tokenText(token: Token, state: keyof typeof WORDS, now: number): string {
-  const made = `made ${ago(now - token.createdAt)}`;
+  const made = `${token.role} · made ${ago(now - token.createdAt)}`;
   const used = token.lastUsedAt === null ? "never used" : `used ${ago(now - token.lastUsedAt)}`;
   const until = state === "valid" ? [token.expiresAt === null ? "never expires" : `until ${moment(token.expiresAt)}`] : [];
   return [made, used, ...until].join(" · ");

@@ -2,6 +2,7 @@ import { useEffect } from "preact/hooks";
 import { Empty, Loading, Problem } from "../../components/Notices";
 import { Page } from "../../components/Page";
 import { plural } from "../../format";
+import { isAdmin } from "../../http/request";
 import { loading, loadLists, loadWorkers, onlineWorkers, orderedWorkers } from "../../store/queue";
 import { AddMachine } from "./AddMachine";
 import { WorkerCard } from "./WorkerCard";
@@ -21,7 +22,7 @@ export function WorkersPage() {
     <Page title="Workers">
       <div class="stack workers-page">
         <Workers />
-        <AddMachine />
+        {isAdmin && <AddMachine />}
       </div>
     </Page>
   );

@@ -1,0 +1,1 @@
+"""Who may do what: tokens, sessions, the door that asks for them, and how often somebody may knock."""
