@@ -14,6 +14,7 @@ from api.access.door import Door
 from api.access.tokens import Tokens
 from api.answers import StrictJson, invalid_request, register_error_answers
 from api.compression import compress_answer
+from api.datasets.pictures import SoundPictures
 from api.datasets.probe import AudioProbe
 from api.datasets.uploads import Uploads
 from api.guard import Guard, add_security_headers
@@ -69,6 +70,7 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
         core=core,
         datasets=datasets,
         uploads=uploads,
+        pictures=SoundPictures(),
         submission=submission,
         batches=Batches(record=core.jobs, submission=submission),
         edits=JobEdits(database=core.database, record=core.jobs, actions=core.actions, submission=submission),

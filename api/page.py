@@ -57,6 +57,15 @@ def styles(dist: Path) -> str:
     return "".join(re.findall(r'<link rel="stylesheet"[^<>]*>', index))
 
 
+def unchanging_bytes(content: bytes, *, mimetype: str) -> Response:
+    """Bytes that never change under their address, as an answer that a browser keeps."""
+    response = Response(content, mimetype=mimetype)
+    response.headers["Cache-Control"] = IMMUTABLE
+    response.add_etag()
+    response.make_conditional(request)
+    return response
+
+
 def _index(dist: Path) -> Response:
     index = dist / "index.html"
     if not index.is_file():

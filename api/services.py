@@ -10,6 +10,7 @@ from flask import current_app
 
 from api.access.door import Door
 from api.access.tokens import Tokens
+from api.datasets.pictures import SoundPictures
 from api.datasets.uploads import Uploads
 from api.keeping.deletion import Deletion
 from api.keeping.disk_use import DiskUse
@@ -34,6 +35,7 @@ class Services:
     core: Core
     datasets: DatasetRecord
     uploads: Uploads
+    pictures: SoundPictures
     submission: Submission
     batches: Batches
     edits: JobEdits

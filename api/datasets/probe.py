@@ -1,32 +1,20 @@
 """Probing an uploaded file: is it a sound, which one, and is it whole?
 
-The decoding is done by `probe_child` in one process with limits, which is started at the first file, reused for
-the next ones and started anew when a file brought it down or kept it busy for too long. That file is refused by
-name; the others go on.
+The decoding is done in a process with limits (`api.datasets.limited`). A file that brings it down or keeps it busy for
+too long is refused by name; the others go on.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import selectors
-import signal
-import subprocess
-import sys
-import threading
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from api.datasets.completeness import missing_bytes
+from api.datasets.limited import CHILD, TIMEOUT_S, LimitedDecoder
+from api.record.sounds import SoundMeasures
 from shared.config import MIN_CLIP_SAMPLES
-from shared.errors import AudioError, ServiceError
-
-CHILD: Final = Path(__file__).with_name("probe_child.py")
-TIMEOUT_S: Final = 180.0
-"""Wall-clock time for one file; the child's own limit of processor time is shorter."""
-_CHUNK_BYTES: Final = 65_536
+from shared.errors import AudioError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +28,20 @@ class ProbedSound:
     channels: int
     format: str
     """Container and encoding, such as "FLAC PCM_16"."""
+    measures: SoundMeasures
 
 
 class AudioProbe:
     """Probes one file at a time; threads take turns. `close` ends its process."""
 
     def __init__(self, *, timeout_s: float = TIMEOUT_S, child: Path = CHILD) -> None:
-        self._timeout_s = timeout_s
-        self._child = child
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._decoder = LimitedDecoder(timeout_s=timeout_s, child=child)
 
     def probe(self, path: Path, name: str) -> ProbedSound:
         """What the file at `path`, which the person calls `name`, holds; raises AudioError with the reason."""
         if path.stat().st_size == 0:
             raise AudioError(f"{name} is empty.", file_name=name)
-        with self._lock:
-            answer = self._ask(path)
+        answer = self._decoder.ask(path)
         refused = answer.get("refused")
         if refused is not None:
             raise AudioError(_sentence(name, refused, answer["reason"]), file_name=name)
@@ -76,81 +61,12 @@ class AudioProbe:
             sample_rate=answer["sample_rate"],
             channels=answer["channels"],
             format=f"{answer['format']} {answer['subtype']}",
+            measures=SoundMeasures(**{field.name: answer[field.name] for field in fields(SoundMeasures)}),
         )
 
     def close(self) -> None:
         """End the process; a later probe starts another."""
-        with self._lock:
-            self._end()
-
-    def _ask(self, path: Path) -> dict[str, Any]:
-        request = json.dumps({"path": str(path)}).encode() + b"\n"
-        while True:
-            process, fresh = self._started()
-            answer = self._exchange(process, request)
-            if answer is not None:
-                return answer
-            status = self._end()
-            # One that was idle for long ends by itself, perhaps at this very moment: ask another.
-            if status == 0 and not fresh:
-                continue
-            if status == 0:
-                raise ServiceError("The process that reads uploaded files does not start: see the api's log.")
-            slow = status in (-signal.SIGXCPU, -signal.SIGKILL)
-            return {"refused": "slow" if slow else "crashed", "reason": ""}
-
-    def _started(self) -> tuple[subprocess.Popen[bytes], bool]:
-        """The process, and whether it is a new one."""
-        if self._process is not None and self._process.poll() is None:
-            return self._process, False
-        self._end()
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", str(self._child)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            env={"PATH": os.defpath, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            start_new_session=True,
-        )
-        return self._process, True
-
-    def _exchange(self, process: subprocess.Popen[bytes], request: bytes) -> dict[str, Any] | None:
-        """The process's answer; None where it ended without one or had to be killed."""
-        requests, answers = process.stdin, process.stdout
-        if requests is None or answers is None:
-            return None
-        try:
-            requests.write(request)
-        except BrokenPipeError:
-            return None
-        deadline = time.monotonic() + self._timeout_s
-        line = bytearray()
-        with selectors.DefaultSelector() as selector:
-            selector.register(answers, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    process.kill()
-                    return None
-                chunk = answers.read(_CHUNK_BYTES)
-                if not chunk:
-                    return None
-                line += chunk
-        return json.loads(line)
-
-    def _end(self) -> int:
-        """End the process where there is one, and give its exit status; 0 where there is none."""
-        process, self._process = self._process, None
-        if process is None:
-            return 0
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        try:
-            return process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
+        self._decoder.close()
 
 
 def _sentence(name: str, refused: str, reason: str) -> str:

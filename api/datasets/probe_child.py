@@ -1,10 +1,14 @@
 """Decodes untrusted audio files in a process with limits of its own.
 
-Started by `api.datasets.probe` as a plain script in Python's isolated mode. One request per line on standard
+Started by `api.datasets.limited` as a plain script in Python's isolated mode. One request per line on standard
 input, a JSON object {"path": ...}; one answer per line on standard output:
 
-    {"frames": 44100, "sample_rate": 44100, "channels": 2, "format": "WAV", "subtype": "PCM_16"}
+    {"frames": 44100, "sample_rate": 44100, "channels": 2, "format": "WAV", "subtype": "PCM_16", "peak": 0.9, ...}
     {"refused": "unreadable" | "damaged" | "too_long" | "channels" | "rate" | "not_finite", "reason": "..."}
+
+With "columns" in the request it answers with a drawing instead: {"low": [...], "high": [...]}, the lowest and highest
+sample of each column in [-1, 1]; with "rows" too {"levels": "<base64>"}, a byte per cell, row by row from the highest
+frequency down, 0 for RANGE_DB below a sine at full scale and 255 for that.
 
 Decoding is done by libsndfile in C, on data that a stranger may have made: memory, processor time and writing are
 limited by the system, the whole file is decoded block by block, and whatever kills this process costs one file.
@@ -12,6 +16,8 @@ limited by the system, the whole file is decoded block by block, and whatever ki
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import resource
 import select
@@ -33,6 +39,17 @@ MAX_VALUES: Final = 1_500_000_000
 """Frames x channels of one file: a little more than 2 hours of stereo at 96 kHz."""
 MAX_DURATION_S: Final = 2 * 3600
 MAX_CHANNELS: Final = 64
+SILENT: Final = 0.001
+"""Loudest sample of what counts as silence: -60 dBFS."""
+CLIPPED: Final = 0.999
+"""From here on a sample may be cut off; it counts with both neighbours up there, since a mere peak has slopes."""
+DRAWN_WHOLE: Final = 1 << 22
+"""Values up to which a sound is drawn from all of it; of a longer one each column sees a part."""
+SEEN: Final = 1 << 13
+"""Frames of a longer sound that a column sees."""
+N_FFT: Final = 2048
+RANGE_DB: Final = 80.0
+LOWEST_HZ: Final = 30.0
 MIN_SAMPLE_RATE_HZ: Final = 1_000
 MAX_SAMPLE_RATE_HZ: Final = 768_000
 
@@ -46,7 +63,10 @@ def main() -> None:
         if not line:
             return
         _limit_next_file()
-        sys.stdout.write(json.dumps(probe(json.loads(line)["path"])) + "\n")
+        request = json.loads(line)
+        columns, rows = request.get("columns", 0), request.get("rows", 0)
+        answer = draw(request["path"], columns, rows) if columns else probe(request["path"])
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
 
@@ -78,7 +98,10 @@ def _refusal(sound: soundfile.SoundFile) -> dict[str, Any] | None:
 
 
 def _decode(sound: soundfile.SoundFile) -> dict[str, Any]:
-    frames = 0
+    frames = clipped = 0
+    first = last = -1
+    peak = squares = 0.0
+    content = hashlib.sha256(f"{sound.samplerate}/{sound.channels}".encode())
     limit = frame_limit(sound.channels, sound.samplerate)
     block = numpy.empty((max(1, BLOCK_VALUES // sound.channels), sound.channels), dtype=numpy.float32)
     while True:
@@ -87,6 +110,16 @@ def _decode(sound: soundfile.SoundFile) -> dict[str, Any]:
             break
         if not numpy.isfinite(decoded).all():
             return {"refused": "not_finite", "reason": f"around {frames / sound.samplerate:.2f} s"}
+        size = numpy.abs(decoded)
+        peak = max(peak, float(size.max()))
+        squares += float(numpy.square(decoded, dtype=numpy.float64).sum())
+        hot = size >= CLIPPED
+        clipped += int((hot[1:-1] & hot[:-2] & hot[2:]).sum())
+        audible = numpy.flatnonzero(size.max(axis=1) > SILENT)
+        if len(audible):
+            first = frames + int(audible[0]) if first < 0 else first
+            last = frames + int(audible[-1])
+        content.update(decoded.tobytes())
         frames += len(decoded)
         if frames > limit:
             return {"refused": "too_long", "reason": f"more than {limit / sound.samplerate / 60:.0f} minutes"}
@@ -99,7 +132,62 @@ def _decode(sound: soundfile.SoundFile) -> dict[str, Any]:
         "channels": sound.channels,
         "format": sound.format,
         "subtype": sound.subtype,
+        "peak": peak,
+        "rms": (squares / max(1, frames * sound.channels)) ** 0.5,
+        "clipped": clipped,
+        "silent_before": frames if first < 0 else first,
+        "silent_after": 0 if first < 0 else frames - 1 - last,
+        "sound_sha256": content.hexdigest(),
     }
+
+
+def draw(path: str, columns: int, rows: int) -> dict[str, Any]:
+    """What a picture of the file at `path` shows, all channels mixed."""
+    try:
+        with soundfile.SoundFile(path) as sound:
+            if refused := _refusal(sound):
+                return refused
+            if rows:
+                return {"levels": base64.b64encode(_levels(sound, columns, rows).tobytes()).decode()}
+            parts = _parts(sound, columns, max(1, min(SEEN, sound.frames // columns)))
+            return {"low": parts.min(axis=1).round(3).tolist(), "high": parts.max(axis=1).round(3).tolist()}
+    except (soundfile.LibsndfileError, MemoryError) as error:
+        return {"refused": "damaged", "reason": str(error)}
+
+
+def _levels(sound: soundfile.SoundFile, columns: int, rows: int) -> Any:
+    """[rows, columns] bytes: Hann-windowed Fourier transforms, on rows of logarithmic frequency."""
+    power = numpy.abs(numpy.fft.rfft(_parts(sound, columns, N_FFT) * numpy.hanning(N_FFT))) ** 2
+    top = sound.samplerate / 2
+    hz = LOWEST_HZ * (top / LOWEST_HZ) ** numpy.linspace(1, 0, rows)
+    bins = numpy.minimum(hz / sound.samplerate * N_FFT, N_FFT / 2 - 1e-6)
+    low = bins.astype(int)
+    part = bins - low
+    cells = power[:, low] * (1 - part) + power[:, low + 1] * part
+    # High up a row stands for many bins, of which the loudest counts: a tone between two rows is not lost.
+    step = (top / LOWEST_HZ) ** (0.5 / (rows - 1))
+    for row in range(rows):
+        first, last = int(bins[row] / step), int(min(bins[row] * step, N_FFT / 2))
+        if last > first + 1:
+            cells[:, row] = power[:, first + 1 : last + 1].max(axis=1)
+    # A sine at full scale has a quarter of the window's length in its bin.
+    decibels = 10 * numpy.log10(cells.T / (N_FFT / 4) ** 2 + 1e-12)
+    return (numpy.clip(1 + decibels / RANGE_DB, 0, 1) * 255).round().astype(numpy.uint8)
+
+
+def _parts(sound: soundfile.SoundFile, columns: int, size: int) -> Any:
+    """[columns, size]: mixed samples around the middle of each column's share of the sound, silence beyond its ends."""
+    starts = ((numpy.arange(columns) + 0.5) * sound.frames / columns).astype(int) - size // 2
+    if sound.frames * sound.channels <= DRAWN_WHOLE or not sound.seekable():
+        limit = DRAWN_WHOLE if sound.frames * sound.channels > DRAWN_WHOLE else sound.frames
+        mixed = numpy.pad(sound.read(limit, dtype="float32", always_2d=True).mean(axis=1), (size, 2 * size))
+        return mixed[numpy.minimum(starts[:, None] + size, len(mixed) - size) + numpy.arange(size)]
+    parts = numpy.zeros((columns, size), dtype=numpy.float32)
+    for part, start in zip(parts, starts, strict=True):
+        sound.seek(max(0, int(start)))
+        read = sound.read(size, dtype="float32", always_2d=True).mean(axis=1)
+        part[: len(read)] = read
+    return parts
 
 
 def frame_limit(channels: int, sample_rate: int) -> int:

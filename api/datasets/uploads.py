@@ -8,6 +8,7 @@ that the dataset has is reported as a duplicate of the clip that it equals.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
@@ -16,6 +17,7 @@ from api.datasets.receive import ReceivedFile, receive_files, remove_leftovers
 from api.datasets.views import FileResultView
 from api.keeping.arrivals import Arrivals
 from api.record.datasets import DatasetRecord
+from api.record.sounds import SoundMeasures
 from shared.errors import AudioError
 from shared.jobs import Clip
 from shared.storage import Storage
@@ -26,6 +28,14 @@ _CLIPS_PER_COMMIT: Final = 32
 def clip_key(sha256: str) -> str:
     """Where the store has the bytes of a clip."""
     return f"clips/{sha256}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredClip:
+    """A clip that is in the store, and what was measured of it."""
+
+    clip: Clip
+    measures: SoundMeasures
 
 
 class Uploads:
@@ -47,11 +57,11 @@ class Uploads:
         What came in before the body broke off, or before the disk was full, is kept; the error passes through.
         """
         results: list[FileResultView] = []
-        waiting: list[tuple[int, Clip]] = []
+        waiting: list[tuple[int, MeasuredClip]] = []
         try:
             for received in receive_files(stream, boundary, self._folder):
                 outcome = self._keep(received)
-                if isinstance(outcome, Clip):
+                if isinstance(outcome, MeasuredClip):
                     waiting.append((len(results), outcome))
                     # Its place, until the record has told what became of it.
                     outcome = FileResultView(name=received.name, result="added", sha256=received.sha256)
@@ -66,7 +76,7 @@ class Uploads:
         """End the probe's process."""
         self._probe.close()
 
-    def _keep(self, received: ReceivedFile) -> Clip | FileResultView:
+    def _keep(self, received: ReceivedFile) -> MeasuredClip | FileResultView:
         try:
             sound = self._probe.probe(received.path, received.name)
         except AudioError as error:
@@ -79,7 +89,7 @@ class Uploads:
         except BaseException:
             self._arrivals.end(key)
             raise
-        return Clip(
+        clip = Clip(
             sha256=received.sha256,
             name=received.name,
             num_samples=sound.num_samples,
@@ -88,21 +98,26 @@ class Uploads:
             format=sound.format,
             size_bytes=received.size_bytes,
         )
+        return MeasuredClip(clip=clip, measures=sound.measures)
 
-    def _record(self, dataset_id: int, waiting: list[tuple[int, Clip]], results: list[FileResultView]) -> None:
+    def _record(self, dataset_id: int, waiting: list[tuple[int, MeasuredClip]], results: list[FileResultView]) -> None:
         batch = waiting[:]
         waiting.clear()  # also where this fails: `receive` comes here once more at its end
         if not batch:
             return
         try:
-            added = self._datasets.add_clips(dataset_id, [clip for _, clip in batch])
+            added = self._datasets.add_clips(
+                dataset_id,
+                [one.clip for _, one in batch],
+                measures=[(one.clip.sha256, one.measures) for _, one in batch],
+            )
         finally:
-            for _, clip in batch:
-                self._arrivals.end(clip_key(clip.sha256))
-        for (place, clip), outcome in zip(batch, added, strict=True):
+            for _, one in batch:
+                self._arrivals.end(clip_key(one.clip.sha256))
+        for (place, one), outcome in zip(batch, added, strict=True):
             results[place] = FileResultView(
-                name=outcome.name if outcome.added else clip.name,
+                name=outcome.name if outcome.added else one.clip.name,
                 result="added" if outcome.added else "duplicate",
                 reason="" if outcome.added else f"It has the same content as {outcome.name}.",
-                sha256=clip.sha256,
+                sha256=one.clip.sha256,
             )

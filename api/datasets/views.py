@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from shared.config import Frozen
 
 
@@ -13,6 +17,23 @@ class ClipView(Frozen):
     channels: int
     format: str
     size_bytes: int
+    peak: float | None = None
+    """Largest absolute sample; 1 is full scale. Null where it was never measured, as is the next one."""
+    rms: float | None = None
+    clipped: int = 0
+    """Samples that lie at full scale between two others that do."""
+    silent_before_s: float = 0.0
+    """Silence (under -60 dBFS) at the beginning, all of it where nothing else is there."""
+    silent_after_s: float = 0.0
+    same_as: str = ""
+    """The clip before it that has the very same samples in another file."""
+
+
+class ClipsRequest(Frozen):
+    """Names clips of a dataset."""
+
+    clips: Annotated[list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]], Field(min_length=1, max_length=20_000)]
+    """Their hashes."""
 
 
 class DatasetView(Frozen):

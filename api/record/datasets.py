@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import time
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -22,6 +22,7 @@ from api.datasets.views import ClipView, DatasetDetailView, DatasetView
 from api.record.database import Database
 from api.record.queue_settings import free_number
 from api.record.rows import known_clips
+from api.record.sounds import SoundMeasures, keep_measures, measures_of
 from api.record.tables import Dataset, DatasetClip, DatasetVersion, Job
 from shared.errors import ConfigError, InUseError, NotFoundError
 from shared.jobs import Clip, DatasetSnapshot
@@ -74,10 +75,7 @@ class DatasetRecord:
         """One dataset with its files, sorted by name."""
         with self._database.reading() as session:
             row = find_dataset(session, key)
-            files = [
-                ClipView(**clip.model_dump(exclude={"num_samples"}), duration_s=clip.duration_s)
-                for clip in _clips(session, row.id)
-            ]
+            files = _clip_views(session, _clips(session, row.id))
             return DatasetDetailView(**_view(session, row).model_dump(), files=files)
 
     def clip(self, key: int | str, sha256: str) -> Clip:
@@ -92,8 +90,10 @@ class DatasetRecord:
                 raise NotFoundError(f"Dataset {key} has no clip {sha256[:12]}….")
             return _clip(row)
 
-    def add_clips(self, dataset_id: int, clips: Iterable[Clip]) -> list[AddedClip]:
-        """Add `clips`, whose bytes are in the store, and tell what became of each.
+    def add_clips(
+        self, dataset_id: int, clips: Iterable[Clip], *, measures: Iterable[tuple[str, SoundMeasures]] = ()
+    ) -> list[AddedClip]:
+        """Add `clips`, whose bytes are in the store, with what was measured of them; tell what became of each.
 
         Content that the dataset has already is left as it is. Other content under a name that is taken gets
         " (2)", " (3)" … before the extension.
@@ -121,7 +121,22 @@ class DatasetRecord:
                 present[clip.sha256] = name
                 taken.add(name)
                 results.append(AddedClip(name=name, added=True))
+            keep_measures(session, measures)
             return results
+
+    def remove_clips(self, key: int | str, hashes: Collection[str]) -> DatasetView:
+        """Take clips out: the dataset's next version. Jobs keep the version that they have, and its clips."""
+        with self._database.session() as session:
+            row = find_dataset(session, key)
+            # With the row's lock, as for adding.
+            session.scalar(select(Dataset.id).where(Dataset.id == row.id).with_for_update())
+            own = (DatasetClip.dataset_id == row.id, DatasetClip.sha256.in_(hashes))
+            missing = set(hashes) - set(session.scalars(select(DatasetClip.sha256).where(*own)))
+            if missing:
+                raise NotFoundError(f"Dataset {key} has no clip {min(missing)[:12]}….", field="clips")
+            session.execute(delete(DatasetClip).where(*own))
+            session.flush()
+            return _view(session, row)
 
     def snapshot(self, key: int | str) -> DatasetSnapshot:
         """The dataset as it is now, as a version that is kept for good unless it is empty."""
@@ -216,6 +231,31 @@ def _clips(session: Session, dataset_id: int) -> list[Clip]:
         ).where(DatasetClip.dataset_id == dataset_id)
     ).mappings()
     return sorted((Clip.model_validate(dict(row)) for row in rows), key=lambda clip: clip.name)
+
+
+def _clip_views(session: Session, clips: Sequence[Clip]) -> list[ClipView]:
+    measures = measures_of(session, [clip.sha256 for clip in clips])
+    first: dict[str, str] = {}
+    """Name of the first clip with each sound."""
+    views: list[ClipView] = []
+    for clip in clips:
+        known = measures.get(clip.sha256)
+        same_as = ""
+        if known is not None and first.setdefault(known.sound_sha256, clip.name) != clip.name:
+            same_as = first[known.sound_sha256]
+        views.append(
+            ClipView(
+                **clip.model_dump(exclude={"num_samples"}),
+                duration_s=clip.duration_s,
+                peak=known and known.peak,
+                rms=known and known.rms,
+                clipped=known.clipped if known else 0,
+                silent_before_s=known.silent_before / clip.sample_rate if known else 0.0,
+                silent_after_s=known.silent_after / clip.sample_rate if known else 0.0,
+                same_as=same_as,
+            )
+        )
+    return views
 
 
 def _snapshot(session: Session, key: int | str) -> tuple[DatasetSnapshot, bool]:

@@ -56,6 +56,22 @@ class DatasetClip(Base):
     added_at: Mapped[float] = mapped_column(Float)
 
 
+class MeasuredSound(Base):
+    """What was measured of a clip when it came."""
+
+    __tablename__ = "measured_sounds"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of the clip's bytes."""
+    peak: Mapped[float] = mapped_column(Float)
+    rms: Mapped[float] = mapped_column(Float)
+    clipped: Mapped[int] = mapped_column(Integer)
+    silent_before: Mapped[int] = mapped_column(Integer)
+    silent_after: Mapped[int] = mapped_column(Integer)
+    sound_sha256: Mapped[str] = mapped_column(String(64))
+    """Of its samples."""
+
+
 class DatasetVersion(Base):
     """What a dataset held when its content last changed or was used: the snapshot that jobs keep."""
 

@@ -26,9 +26,10 @@ _VIEWERS: Final = (
     *("jobs.list_jobs", "jobs.get_job", "jobs.get_resume", "jobs.list_events"),
     *("history.get_history", "history.get_steps", "history.get_epochs"),
     *("artifacts.list_checkpoints", "artifacts.get_weights", "artifacts.get_config"),
-    *("artifacts.list_previews", "artifacts.get_preview"),
+    *("artifacts.list_previews", "artifacts.get_preview", "artifacts.get_preview_picture"),
     *("models.get_models", "presets.list_presets", "queue.get_queue", "workers.list_workers"),
     *("datasets.list_datasets", "datasets.get_dataset", "datasets.get_clip"),
+    *("datasets.get_clip_spectrogram", "datasets.get_clip_waveform"),
     *("deletion.get_job_disk", "deletion.get_job_deletion", "deletion.get_dataset_deletion", "disk.get_disk"),
     *("session.get_session", "session.log_out", "health.get_openapi", "metrics.get_metrics"),
 )
@@ -36,7 +37,8 @@ _MEMBERS: Final = (
     *("jobs.check_job", "jobs.submit_job", "jobs.submit_batch", "jobs.submit_sweep", "jobs.duplicate_job"),
     *("jobs.act_on_jobs", "jobs.cancel_job", "jobs.pause_job", "jobs.resume_job", "jobs.retry_job", "jobs.hold_job"),
     *("jobs.release_job", "jobs.run_job_next", "jobs.move_job", "jobs.edit_job", "jobs.save_job", "jobs.preview_job"),
-    *("datasets.create_dataset", "datasets.upload_files", "artifacts.pin_checkpoint", "artifacts.unpin_checkpoint"),
+    *("datasets.create_dataset", "datasets.upload_files", "datasets.remove_clips"),
+    *("artifacts.pin_checkpoint", "artifacts.unpin_checkpoint"),
     *("queue.pause_queue", "queue.resume_queue"),
 )
 _ADMINS: Final = (

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from api.answers import answer
 from api.checkpoint_files import read_manifest, trained_folder, weights_key
 from api.keeping.views import ModelConfigView
-from api.page import IMMUTABLE
+from api.page import IMMUTABLE, unchanging_bytes
 from api.routes.blueprint import Resource
 from api.routes.parameters import API, ID, JobPath
 from api.services import services
@@ -113,6 +113,14 @@ def get_preview(path: PreviewFilePath) -> Response:
     """A sound of a preview; ranges are supported."""
     key = _key(f"jobs/{path.job_id}/previews/{path.name}/{path.file}.wav")
     return _unchanging(services().core.storage.file(key), mimetype="audio/wav")
+
+
+@artifacts.sends("/previews/<string:name>/<string:file>.png", "image/png")
+def get_preview_picture(path: PreviewFilePath) -> Response:
+    """The spectrogram of a sound of a preview."""
+    parts = services()
+    key = _key(f"jobs/{path.job_id}/previews/{path.name}/{path.file}.wav")
+    return unchanging_bytes(parts.pictures.spectrogram(key, parts.core.storage.file(key)), mimetype="image/png")
 
 
 def _unchanging(file: Path, *, mimetype: str, download: str | None = None) -> Response:

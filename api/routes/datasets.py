@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Final
 
 from flask import Response, request, send_file
@@ -10,13 +11,14 @@ from pydantic import Field
 from api.answers import answer
 from api.datasets.receive import FIELD
 from api.datasets.uploads import clip_key
-from api.datasets.views import DatasetDetailView, DatasetListView, DatasetRequest, DatasetView, UploadView
+from api.datasets.views import ClipsRequest, DatasetDetailView, DatasetListView, DatasetRequest, DatasetView, UploadView
 from api.keeping.views import DeletedView
-from api.page import IMMUTABLE
+from api.page import IMMUTABLE, unchanging_bytes
 from api.routes.blueprint import FILE, Resource
 from api.routes.parameters import API, DatasetPath
 from api.services import services
 from shared.errors import ConfigError, NotFoundError, StorageFullError
+from shared.jobs import Clip
 
 datasets = Resource("datasets", f"{API}/datasets")
 
@@ -98,16 +100,20 @@ def upload_files(path: DatasetPath) -> Response:
     return answer(UploadView(dataset=parts.datasets.view(dataset.id), files=results))
 
 
+@datasets.does("/<string:dataset>/clips/remove", DatasetView)
+def remove_clips(path: DatasetPath, body: ClipsRequest) -> Response:
+    """Take clips out, which makes a new version; jobs keep theirs."""
+    parts = services()
+    view = parts.datasets.remove_clips(path.dataset, set(body.clips))
+    parts.core.dataset_changed(view.id)
+    return answer(view)
+
+
 @datasets.sends("/<string:dataset>/clips/<string:sha256>/audio", "audio/*")
 def get_clip(path: ClipPath) -> Response:
     """The file as it was uploaded; ranges are supported."""
-    parts = services()
-    clip = parts.datasets.clip(path.dataset, path.sha256)
+    clip, file = _clip_file(path)
     container = clip.format.partition(" ")[0]
-    try:
-        file = parts.core.storage.file(clip_key(clip.sha256))
-    except NotFoundError as error:
-        raise NotFoundError(f"The artifact store has lost {clip.name}: upload it again.") from error
     response = send_file(
         file,
         mimetype=_MEDIA_TYPES.get(container, "application/octet-stream"),
@@ -116,3 +122,26 @@ def get_clip(path: ClipPath) -> Response:
     )
     response.headers["Cache-Control"] = IMMUTABLE
     return response
+
+
+@datasets.sends("/<string:dataset>/clips/<string:sha256>/spectrogram.png", "image/png")
+def get_clip_spectrogram(path: ClipPath) -> Response:
+    """The spectrogram of a clip."""
+    clip, file = _clip_file(path)
+    return unchanging_bytes(services().pictures.spectrogram(clip_key(clip.sha256), file), mimetype="image/png")
+
+
+@datasets.sends("/<string:dataset>/clips/<string:sha256>/waveform.svg", "image/svg+xml")
+def get_clip_waveform(path: ClipPath) -> Response:
+    """The waveform of a clip, in black, to be coloured by who shows it."""
+    clip, file = _clip_file(path)
+    return unchanging_bytes(services().pictures.waveform(clip_key(clip.sha256), file), mimetype="image/svg+xml")
+
+
+def _clip_file(path: ClipPath) -> tuple[Clip, Path]:
+    parts = services()
+    clip = parts.datasets.clip(path.dataset, path.sha256)
+    try:
+        return clip, parts.core.storage.file(clip_key(clip.sha256))
+    except NotFoundError as error:
+        raise NotFoundError(f"The artifact store has lost {clip.name}: upload it again.") from error

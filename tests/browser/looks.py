@@ -32,6 +32,10 @@ def assert_pages_fit_a_phone(browser: Browser, visitor: Visitor, url: str, pages
             phone.picture(f"{name}-{theme}-{page}")
             sideways = phone.page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
             assert sideways <= 0, f"{page} scrolls sideways by {sideways} px"
+            phone.page.set_viewport_size({"width": 320, "height": 740})
+            sideways = phone.page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+            assert sideways <= 0, f"{page} scrolls sideways by {sideways} px on the smallest phones"
+            phone.page.set_viewport_size({"width": 375, "height": 740})
             assert_accessible(phone)
         assert phone.complaints == [], phone.complaints
         context.close()

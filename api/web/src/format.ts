@@ -90,6 +90,11 @@ export function channelWord(channels: number): string {
   return channels === 1 ? "mono" : channels === 2 ? "stereo" : `${channels} channels`;
 }
 
+/** A level, 1 at full scale: "-12.3 dB" */
+export function decibels(level: number): string {
+  return level > 0 ? `${(20 * Math.log10(level)).toFixed(1).replace("-", "−")} dB` : "silent";
+}
+
 /** A share of 0 … 1 as "42 %". */
 export function percent(value: number | null | undefined): string {
   return value === null || value === undefined ? NONE : `${Math.round(value * 100)} %`;

@@ -282,20 +282,65 @@ export interface components {
              */
             warnings: string[];
         };
+        /**
+         * ClipsRequest
+         * @description Names clips of a dataset.
+         */
+        ClipsRequest: {
+            /**
+             * Clips
+             * @description Their hashes.
+             */
+            clips: string[];
+        };
         /** ClipView */
         ClipView: {
             /** Channels */
             channels: number;
+            /**
+             * Clipped
+             * @description Samples that lie at full scale between two others that do.
+             * @default 0
+             */
+            clipped: number;
             /** Duration S */
             duration_s: number;
             /** Format */
             format: string;
             /** Name */
             name: string;
+            /**
+             * Peak
+             * @description Largest absolute sample; 1 is full scale. Null where it was never measured, as is the next one.
+             * @default null
+             */
+            peak: number | null;
+            /**
+             * Rms
+             * @default null
+             */
+            rms: number | null;
+            /**
+             * Same As
+             * @description The clip before it that has the very same samples in another file.
+             * @default
+             */
+            same_as: string;
             /** Sample Rate */
             sample_rate: number;
             /** Sha256 */
             sha256: string;
+            /**
+             * Silent After S
+             * @default 0
+             */
+            silent_after_s: number;
+            /**
+             * Silent Before S
+             * @description Silence (under -60 dBFS) at the beginning, all of it where nothing else is there.
+             * @default 0
+             */
+            silent_before_s: number;
             /** Size Bytes */
             size_bytes: number;
         };

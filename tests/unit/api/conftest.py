@@ -131,6 +131,7 @@ def served(core: TwinCore, tmp_path: Path) -> Iterator[tuple[OpenAPI, SocketIO]]
     app, sockets = create_app(cast(Any, core), dist=tmp_path / "dist")
     yield app, sockets
     app.extensions[EXTENSION].uploads.close()
+    app.extensions[EXTENSION].pictures.close()
 
 
 @pytest.fixture

@@ -217,10 +217,10 @@ def test_a_clip_that_comes_in_while_its_dataset_goes_stays(
     uploads: Uploads = client.application.extensions[EXTENSION].uploads
     add_clips = uploads._datasets.add_clips  # the record that this one writes
 
-    def add_late(dataset_id: int, clips: Iterable[Clip]) -> list[AddedClip]:
+    def add_late(dataset_id: int, clips: Iterable[Clip], **measures: Any) -> list[AddedClip]:
         assert client.delete("/api/v1/datasets/first").get_json() == {"freed_bytes": 0, "left_bytes": 0}
         assert collect(client) == []
-        return add_clips(dataset_id, clips)
+        return add_clips(dataset_id, clips, **measures)
 
     monkeypatch.setattr(uploads._datasets, "add_clips", add_late)
     upload("second")
@@ -270,7 +270,7 @@ def test_a_clip_whose_record_failed_is_garbage(
     datasets.create("first")
     uploads: Uploads = client.application.extensions[EXTENSION].uploads
 
-    def gone(_dataset_id: int, _clips: Iterable[Clip]) -> list[AddedClip]:
+    def gone(_dataset_id: int, _clips: Iterable[Clip], **_measures: Any) -> list[AddedClip]:
         raise NotFoundError("There is no dataset 1.")
 
     monkeypatch.setattr(uploads._datasets, "add_clips", gone)

@@ -133,6 +133,7 @@ CHILD = """
         if path.endswith("idle"):
             sys.exit(0)
         answer = {"frames": 4096, "sample_rate": 48000, "channels": 1, "format": "WAV", "subtype": "PCM_16"}
+        answer |= {"peak": 0.5, "rms": 0.1, "clipped": 0, "silent_before": 0, "silent_after": 0, "sound_sha256": "a"}
         print(json.dumps(answer), flush=True)
 """
 
@@ -160,7 +161,7 @@ def test_a_file_that_brings_the_decoder_down_costs_itself_only(
 def test_a_process_that_ended_while_idle_is_started_again(fragile: AudioProbe, tmp_path: Path) -> None:
     good = written(tmp_path / "good")
     fragile.probe(good, "good.wav")
-    process = fragile._process
+    process = fragile._decoder._process
     assert process is not None
     process.send_signal(signal.SIGTERM)
     process.wait()
@@ -170,3 +171,26 @@ def test_a_process_that_ended_while_idle_is_started_again(fragile: AudioProbe, t
 def test_a_process_that_never_answers_is_a_fault_of_the_api(fragile: AudioProbe, tmp_path: Path) -> None:
     with pytest.raises(ServiceError):
         fragile.probe(written(tmp_path / "idle"), "kick.wav")
+
+
+def test_what_a_person_should_hear_about_is_measured(probe: AudioProbe, tmp_path: Path) -> None:
+    cut_off = np.clip(1.5 * np.sin(np.arange(24_000) / 40), -1, 1)
+    sound = np.round(32_767 * np.concatenate([np.zeros(4_800), cut_off, np.zeros(9_600)])).astype(np.int16)
+    soundfile.write(tmp_path / "a", sound, 48_000, format="WAV", subtype="PCM_16")
+    soundfile.write(tmp_path / "b", sound, 48_000, format="FLAC", subtype="PCM_16")
+    soundfile.write(tmp_path / "c", sound // 4, 48_000, format="WAV", subtype="PCM_16")
+    a, b, c = (probe.probe(tmp_path / name, name).measures for name in "abc")
+    assert a == b, "the same samples in another container"
+    assert a.sound_sha256 != c.sound_sha256
+    assert abs(a.silent_before - 4_800) < 5
+    assert abs(a.silent_after - 9_600) < 5
+    assert a.peak == pytest.approx(1, abs=1e-3)
+    assert a.clipped > 1_000
+    assert c.clipped == 0
+    assert c.rms == pytest.approx(a.rms / 4, rel=1e-3)
+
+
+def test_silence_is_all_before(probe: AudioProbe, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silence", np.zeros(4_800), 48_000, format="WAV", subtype="PCM_16")
+    measures = probe.probe(tmp_path / "silence", "silence.wav").measures
+    assert (measures.silent_before, measures.silent_after, measures.peak) == (4_800, 0, 0.0)

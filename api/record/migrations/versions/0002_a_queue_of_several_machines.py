@@ -90,6 +90,16 @@ def upgrade() -> None:
     rare = sa.text("type != 'steps'")
     op.create_index("ix_job_events_rare", "job_events", ["job_id", "number"], sqlite_where=rare, postgresql_where=rare)
     op.create_index("ix_dataset_clips_sha256", "dataset_clips", ["sha256"])
+    op.create_table(
+        "measured_sounds",
+        sa.Column("sha256", sa.String(length=64), primary_key=True),
+        sa.Column("peak", sa.Float(), nullable=False),
+        sa.Column("rms", sa.Float(), nullable=False),
+        sa.Column("clipped", sa.Integer(), nullable=False),
+        sa.Column("silent_before", sa.Integer(), nullable=False),
+        sa.Column("silent_after", sa.Integer(), nullable=False),
+        sa.Column("sound_sha256", sa.String(length=64), nullable=False),
+    )
     op.add_column("dataset_versions", sa.Column("clips", sa.JSON(), nullable=True))
     # Columns are added as they are, which SQLite can; what old rows need to hold is filled in below.
     op.add_column("jobs", sa.Column("placement", sa.JSON(), nullable=False, server_default="{}"))

@@ -5,8 +5,8 @@ import { Icon } from "./Icon";
 import { takeOver } from "./one_sound";
 import { Spectrogram } from "./Spectrogram";
 
-/** Plays one sound when asked to, never by itself; `draws` adds its spectrogram, to be looked at and sought in. */
-export function Player({ src, label, durationS, draws = false }: { src: string; label: string; durationS: number; draws?: boolean }) {
+/** Plays one sound when asked to, never by itself; `draws` adds its spectrogram, `wave` (an address) its waveform. */
+export function Player({ src, label, durationS, draws = false, wave }: { src: string; label: string; durationS: number; draws?: boolean; wave?: string }) {
   const audio = useRef<HTMLAudioElement>(null);
   const [isPlaying, setPlaying] = useState(false);
   const [position, setPosition] = useState(0);
@@ -49,6 +49,7 @@ export function Player({ src, label, durationS, draws = false }: { src: string; 
       </button>
       <div class="player-track">
         {draws && <Spectrogram src={src} share={durationS > 0 ? position / durationS : 0} />}
+        {wave && <i class="wave" style={{ maskImage: `url(${wave})` }} aria-hidden="true" />}
         <input
           type="range"
           aria-label={`Position in ${label}`}

@@ -198,6 +198,11 @@ export async function uploadFiles(
   return { dataset: toDataset(wire.dataset), results: wire.files.map(toFileResult) };
 }
 
+/** Takes clips out, which makes a new version. */
+export async function removeClips(dataset: number, clips: readonly string[]): Promise<Dataset> {
+  return toDataset(await request<Wire<"DatasetView">>(`/datasets/${dataset}/clips/remove`, { method: "POST", body: { clips } }));
+}
+
 export async function listPresets(
   dataset: string,
   representation: Representation,
@@ -240,7 +245,8 @@ export async function revokeToken(id: number): Promise<Token> {
   return toToken(await request<Wire<"TokenView">>(`/tokens/${id}/revoke`, { method: "POST", body: {} }));
 }
 
-export const clipUrl = (dataset: number, sha256: string): string => `/api/v1/datasets/${dataset}/clips/${sha256}/audio`;
+export const clipUrl = (dataset: number, sha256: string, what: "audio" | "waveform.svg"): string =>
+  `/api/v1/datasets/${dataset}/clips/${sha256}/${what}`;
 export const weightsUrl = (job: number, checkpoint: string): string =>
   `/api/v1/jobs/${job}/checkpoints/${encodeURIComponent(checkpoint)}/weights`;
 export const configUrl = (job: number, checkpoint: string): string =>

@@ -22,6 +22,14 @@ export interface Clip {
   readonly channels: number;
   readonly format: string;
   readonly sizeBytes: number;
+  /** Largest absolute sample; null where it was never measured, as is the next one. */
+  readonly peak: number | null;
+  readonly rms: number | null;
+  readonly clipped: number;
+  readonly silentBeforeS: number;
+  readonly silentAfterS: number;
+  /** The clip before it with the very same samples. */
+  readonly sameAs: string;
 }
 
 export interface DatasetDetail extends Dataset {
@@ -64,6 +72,12 @@ function toClip(wire: Wire<"ClipView">): Clip {
     channels: wire.channels,
     format: wire.format,
     sizeBytes: wire.size_bytes,
+    peak: wire.peak,
+    rms: wire.rms,
+    clipped: wire.clipped,
+    silentBeforeS: wire.silent_before_s,
+    silentAfterS: wire.silent_after_s,
+    sameAs: wire.same_as,
   };
 }
 

@@ -1,13 +1,13 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { Icon } from "../../components/Icon";
+import { usePair } from "../../components/use_pair";
 import { clock, count } from "../../format";
-import { tellError } from "../../store/toasts";
-import { BlindPlayer } from "./blind_player";
 import { type Compared, soundIn, type SoundKey } from "./compared";
 
 interface Choice {
   readonly label: string;
   readonly url: string;
+  readonly durationS: number;
 }
 
 /** Two sounds under cover: which is which is hidden until asked. */
@@ -46,58 +46,15 @@ function Pick({ label, value, choices, choose }: { label: string; value: string;
 }
 
 function Trial({ sounds, end, again }: { sounds: readonly Choice[]; end: () => void; again: () => void }) {
-  const player = useRef<BlindPlayer | null>(null);
-  const [durationS, setDuration] = useState(0);
-  const [heard, setHeard] = useState(0);
-  const [isPlaying, setPlaying] = useState(false);
-  const [positionS, setPosition] = useState(0);
+  const { heard, isPlaying, positionS, hear, toggle, seek } = usePair(sounds.map(({ url }) => url));
   const [isTold, setTold] = useState(false);
-
-  useEffect(() => {
-    let isGone = false;
-    BlindPlayer.load(sounds.map(({ url }) => url), () => setPlaying(false)).then(
-      (loaded) => {
-        if (isGone) return loaded.close();
-        player.current = loaded;
-        setDuration(loaded.durationS);
-      },
-      (error: unknown) => !isGone && tellError(error),
-    );
-    return () => {
-      isGone = true;
-      player.current?.close();
-    };
-  }, [sounds]);
-  useEffect(() => {
-    if (!isPlaying) {
-      setPosition(player.current?.positionS ?? 0);
-      return;
-    }
-    let frame = 0;
-    const follow = (): void => {
-      setPosition(player.current?.positionS ?? 0);
-      frame = requestAnimationFrame(follow);
-    };
-    frame = requestAnimationFrame(follow);
-    return () => cancelAnimationFrame(frame);
-  }, [isPlaying]);
-
-  const hear = (index: number): void => {
-    setHeard(index);
-    player.current?.choose(index);
-    player.current?.play();
-    setPlaying(true);
-  };
-  const toggle = (): void => {
-    if (isPlaying) player.current?.pause();
-    else hear(heard);
-  };
+  const durationS = Math.min(...sounds.map((sound) => sound.durationS));
   return (
     <div class="stack">
       <div class="row blind-sounds">
-        <button type="button" class="player-button" disabled={durationS === 0} aria-label={isPlaying ? "Pause the blind test" : "Play the blind test"} onClick={toggle}><Icon name={isPlaying ? "pause" : "play"} /></button>
+        <button type="button" class="player-button" aria-label={isPlaying ? "Pause the blind test" : "Play the blind test"} onClick={toggle}><Icon name={isPlaying ? "pause" : "play"} /></button>
         {sounds.map(({ url }, index) => (
-          <button key={url} type="button" class="button" disabled={durationS === 0} aria-pressed={heard === index} onClick={() => hear(index)}>Sound {index + 1}</button>
+          <button key={url} type="button" class="button" aria-pressed={heard === index} onClick={() => hear(index)}>Sound {index + 1}</button>
         ))}
         <input
           type="range"
@@ -107,10 +64,7 @@ function Trial({ sounds, end, again }: { sounds: readonly Choice[]; end: () => v
           step="any"
           value={positionS}
           aria-valuetext={clock(positionS)}
-          onInput={(event) => {
-            player.current?.seek(event.currentTarget.valueAsNumber);
-            setPosition(event.currentTarget.valueAsNumber);
-          }}
+          onInput={(event) => seek(event.currentTarget.valueAsNumber)}
         />
       </div>
       <p class="blind-answer" role="status">{isTold && sounds.map(({ label }, index) => <span key={label}><b>Sound {index + 1}</b> is {label}. </span>)}</p>
@@ -127,7 +81,7 @@ function choicesOf(compared: readonly Compared[], key: SoundKey): Choice[] {
   return compared.flatMap(({ job, session }) =>
     (session.previews.value ?? []).flatMap((preview) => {
       const sound = soundIn(preview, key);
-      return sound ? [{ label: `${job.name} (#${job.id}), epoch ${count(preview.epoch)}`, url: sound.audioUrl }] : [];
+      return sound ? [{ label: `${job.name} (#${job.id}), epoch ${count(preview.epoch)}`, url: sound.audioUrl, durationS: sound.durationS }] : [];
     }));
 }
 

@@ -1,8 +1,10 @@
 import { useState } from "preact/hooks";
+import { Icon } from "../../components/Icon";
 import { Player } from "../../components/Player";
-import { channelWord, count, hertz, plural } from "../../format";
+import { channelWord, count, decibels, hertz, plural } from "../../format";
 import { clipUrl } from "../../http/api";
 import type { Clip } from "../../model/dataset";
+import { findingsOf, takeOut } from "./findings";
 
 const ROWS = 60;
 
@@ -22,9 +24,11 @@ export function ClipList({ dataset, clips }: { dataset: number; clips: readonly 
           <li key={`${clip.sha256} ${clip.name}`} class="clip-row" data-clip={clip.sha256}>
             <div>
               <p class="clip-name">{clip.name}</p>
-              <p class="small muted number">{hertz(clip.sampleRate)} · {channelWord(clip.channels)} · {clip.format}</p>
+              <p class="small muted number">{hertz(clip.sampleRate)} · {channelWord(clip.channels)} · {clip.format}{clip.rms !== null && ` · ${decibels(clip.rms)}`}</p>
+              {findingsOf(clip).map(({ kind, text }) => <p key={kind} class="small clip-finding">{text}</p>)}
             </div>
-            <Player src={clipUrl(dataset, clip.sha256)} label={clip.name} durationS={clip.durationS} />
+            <Player src={clipUrl(dataset, clip.sha256, "audio")} wave={clipUrl(dataset, clip.sha256, "waveform.svg")} label={clip.name} durationS={clip.durationS} />
+            <button type="button" class="button button-small button-icon" aria-label={`Take ${clip.name} out`} title="Take it out" onClick={() => void takeOut(dataset, [clip.sha256])}><Icon name="close" /></button>
           </li>
         ))}
         {found.length === 0 && <li class="clip-row muted">No clip has that in its name.</li>}

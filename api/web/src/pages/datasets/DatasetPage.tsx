@@ -12,6 +12,7 @@ import { StateBadge } from "../../components/StateBadge";
 import { ClipList } from "./ClipList";
 import { contents } from "./DatasetsPage";
 import { DropZone } from "./DropZone";
+import { Soundness } from "./Soundness";
 import { UploadPanel } from "./UploadPanel";
 
 const REFRESH_MS = 600;
@@ -57,6 +58,7 @@ export function DatasetPage({ params }: { params?: { id: string } }) {
         </p>
         {upload && <UploadPanel upload={upload} />}
         <DropZone onFiles={(items) => startUpload(id, items)}>{dataset.clips > 0 ? "Drop more sounds or folders here" : undefined}</DropZone>
+        {detail.files.length > 0 && <Soundness dataset={id} clips={detail.files} />}
         <UsedBy id={id} />
         {detail.files.length > 0 ? <ClipList dataset={id} clips={detail.files} /> : !upload && <Empty title="No sounds in it yet"><p>Drop files or a folder above; anything that is not audio is left out with a reason.</p></Empty>}
       </div>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { loudness, matched } from "./blind_player";
+import { loudness, matched } from "./pair_player";
 
 describe("loudness", () => {
   it("is the root of the mean square over all channels", () => {
