@@ -337,5 +337,9 @@ class CheckView(Frozen):
     total_steps: int
     start: StartPoint | None = None
     """The checkpoint that it would start from; null for new weights."""
+    memory_bytes: int | None = None
+    """About what it takes of a device's memory."""
+    seconds: float | None = None
+    """About how long it computes, as fast as earlier trainings here did; null where there is none to go by."""
     warnings: list[str]
     """What a person should know before submitting, such as that no fitting worker is online."""

@@ -9,9 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
 
-from shared.config import SpectrogramConfig, TrainConfig
+from shared.config import ModelConfig, Representation, SpectrogramConfig, TrainConfig
 from shared.jobs import Clip
+
+STAGES: Final[dict[Representation, tuple[int, ...]]] = {
+    "mel": (1, 32, 64, 128, 256),
+    "mel_if": (2, 64, 128, 256, 512, 1024),
+}
+"""Channels of the models from the input to the innermost feature map; each stage halves both sides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,3 +133,30 @@ def plan_training(clips: Sequence[Clip], train: TrainConfig) -> Plan:
         steps_per_epoch=rule.steps,
         total_steps=rule.steps * train.epochs,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSize:
+    """How large a model is."""
+
+    parameters: int
+    """Numbers that are learnt."""
+    activations: int
+    """Cells of all feature maps of one example, of encoder and decoder."""
+
+
+def model_size(model: ModelConfig) -> ModelSize:
+    """The size of a model: 3 x 3 convolutions with biases and BatchNorm, linear layers to and from the latent space."""
+    channels = STAGES[model.representation]
+    multiple = 2 ** (len(channels) - 1)
+    height, width = (-(-side // multiple) for side in (model.n_mels, model.frames))
+    inner = channels[-1] * height * width
+    parameters = 2 * (inner + 1) * model.latent_dim + (model.latent_dim + 1) * inner
+    activations = inner + channels[0] * height * width * multiple**2
+    for stage, (narrow, wide) in enumerate(pairwise(channels), start=1):
+        weights = 9 * narrow * wide
+        # BatchNorm follows all but the decoder's last convolution, which gives the features.
+        parameters += 2 * weights + wide + 2 * wide + narrow + (2 * narrow if stage > 1 else 0)
+        cells = height * width * 4 ** (len(channels) - 1 - stage)
+        activations += wide * cells + (narrow * cells * 4 if stage > 1 else 0)
+    return ModelSize(parameters=parameters, activations=activations)

@@ -10,12 +10,14 @@ from typing import Any, Final, cast
 from redis.exceptions import RedisError
 
 from api.keeping.arrivals import Arrivals
+from api.queue.capable import what_is_lacking
+from api.queue.estimate import memory_bytes, seconds
+from api.queue.fitting import Needs
 from api.queue.start_points import Start, StartPoints
 from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord, NewJob
 from api.views import CheckView, PresetListView, PresetView, WorkerView
 from shared.config import PresetName, Representation, TrainConfig
-from shared.devices import parse_device
 from shared.errors import ConfigError, NotFoundError
 from shared.jobs import (
     DatasetSnapshot,
@@ -107,7 +109,9 @@ class Submission:
         """What `request` comes to; raises as `prepare` does, and writes nothing but the dataset's version."""
         spec = self._job(request, _Known()).spec
         clips = spec.dataset.clips
-        warnings = _corpus_warnings(spec) + self._device_warnings(request.device)
+        warnings = _corpus_warnings(spec) + self._device_warnings(
+            Needs(device=request.device, placement=request.placement)
+        )
         if isinstance(spec, PreprocessSpec):
             return CheckView(
                 features=spec.features,
@@ -119,6 +123,8 @@ class Submission:
             )
         planned = plan_training(clips, spec.train)
         return CheckView(
+            memory_bytes=memory_bytes(spec.train, planned),
+            seconds=seconds(spec.train, planned, self._jobs.earlier_training(spec.train.representation)),
             train=spec.train,
             file_count=len(clips),
             chunks=planned.chunks,
@@ -208,16 +214,13 @@ class Submission:
             raise ConfigError(f"Dataset {dataset.name!r} has no files yet: add some first.", field="dataset")
         return dataset
 
-    def _device_warnings(self, wanted: str) -> list[str]:
+    def _device_warnings(self, needs: Needs) -> list[str]:
         try:
             online = [worker for worker in self._workers() if worker.state not in ("offline", "stopping")]
         except RedisError:
             return ["Redis does not answer, so the job will wait until it does."]
-        if any(parse_device(worker.device.name).fits(wanted) for worker in online):
-            return []
-        if not online:
-            return ["No worker is online: the job will wait until one is started."]
-        return [f"No worker that is online has the device {wanted!r}: the job will wait until one has."]
+        lack = what_is_lacking(online, needs)
+        return [f"{lack}: the job will wait for one."] if lack else []
 
 
 def _train_config(request: TrainRequest, file_count: int, start: Start | None) -> TrainConfig:

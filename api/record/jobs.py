@@ -10,13 +10,14 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import ColumnElement, insert, or_, select
 from sqlalchemy.orm import Session
 
+from api.queue.estimate import EarlierTraining, work_of
 from api.record.checkpoints import read_checkpoints
 from api.record.database import Database
 from api.record.dependencies import check_known
 from api.record.history import read_events, read_previews
 from api.record.job_views import detail_view, job_views
 from api.record.queue_settings import free_number
-from api.record.rows import PRIORITIES, find, next_position, stored_spec
+from api.record.rows import PRIORITIES, find, job_spec, job_summary, next_position, stored_spec, train_config
 from api.record.summary import JobSummary
 from api.record.tables import Dataset, DatasetVersion, Job, JobDependency, Outbox
 from api.views import (
@@ -27,10 +28,12 @@ from api.views import (
     JobView,
     PreviewListView,
 )
+from shared.config import Representation
 from shared.errors import NotFoundError
 from shared.events import StateChanged
 from shared.jobs import ACTIVE, ENDED, DatasetSnapshot, JobKind, JobSpec, JobState, PreprocessRequest, TrainRequest
 from shared.placement import needs_of
+from shared.planning import plan_training
 
 AnyJobView = TypeVar("AnyJobView", bound=JobView)
 
@@ -38,6 +41,8 @@ GiveNew = Callable[[Session, Job, JobSpec], Callable[[], None] | None]
 """Gives a job that the session has just added to a free worker, where nobody stands before it; returns what is to be
 called once that is committed, or None: then the job waits for the scheduler's round."""
 
+_LOOKED_BACK: Final = 50
+"""Trainings among which one is looked for that is like another."""
 _WAITING_PART: Final = (JobState.QUEUED, JobState.HELD)
 _ENDED_PART: Final = tuple(sorted(ENDED))
 _PARTS: Final = (tuple(sorted(ACTIVE)), _WAITING_PART, (JobState.PAUSED,), _ENDED_PART)
@@ -128,6 +133,17 @@ class JobRecord:
         with self._database.reading() as session:
             views = job_views(session, session.scalars(select(Job).where(Job.id.in_(job_ids)).order_by(Job.id)).all())
         return [self._explained(view) for view in views]
+
+    def earlier_training(self, representation: Representation) -> EarlierTraining | None:
+        """How fast the newest training of that kind was that got going; None where there is none."""
+        with self._database.reading() as session:
+            newest = select(Job).where(Job.kind == "train").order_by(Job.id.desc()).limit(_LOOKED_BACK)
+            for job in session.scalars(newest):
+                rate, train = job_summary(job).steps_per_s, train_config(job)
+                if rate and train is not None and train.representation == representation:
+                    batch_size = plan_training(job_spec(session, job).dataset.clips, train).batch_size
+                    return EarlierTraining(work=work_of(train, batch_size), steps_per_s=rate)
+        return None
 
     def check_known(self, job_ids: Sequence[int]) -> None:
         """Raise NotFoundError unless all of them exist."""

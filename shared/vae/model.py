@@ -21,14 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shared.config import ModelConfig, Representation
-
-STAGES: Final[dict[Representation, tuple[int, ...]]] = {
-    "mel": (1, 32, 64, 128, 256),
-    "mel_if": (2, 64, 128, 256, 512, 1024),
-}
-"""Channels from the input to the innermost feature map."""
-
+from shared.config import ModelConfig
+from shared.planning import STAGES
 
 _NEAR_ONE: Final = 0.95
 """Outputs of Tanh and Sigmoid beyond this are hardly reached by a linear layer."""

@@ -5,6 +5,7 @@ import { Page } from "./components/Page";
 import { PlaceDialog } from "./components/PlaceDialog";
 import { ResumeDialog } from "./components/ResumeDialog";
 import { Header, OfflineBanner } from "./components/Shell";
+import { Shortcuts } from "./components/Shortcuts";
 import { Toasts } from "./components/Toasts";
 import { DatasetPage } from "./pages/datasets/DatasetPage";
 import { DatasetsPage } from "./pages/datasets/DatasetsPage";
@@ -43,6 +44,7 @@ export function App() {
       <ResumeDialog />
       <PlaceDialog />
       <DeleteDialog />
+      <Shortcuts />
       <Toasts />
     </LocationProvider>
   );

@@ -266,6 +266,18 @@ export interface components {
             /** File Count */
             file_count: number;
             /**
+             * Memory Bytes
+             * @description About what it takes of a device's memory.
+             * @default null
+             */
+            memory_bytes: number | null;
+            /**
+             * Seconds
+             * @description About how long it computes, as fast as earlier trainings here did; null where there is none to go by.
+             * @default null
+             */
+            seconds: number | null;
+            /**
              * @description The checkpoint that it would start from; null for new weights.
              * @default null
              */

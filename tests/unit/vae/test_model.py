@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from shared.config import HALVINGS, ModelConfig, Representation
+from shared.planning import model_size
 from shared.presets import resolve_train_config
 from shared.vae.model import STAGES, ConvDecoder, ConvEncoder, ConvVAE
 
@@ -196,3 +197,21 @@ def test_bfloat16_with_channels_last_gives_float32_outputs_that_agree(representa
 
 def test_the_configuration_knows_how_often_the_encoder_halves():
     assert {name: len(stages) - 1 for name, stages in STAGES.items()} == HALVINGS
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+@pytest.mark.parametrize(("n_mels", "frames", "latent_dim"), [(128, 94, 64), (32, 20, 4), (80, 301, 16)])
+def test_the_size_that_is_told_beforehand_is_the_models(
+    representation: Representation, n_mels: int, frames: int, latent_dim: int
+):
+    config = ModelConfig(representation=representation, n_mels=n_mels, frames=frames, latent_dim=latent_dim)
+    model = ConvVAE(config)
+    size = model_size(config)
+    assert size.parameters == sum(parameter.numel() for parameter in model.parameters())
+    maps = list[torch.Tensor]()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.register_forward_hook(lambda _module, _inputs, output: maps.append(output))
+    model(features_for(model, batch=2))
+    inner = model.encoder.to_mu.in_features
+    assert size.activations == sum(each[0].numel() for each in maps) + inner

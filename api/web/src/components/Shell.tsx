@@ -4,6 +4,7 @@ import { ago } from "../format";
 import { csrf, request } from "../http/request";
 import { nowMs } from "../store/clock";
 import { connected, everConnected, heardAtMs } from "../store/live";
+import { isShortcutsOpen } from "./Shortcuts";
 import { type Theme, theme } from "../store/preferences";
 import { tellError } from "../store/toasts";
 
@@ -32,6 +33,7 @@ export function Header() {
         </nav>
         <div class="bar-tools">
           <ConnectionDot />
+          <button type="button" class="button button-small button-icon shortcuts-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)" onClick={() => { isShortcutsOpen.value = true; }}>?</button>
           <ThemeChoice />
           {csrf && <button type="button" class="button button-small" onClick={logOut}>Log out</button>}
         </div>

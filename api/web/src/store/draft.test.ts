@@ -3,7 +3,7 @@ import { wireJob } from "../model/fixtures";
 import { type JobDetail, toJobDetail } from "../model/job";
 import type { TrainConfig, Wire } from "../model/wire_types";
 import { changeDraft, draft, editDraft, EMPTY_DRAFT, typeInto, valueOf, withoutBound } from "./draft";
-import { readForm, toDraft, toEdit, toRequest } from "./draft_request";
+import { draftOf, readForm, toDraft, toEdit, toRequest } from "./draft_request";
 import { durationText, parseDuration, parsePlacement, parseTyped, placementTyped } from "./typed";
 
 const preset = { speeds: [1, 0.8], pitches: [2, -2], mask_threshold: 0.01, spectrogram: { sample_rate: 48_000, n_fft: 2048 } } as unknown as TrainConfig;
@@ -143,5 +143,33 @@ describe("the draft", () => {
   it("finds nested values", () => {
     expect(valueOf(preset, "spectrogram.n_fft")).toBe(2048);
     expect(valueOf(null, "spectrogram.n_fft")).toBeUndefined();
+  });
+});
+
+describe("draftOf", () => {
+  const datasets = [{ id: 3, name: "kicks" }];
+
+  it("reads back what the form asks for", () => {
+    const form = {
+      ...EMPTY_DRAFT, dataset: "3", name: "again", preset: "balanced" as const, priority: "high" as const, after: [4],
+      typed: { epochs: "12", "spectrogram.n_mels": "64" }, placement: { ...EMPTY_DRAFT.placement, labels: ["studio"], timeLimit: "2 h" },
+    };
+    const { job } = readForm(form, preset);
+    expect(draftOf(JSON.parse(JSON.stringify(job)), datasets)).toEqual(form);
+  });
+
+  it("knows a dataset by its name, and says which one is missing", () => {
+    expect(draftOf({ dataset: "kicks" }, datasets).dataset).toBe("3");
+    expect(() => draftOf({ dataset: "snares" }, datasets)).toThrow("no dataset \"snares\"");
+  });
+
+  it("takes the configuration of a model", () => {
+    const form = draftOf({ job: 5, train: { representation: "mel_if", preset: "balanced", latent_dim: 32 } }, datasets);
+    expect([form.representation, form.preset, form.typed]).toEqual(["mel_if", "balanced", { latent_dim: "32" }]);
+  });
+
+  it("refuses what is no job", () => {
+    expect(() => draftOf([1], datasets)).toThrow("one job as a JSON object");
+    expect(() => draftOf({ preset: "best" }, datasets)).toThrow("This is no job");
   });
 });

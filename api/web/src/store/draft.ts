@@ -83,7 +83,8 @@ export function typeInto(field: string, text: string, presetText: string): void 
   changeDraft({ typed: text === presetText ? rest : { ...rest, [field]: text } });
 }
 
-function isDraft(value: unknown): value is Draft {
+/** Whether something that was kept or brought is a form. */
+export function isDraft(value: unknown): value is Draft {
   if (typeof value !== "object" || value === null) return false;
   const known = value as Partial<Record<keyof Draft, unknown>>;
   return (

@@ -1,8 +1,8 @@
 // From the form to what is asked of the api, and from a job back to the form.
 import type { EditRequest, JobRequest, SweepRequest } from "../http/api";
 import type { JobDetail } from "../model/job";
-import type { TrainConfig } from "../model/wire_types";
-import { type Draft, EMPTY_DRAFT } from "./draft";
+import type { TrainConfig, Wire } from "../model/wire_types";
+import { type Draft, EMPTY_DRAFT, isDraft } from "./draft";
 import { parsePlacement, parseTyped, parseVary, placementTyped, typedOf } from "./typed";
 
 export interface FormRequest {
@@ -56,6 +56,31 @@ export function toDraft(job: JobDetail): Draft {
   if (request.kind === "preprocess") return { ...wishes, typed: typedOf({ ...request.features }) };
   return { ...wishes, preset: request.preset, start: request.start, typed: typedOf(request.changes) };
 }
+
+/**
+ * The form for a request that somebody kept as JSON, or for the configuration of a model; `datasets` are those that
+ * there are. What is missing is as in an empty form. Throws an Error with a sentence for anything else.
+ */
+export function draftOf(json: unknown, datasets: Iterable<{ readonly id: number; readonly name: string }>): Draft {
+  if (typeof json !== "object" || json === null || Array.isArray(json)) throw new Error("Give one job as a JSON object.");
+  const given = json as Partial<Record<string, unknown>>;
+  const config = typeof given["train"] === "object" && given["train"] !== null ? given["train"] as TrainConfig : null;
+  const { kind = "train", name = "", device = "auto", priority = "normal", held = false, after = [], start = null } = given;
+  const named = typeof given["dataset"] === "object" ? (given["dataset"] as { name?: unknown } | null)?.name : given["dataset"];
+  const dataset = [...datasets].find(({ id, name: known }) => String(id) === String(named) || known === named);
+  if (named !== undefined && !dataset) throw new Error(`There is no dataset ${JSON.stringify(named)} here: make it first, or name another one.`);
+  const { preset = config?.preset ?? "auto", representation = config?.representation ?? "mel" } = given;
+  const { representation: _, preset: __, ...changes } = (given["changes"] ?? config ?? given["features"] ?? {}) as Record<string, unknown>;
+  const placement = given["placement"] === undefined ? EMPTY_DRAFT.placement : placementTyped({ ...NOWHERE, ...(given["placement"] as object) });
+  const form = {
+    ...EMPTY_DRAFT, kind, name, device, priority, held, after, start, preset, representation, placement,
+    dataset: dataset ? String(dataset.id) : "", typed: typedOf(changes),
+  };
+  if (!isDraft(form)) throw new Error("This is no job: kind, representation, preset or priority has a value that is not known here.");
+  return form;
+}
+
+const NOWHERE: Wire<"Placement"> = parsePlacement(EMPTY_DRAFT.placement).value;
 
 /** What the form changes about a job that is in the queue: only what differs, since a priority also moves it. */
 export function toEdit(form: Draft, job: JobDetail): EditRequest {

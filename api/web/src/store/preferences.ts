@@ -33,6 +33,9 @@ export const theme = remembered<Theme>("theme", "auto", (value): value is Theme 
 export const smoothing = remembered("smoothing", 0.3, (value): value is number =>
   typeof value === "number" && value >= 0 && value <= 1);
 export const logAxis = remembered("log_axis", false, (value): value is boolean => typeof value === "boolean");
+export type XAxis = "step" | "epoch" | "time";
+export const xAxis = remembered<XAxis>("x_axis", "step", (value): value is XAxis => value === "step" || value === "epoch" || value === "time");
+export const clipsOutliers = remembered("clip_outliers", false, (value): value is boolean => typeof value === "boolean");
 
 effect(() => {
   if (theme.value === "auto") delete document.documentElement.dataset["theme"];

@@ -3,6 +3,7 @@ import type { JobDetail } from "../../model/job";
 import { draft, startOf } from "../../store/draft";
 import { type FormRequest, readForm } from "../../store/draft_request";
 import { Advanced } from "./Advanced";
+import { AsJson } from "./AsJson";
 import { Basics } from "./Basics";
 import { Estimate } from "./Estimate";
 import { fieldId, generalError } from "./field_groups";
@@ -67,6 +68,7 @@ export function JobForm({ submit, editing }: { submit: (request: FormRequest) =>
         {!editing && <SeveralAtOnce preset={preset} errors={errors} jobCount={request.jobCount} />}
         <WhereAndWhen errors={errors} editing={editing?.id ?? null} />
         {(!editing || editing.kind === "train") && <Advanced preset={preset} errors={errors} />}
+        {!editing && <AsJson job={isParsed ? request.job : null} />}
       </div>
       <Estimate check={check} general={generalError(errors)} fileCount={presets?.fileCount} isSending={isSending} jobCount={request.jobCount} isEdit={editing !== undefined} />
     </form>

@@ -4,6 +4,10 @@ import type uPlot from "uplot";
 import { count, measure, moment } from "../../../format";
 import type { Range } from "../../../store/close_up";
 import type { JobSession } from "../../../store/job_session";
+import { Icon } from "../../../components/Icon";
+import type { XAxis } from "../../../store/preferences";
+import { savePicture } from "./save_picture";
+import { scaleOf } from "./x_axis";
 import { chartData, type ChartData, isPositive, STEP_COLUMNS } from "./chart_data";
 import type { ChartSpec } from "./chart_specs";
 import { colourOf, epochSeries, faint, type Style } from "./draw_chart";
@@ -15,6 +19,8 @@ export interface ChartLook {
   /** Changes when colours do. */
   readonly theme: string;
   readonly zoom: Signal<Range | null>;
+  readonly xAxis: XAxis;
+  readonly clips: boolean;
 }
 
 /** One chart of a job. */
@@ -25,6 +31,8 @@ export function Chart({ spec, session, look }: { spec: ChartSpec; session: JobSe
   const isLog = look.isLog && !spec.exact;
   const smoothing = spec.exact ? 0 : look.smoothing;
   const isSmoothed = smoothing > 0;
+  const progress = session.current()?.progress;
+  const stepsPerEpoch = progress?.epochs ? progress.totalSteps / progress.epochs : 0;
   const read = (): uPlot.AlignedData => {
     const data = chartData(spec, session.metrics, session.closeUp.columns.peek(), session.epochs.peek(), smoothing);
     latest.current = data;
@@ -36,13 +44,16 @@ export function Chart({ spec, session, look }: { spec: ChartSpec; session: JobSe
     <figure class={`card chart${spec.wide ? " chart-wide" : ""}`} data-chart={spec.name} data-points={points.value} aria-label={spec.title}>
       <figcaption>
         <h2 title={spec.help}>{spec.title}</h2>
+        <button type="button" class="button button-icon chart-save" aria-label={`Save ${spec.title} as a picture`} title="Save as PNG" onClick={(event) => savePicture(event.currentTarget.closest("figure") as HTMLElement, spec.title)}><Icon name="save" /></button>
         <Readout spec={spec} data={latest.current} index={hovered.value} isSmoothed={isSmoothed} />
       </figcaption>
       <Plot
         data={read}
         axis={() => (!isLog ? "linear" : latest.current && isPositive(latest.current) ? "log" : "asinh")}
         style={(box) => styleOf(box, spec, isSmoothed)}
-        makes={[spec, session, isLog, look.theme, isSmoothed]}
+        scale={() => scaleOf(look.xAxis, session.metrics, stepsPerEpoch)}
+        clips={look.clips}
+        makes={[spec, session, isLog, look.theme, isSmoothed, look.xAxis, look.clips]}
         draws={[session.metricsVersion.value, session.closeUp.columns.value, smoothing]}
         group="job-charts"
         zoom={look.zoom}

@@ -1,11 +1,11 @@
-import { useSignal } from "@preact/signals";
+import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import { count } from "../../../format";
 import { epochsTableUrl, stepsTableUrl } from "../../../http/api";
 import { isActive } from "../../../model/states";
 import type { Range } from "../../../store/close_up";
 import type { JobSession } from "../../../store/job_session";
-import { logAxis, smoothing, theme } from "../../../store/preferences";
+import { clipsOutliers, logAxis, smoothing, theme, type XAxis, xAxis } from "../../../store/preferences";
 import { BestSoFar } from "./BestSoFar";
 import { Chart } from "./Chart";
 import { CHARTS } from "./chart_specs";
@@ -23,7 +23,7 @@ export function ChartsTab({ session }: { session: JobSession }) {
     const { newest } = session.metrics;
     if (range && follows.value && newest > range[1]) zoom.value = [newest - (range[1] - range[0]), newest];
   }, [version, follows.value]);
-  const look = { smoothing: smoothing.value, isLog: logAxis.value, theme: useShownTheme(), zoom };
+  const look = { smoothing: smoothing.value, isLog: logAxis.value, theme: useShownTheme(), zoom, xAxis: xAxis.value, clips: clipsOutliers.value };
   return (
     <div class="stack">
       <BestSoFar session={session} />
@@ -41,25 +41,20 @@ export function ChartsTab({ session }: { session: JobSession }) {
             }}
           />
         </label>
+        <Check label="Log axis" state={logAxis} />
+        <Check label="Clip outliers" state={clipsOutliers} />
         <label class="row small">
-          <input
-            type="checkbox"
-            checked={logAxis.value}
-            onChange={(event) => {
-              logAxis.value = event.currentTarget.checked;
-            }}
-          />
-          Log axis
+          By
+          <select class="select select-small" value={xAxis.value} onChange={(event) => { xAxis.value = event.currentTarget.value as XAxis; }}>
+            <option value="step">step</option>
+            <option value="epoch">epoch</option>
+            <option value="time">time</option>
+          </select>
         </label>
         {zoom.value ? (
           <>
             <button type="button" class="button button-small" onClick={() => { zoom.value = null; }}>Show all</button>
-            {isLive && (
-              <label class="row small">
-                <input type="checkbox" checked={follows.value} onChange={(event) => { follows.value = event.currentTarget.checked; }} />
-                Follow live
-              </label>
-            )}
+            {isLive && <Check label="Follow live" state={follows} />}
           </>
         ) : (
           <span class="small muted">Drag over a chart to zoom all of them; then Shift and the wheel move it.</span>
@@ -70,6 +65,15 @@ export function ChartsTab({ session }: { session: JobSession }) {
       </div>
       <div class="charts" data-zoom={range ? `${Math.round(range[0])}-${Math.round(range[1])}` : ""}>{CHARTS.map((spec) => <Chart key={spec.name} spec={spec} session={session} look={look} />)}</div>
     </div>
+  );
+}
+
+function Check({ label, state }: { label: string; state: Signal<boolean> }) {
+  return (
+    <label class="row small">
+      <input type="checkbox" checked={state.value} onChange={(event) => { state.value = event.currentTarget.checked; }} />
+      {label}
+    </label>
   );
 }
 

@@ -1,6 +1,7 @@
 // The uPlot behind a chart: one is made per axis kind and theme; data, zoom and size are set on it.
 import uPlot from "uplot";
 import type { Range } from "../../../store/close_up";
+import type { Scale } from "./x_axis";
 
 export type Axis = "linear" | "log" | "asinh";
 
@@ -16,6 +17,10 @@ export interface DrawOptions extends Style {
   readonly group: string;
   readonly width: number;
   readonly height: number;
+  readonly scale: Scale;
+  /** Leaves the highest and lowest few values outside. */
+  readonly clips: boolean;
+  /** In the units of the horizontal axis, as what `onZoom` is called with. */
   readonly zoom: () => Range | null;
   readonly onZoom: (range: Range) => void;
   readonly onReset: () => void;
@@ -56,11 +61,13 @@ export function drawChart(box: HTMLElement, data: uPlot.AlignedData, options: Dr
         y: {
           distr: DISTRIBUTION[options.axis],
           ...(options.axis === "asinh" && { asinh: 0.1 }),
-          ...(options.axis === "linear" && { range: (_: uPlot, low: number | null, high: number | null) => roomFor(low, high) }),
+          ...((options.axis === "linear" || options.clips) && {
+            range: (plot: uPlot, low: number | null, high: number | null) => rangeOf(options.axis, ...(options.clips ? clipped(plot, low, high) : [low, high] as const)),
+          }),
         },
       },
       axes: [
-        { ...axis, size: 28, space: 70, values: (_, splits) => splits.map(shortStep) },
+        { ...axis, size: 28, space: 70, values: (_, splits) => splits.map(options.scale.text ?? shortStep), ...(options.scale.increments && { incrs: options.scale.increments }) },
         { ...axis, size: 52, space: 34, values: (_, splits) => splits.map((value) => (value === null ? "" : shortValue(value))) },
       ],
       series: [{}, ...options.series],
@@ -115,6 +122,23 @@ export function roomFor(low: number | null, high: number | null): uPlot.Range.Mi
   const size = Math.max(Math.abs(low), Math.abs(high));
   if (size === 0) return [0, 1];
   return high - low < size * 1e-3 ? [low - size / 10, high + size / 10] : uPlot.rangeNum(low, high, 0.1, true);
+}
+
+function rangeOf(axis: Axis, low: number | null, high: number | null): uPlot.Range.MinMax {
+  if (axis === "linear" || low === null || high === null) return roomFor(low, high);
+  return axis === "log" ? uPlot.rangeLog(low, high, 10, false) : uPlot.rangeAsinh(low, high, 10, false);
+}
+
+/** Shares of the values on either side that clipping leaves outside. */
+const OUTSIDE = 0.02;
+
+/** The range of what is shown, less its outliers. */
+function clipped(plot: uPlot, low: number | null, high: number | null): [number | null, number | null] {
+  const [first, last] = plot.series[0]?.idxs ?? [0, -1];
+  const values = plot.data.slice(1).flatMap((column) => Array.from(column).slice(first, last + 1)).filter((value): value is number => typeof value === "number");
+  if (values.length === 0) return [low, high];
+  values.sort((a, b) => a - b);
+  return [values[Math.floor(OUTSIDE * values.length)] ?? low, values[Math.ceil((1 - OUTSIDE) * values.length) - 1] ?? high];
 }
 
 /** Dots are for telling epochs apart: none once they would touch. */

@@ -1,0 +1,74 @@
+"""Whether any worker could run a job, and what a training will take, both told before it is submitted."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.queue.capable import what_is_lacking
+from api.queue.estimate import EarlierTraining, memory_bytes, seconds, work_of
+from api.queue.fitting import Needs
+from api.views import WorkerView
+from shared.config import TrainConfig
+from shared.events import DeviceStatus
+from shared.placement import Placement
+from shared.planning import Plan
+
+GIB = 2**30
+
+
+def worker(name: str, device: str = "cpu", *, labels: tuple[str, ...] = (), drained: bool = False) -> WorkerView:
+    return WorkerView(
+        name=name,
+        host="here",
+        state="idle",
+        device=DeviceStatus(name=device, memory_total_bytes=8 * GIB),
+        job_id=None,
+        heartbeat_age_s=0.0,
+        started_at=0.0,
+        versions={},
+        system="Linux",
+        labels=list(labels),
+        drained=drained,
+    )
+
+
+@pytest.mark.parametrize(
+    ("online", "device", "placement", "sentence"),
+    [
+        ([], "auto", {}, "No worker is online"),
+        ([worker("a")], "cuda", {}, "No worker that is online has the device 'cuda'"),
+        ([worker("a")], "auto", {"worker": "b"}, "No worker called b is online"),
+        ([worker("a", labels=("fast",))], "cpu", {"labels": ("fast", "big")}, "all that is asked for (cpu, fast, big)"),
+        ([worker("a", drained=True)], "auto", {}, "No worker that fits takes jobs at the moment"),
+        ([worker("a")], "auto", {"min_free_memory_bytes": 9 * GIB}, "No worker that fits has 9.7 GB of memory (8.6 GB"),
+    ],
+)
+def test_what_no_worker_has_is_named(
+    online: list[WorkerView], device: str, placement: dict[str, object], sentence: str
+) -> None:
+    needs = Needs(device=device, placement=Placement.model_validate(placement))
+    assert sentence in what_is_lacking(online, needs)
+
+
+def test_one_that_can_is_enough() -> None:
+    placement = Placement(labels=("fast",), min_free_memory_bytes=GIB)
+    online = [worker("a"), worker("b", "cuda:0", labels=("fast", "big"))]
+    assert what_is_lacking(online, Needs(device="cuda", placement=placement)) == ""
+
+
+def plan(batch_size: int, total_steps: int = 1000) -> Plan:
+    return Plan(held_out=1, chunks=100, batch_size=batch_size, steps_per_epoch=100, total_steps=total_steps)
+
+
+def test_time_follows_an_earlier_training_by_the_work_of_a_step() -> None:
+    train = TrainConfig()
+    earlier = EarlierTraining(work=work_of(train, 16), steps_per_s=20.0)
+    assert seconds(train, plan(16), earlier) == pytest.approx(50)
+    assert seconds(train, plan(32), earlier) == pytest.approx(100)
+    assert seconds(train, plan(16), None) is None
+
+
+def test_memory_grows_with_the_batch_and_the_model() -> None:
+    small, large = memory_bytes(TrainConfig(), plan(4)), memory_bytes(TrainConfig(), plan(64))
+    assert GIB // 2 < small < large
+    assert memory_bytes(TrainConfig(representation="mel_if", latent_dim=128), plan(4)) > small + 200_000_000
