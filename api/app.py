@@ -16,12 +16,14 @@ from api.answers import StrictJson, invalid_request, register_error_answers
 from api.compression import compress_answer
 from api.datasets.pictures import SoundPictures
 from api.datasets.probe import AudioProbe
+from api.datasets.quotas import Measured, Quotas
 from api.datasets.uploads import Uploads
 from api.guard import Guard, add_security_headers
 from api.keeping.arrivals import Arrivals
 from api.keeping.deletion import Deletion
 from api.keeping.disk_use import DiskUse
 from api.keeping.garbage import Garbage
+from api.keeping.imports import Imports
 from api.keeping.pins import Pins
 from api.metrics.standing import Standing
 from api.page import DIST, register_page
@@ -49,12 +51,20 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
     """The application over `core`, with the built page in `dist`."""
     datasets = DatasetRecord(core.database)
     arrivals = Arrivals()
+    disk_use = DiskUse(core.storage)
+    quotas = Quotas(
+        each=core.settings.dataset_quota_bytes,
+        whole=core.settings.quota_bytes,
+        taken=datasets.size_bytes,
+        measure=lambda: _measured(disk_use),
+    )
     uploads = Uploads(
         datasets=datasets,
         storage=core.storage,
         probe=AudioProbe(),
         folder=core.settings.data / "uploads",
         arrivals=arrivals,
+        quotas=quotas,
     )
     tokens = Tokens(core.database)
     door = Door(tokens, core.settings)
@@ -76,12 +86,15 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
         edits=JobEdits(database=core.database, record=core.jobs, actions=core.actions, submission=submission),
         pins=Pins(database=core.database, storage=core.storage, arrivals=arrivals),
         deletion=Deletion(database=core.database, storage=core.storage, arrivals=arrivals),
-        disk_use=DiskUse(core.storage),
+        disk_use=disk_use,
         garbage=Garbage(
             database=core.database,
             storage=core.storage,
             arrivals=arrivals,
             folder=core.settings.data / "uploads",
+        ),
+        imports=Imports(
+            database=core.database, storage=core.storage, folder=core.settings.data / "uploads", quotas=quotas
         ),
         tokens=tokens,
         door=door,
@@ -113,6 +126,11 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
     )
     app.wsgi_app = RequestIds(guarded)
     return app, sockets
+
+
+def _measured(disk_use: DiskUse) -> Measured:
+    total = disk_use.total()
+    return Measured(size_bytes=total.size_bytes, at=total.measured_at)
 
 
 def openapi_document() -> dict[str, Any]:

@@ -15,6 +15,7 @@ from api.datasets.uploads import Uploads
 from api.keeping.deletion import Deletion
 from api.keeping.disk_use import DiskUse
 from api.keeping.garbage import Garbage
+from api.keeping.imports import Imports
 from api.keeping.pins import Pins
 from api.queue.batches import Batches
 from api.queue.edits import JobEdits
@@ -43,6 +44,7 @@ class Services:
     deletion: Deletion
     disk_use: DiskUse
     garbage: Garbage
+    imports: Imports
     tokens: Tokens
     door: Door
     dist: Path

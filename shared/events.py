@@ -161,7 +161,7 @@ class PreviewMade(Frozen):
     """How long it took to make."""
 
 
-CheckpointReason = Literal["interval", "best", "epoch", "save", "cancel", "pause", "shutdown", "final"]
+CheckpointReason = Literal["interval", "best", "epoch", "save", "cancel", "pause", "shutdown", "final", "imported"]
 
 
 class CheckpointSaved(Frozen):

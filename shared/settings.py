@@ -61,27 +61,31 @@ class Settings(BaseSettings):
     """Database of the record as a SQLAlchemy URL; empty for SQLite in the data folder."""
     lease_s: Annotated[float, Field(ge=1.0, le=600.0)] = 30.0
     """How long a worker that went silent keeps its job."""
-    stall_s: Annotated[float, Field(ge=5.0)] = 120.0
+    stall_s: Annotated[float, Field(ge=5.0, le=86_400.0)] = 120.0
     """Time without a step after which a trainer counts as stuck."""
-    setup_stall_s: Annotated[float, Field(ge=5.0)] = 600.0
+    setup_stall_s: Annotated[float, Field(ge=5.0, le=86_400.0)] = 600.0
     """The same before the first step."""
-    grace_s: Annotated[float, Field(ge=1.0)] = 30.0
+    grace_s: Annotated[float, Field(ge=1.0, le=3_600.0)] = 30.0
     """Time without progress that a trainer has to save when it is told to stop."""
-    max_upload_bytes: Annotated[int, Field(ge=1_000_000)] = 2 << 30
+    max_upload_bytes: Annotated[int, Field(ge=1_000_000, le=1 << 40)] = 2 << 30
     """Largest upload request."""
+    dataset_quota_bytes: Annotated[int, Field(ge=1_000, le=1 << 50)] | None = None
+    """Disk that the sounds of one dataset may take; unset for as much as there is."""
+    quota_bytes: Annotated[int, Field(ge=1_000, le=1 << 50)] | None = None
+    """Disk that the artifact store may take; beyond it no sound and no model comes in. Unset for any amount."""
     labels: str = ""
     """Labels of this worker, separated by commas."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads that a trainer computes with on the processor; unset for the cores, shared among the workers there."""
-    redis_away_s: Annotated[float, Field(ge=5.0)] = 600.0
+    redis_away_s: Annotated[float, Field(ge=5.0, le=604_800.0)] = 600.0
     """A training that could not reach Redis for so long saves and pauses."""
-    worker_silent_s: Annotated[float, Field(ge=10.0)] = 90.0
+    worker_silent_s: Annotated[float, Field(ge=10.0, le=86_400.0)] = 90.0
     """A worker whose consumer took no ticket, not even its own canary, for so long starts itself anew."""
-    spool_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
+    spool_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 50)] = 1 << 30
     """Disk that a worker may use for events that Redis does not take."""
-    stream_events: Annotated[int, Field(ge=100)] = 10_000
+    stream_events: Annotated[int, Field(ge=100, le=10_000_000)] = 10_000
     """Events of one job that Redis holds for the api at most; the rest waits on the worker's disk."""
-    cache_bytes: Annotated[int, Field(ge=1 << 20)] = 20 << 30
+    cache_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 50)] = 20 << 30
     """Disk for copies of what is in an artifact store on another machine; what is in use may exceed it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that is logged."""

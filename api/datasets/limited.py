@@ -1,7 +1,7 @@
 """A process with limits of its own that decodes audio files for the api, one at a time; threads take turns.
 
-`probe_child` does the decoding. The process is started at the first file, reused for the next ones and started anew
-when a file brought it down or kept it busy for too long.
+`probe_child` does the decoding; it gets files open, and could open none of them by itself. The process is started at
+the first file, reused for the next ones and started anew when a file brought it down or kept it busy for too long.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -33,22 +34,22 @@ class LimitedDecoder:
         self._child = child
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
 
     def ask(self, path: Path, **wishes: object) -> dict[str, Any]:
         """What the process says of the file at `path`; one that it does not survive is refused as slow or crashed."""
-        request = json.dumps({"path": str(path), **wishes}).encode() + b"\n"
-        with self._lock:
-            return self._ask(request)
+        with self._lock, path.open("rb") as file:
+            return self._ask(json.dumps(wishes).encode(), file.fileno())
 
     def close(self) -> None:
         """End the process."""
         with self._lock:
             self._end()
 
-    def _ask(self, request: bytes) -> dict[str, Any]:
+    def _ask(self, request: bytes, file: int) -> dict[str, Any]:
         while True:
             process, fresh = self._started()
-            answer = self._exchange(process, request)
+            answer = self._exchange(process, request, file)
             if answer is not None:
                 return answer
             status = self._end()
@@ -65,25 +66,27 @@ class LimitedDecoder:
         if self._process is not None and self._process.poll() is None:
             return self._process, False
         self._end()
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", str(self._child)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            env={"PATH": os.defpath, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            start_new_session=True,
-        )
+        self._requests, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", str(self._child)],
+                stdin=theirs.fileno(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env={"PATH": os.defpath, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+            )
         return self._process, True
 
-    def _exchange(self, process: subprocess.Popen[bytes], request: bytes) -> dict[str, Any] | None:
-        """The process's answer; None where it ended without one or had to be killed."""
-        requests, answers = process.stdin, process.stdout
+    def _exchange(self, process: subprocess.Popen[bytes], request: bytes, file: int) -> dict[str, Any] | None:
+        """The process's answer about an open file; None where it ended without one or had to be killed."""
+        requests, answers = self._requests, process.stdout
         if requests is None or answers is None:
             return None
         try:
-            requests.write(request)
-        except BrokenPipeError:
+            socket.send_fds(requests, [request], [file])
+        except (BrokenPipeError, ConnectionResetError):
             return None
         deadline = time.monotonic() + self._timeout_s
         line = bytearray()
@@ -104,9 +107,10 @@ class LimitedDecoder:
         process, self._process = self._process, None
         if process is None:
             return 0
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        for end in (self._requests, process.stdout):
+            if end is not None:
+                end.close()
+        self._requests = None
         try:
             return process.wait(1.0)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
 """Decodes untrusted audio files in a process with limits of its own.
 
-Started by `api.datasets.limited` as a plain script in Python's isolated mode. One request per line on standard
-input, a JSON object {"path": ...}; one answer per line on standard output:
+Started by `api.datasets.limited` as a plain script in Python's isolated mode. Standard input is a Unix socket: each
+request is a JSON object that brings an open file along; one answer per line goes to standard output:
 
     {"frames": 44100, "sample_rate": 44100, "channels": 2, "format": "WAV", "subtype": "PCM_16", "peak": 0.9, ...}
     {"refused": "unreadable" | "damaged" | "too_long" | "channels" | "rate" | "not_finite", "reason": "..."}
@@ -10,17 +10,23 @@ With "columns" in the request it answers with a drawing instead: {"low": [...], 
 sample of each column in [-1, 1]; with "rows" too {"levels": "<base64>"}, a byte per cell, row by row from the highest
 frequency down, 0 for RANGE_DB below a sine at full scale and 255 for that.
 
-Decoding is done by libsndfile in C, on data that a stranger may have made: memory, processor time and writing are
-limited by the system, the whole file is decoded block by block, and whatever kills this process costs one file.
+Decoding is done by libsndfile in C, on data that a stranger may have made. So the process opens no file of its own
+and needs no rights: where it is started by root it becomes nobody, it gains none by any program (Linux), starts no
+other process, and memory, processor time and writing are limited by the system. The whole file is decoded block by
+block, and whatever kills this process costs one file.
 """
 
 from __future__ import annotations
 
 import base64
+import ctypes
 import hashlib
 import json
+import os
+import pwd
 import resource
 import select
+import socket
 import sys
 from contextlib import suppress
 from typing import Any, Final
@@ -52,30 +58,36 @@ RANGE_DB: Final = 80.0
 LOWEST_HZ: Final = 30.0
 MIN_SAMPLE_RATE_HZ: Final = 1_000
 MAX_SAMPLE_RATE_HZ: Final = 768_000
+_REQUEST_BYTES: Final = 4096
+_PR_SET_NO_NEW_PRIVS: Final = 38
 
 
 def main() -> None:
     """Answer requests until standard input ends or nothing came for a while."""
+    requests = socket.socket(fileno=sys.stdin.fileno())
     _limit_process()
     while True:
-        ready, _, _ = select.select([sys.stdin], [], [], IDLE_S)
-        line = sys.stdin.readline() if ready else ""
-        if not line:
+        ready, _, _ = select.select([requests], [], [], IDLE_S)
+        said, files, _, _ = socket.recv_fds(requests, _REQUEST_BYTES, 1) if ready else (b"", [], 0, "")
+        if not said:
             return
         _limit_next_file()
-        request = json.loads(line)
+        request = json.loads(said)
         columns, rows = request.get("columns", 0), request.get("rows", 0)
-        answer = draw(request["path"], columns, rows) if columns else probe(request["path"])
+        try:
+            answer = draw(files[0], columns, rows) if columns else probe(files[0])
+        finally:
+            os.close(files[0])
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
 
-def probe(path: str) -> dict[str, Any]:
-    """Decode the file at `path` to its end and tell what it is, or why it is refused."""
+def probe(file: int) -> dict[str, Any]:
+    """Decode the open file with the descriptor `file` to its end; tell what it is, or why it is refused."""
     try:
         try:
-            # The path is a temporary one without an ending, so that libsndfile goes by content alone.
-            sound = soundfile.SoundFile(path)
+            # A descriptor has no name, so libsndfile goes by content alone.
+            sound = soundfile.SoundFile(file, closefd=False)
         except soundfile.LibsndfileError as error:
             return {"refused": "unreadable", "reason": _reason(error)}
         with sound:
@@ -141,10 +153,10 @@ def _decode(sound: soundfile.SoundFile) -> dict[str, Any]:
     }
 
 
-def draw(path: str, columns: int, rows: int) -> dict[str, Any]:
-    """What a picture of the file at `path` shows, all channels mixed."""
+def draw(file: int, columns: int, rows: int) -> dict[str, Any]:
+    """What a picture of the open file with the descriptor `file` shows, all channels mixed."""
     try:
-        with soundfile.SoundFile(path) as sound:
+        with soundfile.SoundFile(file, closefd=False) as sound:
             if refused := _refusal(sound):
                 return refused
             if rows:
@@ -200,11 +212,20 @@ def _reason(error: soundfile.LibsndfileError) -> str:
 
 
 def _limit_process() -> None:
+    if os.geteuid() == 0:
+        with suppress(KeyError, OSError):
+            nobody = pwd.getpwnam("nobody")
+            os.setgroups([])
+            os.setgid(nobody.pw_gid)
+            os.setuid(nobody.pw_uid)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     for limit, value in (
         (resource.RLIMIT_AS, ADDRESS_SPACE_BYTES),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 32),
+        (resource.RLIMIT_NPROC, 0),
     ):
         # A system that does not know a limit (macOS: address space) refuses to set it; the others still hold.
         with suppress(ValueError, OSError):

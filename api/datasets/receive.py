@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from werkzeug.exceptions import BadRequest
-from werkzeug.sansio.multipart import NEED_DATA, Data, Epilogue, Event, File, MultipartDecoder
+from werkzeug.sansio.multipart import NEED_DATA, Data, Epilogue, Event, Field, File, MultipartDecoder
 
 from api.record.datasets import MAX_CLIP_NAME_LENGTH
 from shared.errors import ConfigError
@@ -24,6 +24,8 @@ MAX_FILES: Final = 2_000
 """Files in one request."""
 FIELD: Final = "files"
 """Name of the form's field; it is repeated."""
+_MAX_FIELDS: Final = 100
+"""Parts that are no files, which a form may bring along."""
 _READ_BYTES: Final = 65_536
 _MAX_HEADER_BYTES: Final = 1 << 20
 _PREFIX: Final = "upload-"
@@ -48,10 +50,14 @@ def receive_files(stream: IO[bytes], boundary: str, folder: Path) -> Iterator[Re
     """
     folder.mkdir(parents=True, exist_ok=True)
     events = _events(stream, boundary)
-    count = 0
+    count = fields = 0
     for event in events:
         if isinstance(event, Epilogue):
             return
+        if isinstance(event, Field):
+            fields += 1
+            if fields > _MAX_FIELDS:
+                raise ConfigError(f"Send nothing but files in the field {FIELD!r}.", field=FIELD)
         if not isinstance(event, File):
             # The preamble, or a field without a file name: nothing that is kept.
             continue

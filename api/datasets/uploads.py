@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from api.datasets.probe import AudioProbe
+from api.datasets.quotas import Quotas
 from api.datasets.receive import ReceivedFile, receive_files, remove_leftovers
 from api.datasets.views import FileResultView
 from api.keeping.arrivals import Arrivals
@@ -36,19 +37,29 @@ class MeasuredClip:
 
     clip: Clip
     measures: SoundMeasures
+    promised_bytes: int
+    """Disk that it was promised: none where the dataset had it."""
 
 
 class Uploads:
     """Takes uploads in. `folder` holds the file that is being received."""
 
     def __init__(
-        self, *, datasets: DatasetRecord, storage: Storage, probe: AudioProbe, folder: Path, arrivals: Arrivals
+        self,
+        *,
+        datasets: DatasetRecord,
+        storage: Storage,
+        probe: AudioProbe,
+        folder: Path,
+        arrivals: Arrivals,
+        quotas: Quotas,
     ) -> None:
         self._datasets = datasets
         self._arrivals = arrivals
         self._storage = storage
         self._probe = probe
         self._folder = folder
+        self._quotas = quotas
         remove_leftovers(folder)
 
     def receive(self, dataset_id: int, stream: IO[bytes], boundary: str) -> list[FileResultView]:
@@ -56,11 +67,12 @@ class Uploads:
 
         What came in before the body broke off, or before the disk was full, is kept; the error passes through.
         """
+        self._quotas.check_room(dataset_id)
         results: list[FileResultView] = []
         waiting: list[tuple[int, MeasuredClip]] = []
         try:
             for received in receive_files(stream, boundary, self._folder):
-                outcome = self._keep(received)
+                outcome = self._keep(dataset_id, received)
                 if isinstance(outcome, MeasuredClip):
                     waiting.append((len(results), outcome))
                     # Its place, until the record has told what became of it.
@@ -76,11 +88,16 @@ class Uploads:
         """End the probe's process."""
         self._probe.close()
 
-    def _keep(self, received: ReceivedFile) -> MeasuredClip | FileResultView:
+    def _keep(self, dataset_id: int, received: ReceivedFile) -> MeasuredClip | FileResultView:
         try:
             sound = self._probe.probe(received.path, received.name)
         except AudioError as error:
             return FileResultView(name=received.name, result="refused", reason=str(error), sha256=received.sha256)
+        # What the dataset has already takes nothing more.
+        promised = 0 if self._datasets.has_clip(dataset_id, received.sha256) else received.size_bytes
+        refusal = self._quotas.refusal(dataset_id, promised)
+        if refusal:
+            return FileResultView(name=received.name, result="refused", reason=refusal, sha256=received.sha256)
         key = clip_key(received.sha256)
         self._arrivals.begin(key)
         try:
@@ -88,6 +105,7 @@ class Uploads:
                 self._storage.write_file(key, received.path)
         except BaseException:
             self._arrivals.end(key)
+            self._quotas.added(dataset_id, promised)
             raise
         clip = Clip(
             sha256=received.sha256,
@@ -98,7 +116,7 @@ class Uploads:
             format=sound.format,
             size_bytes=received.size_bytes,
         )
-        return MeasuredClip(clip=clip, measures=sound.measures)
+        return MeasuredClip(clip=clip, measures=sound.measures, promised_bytes=promised)
 
     def _record(self, dataset_id: int, waiting: list[tuple[int, MeasuredClip]], results: list[FileResultView]) -> None:
         batch = waiting[:]
@@ -114,6 +132,7 @@ class Uploads:
         finally:
             for _, one in batch:
                 self._arrivals.end(clip_key(one.clip.sha256))
+                self._quotas.added(dataset_id, one.promised_bytes)
         for (place, one), outcome in zip(batch, added, strict=True):
             results[place] = FileResultView(
                 name=outcome.name if outcome.added else one.clip.name,

@@ -85,7 +85,7 @@ class DiskUse:
             self._turn.release()
 
     def _measure(self) -> DiskView:
-        before, started = self._deletions, time.monotonic()
+        before, started, at = self._deletions, time.monotonic(), time.time()
         parts: list[DiskPartView] = []
         for name in PARTS:
             entries = list(self._storage.entries(name))
@@ -96,7 +96,7 @@ class DiskUse:
             parts=parts,
             size_bytes=sum(part.size_bytes for part in parts),
             free_bytes=self._storage.free_bytes(),
-            measured_at=time.time(),
+            measured_at=at,
         )
         with self._changed:
             self._known, self._seen, self._took_s = known, before, time.monotonic() - started

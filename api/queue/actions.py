@@ -288,8 +288,10 @@ def _why_not(job: Job, trains: bool, view: ResumeSummaryView) -> str:
     limit_s = Placement.model_validate(job.placement or {}).time_limit_s
     if state is JobState.PAUSED and limit_s is not None and view.elapsed_s >= limit_s:
         return f"Job {job.id} has used up its time limit, and would pause again at once: edit it to give it more time."
-    if not trains:
-        return f"Job {job.id} is completed; there is nothing left to do." if state is JobState.COMPLETED else ""
+    if not trains or (state is JobState.COMPLETED and not job.attempt):
+        imported = "it was imported without the state of its training, so start a new one from it"
+        why = imported if trains else "there is nothing left to do"
+        return f"Job {job.id} is completed; {why}." if state is JobState.COMPLETED else ""
     if view.checkpoint and view.epochs < view.epoch:
         done = f"epochs: job {job.id} is in epoch {view.epoch} already; give that many or more."
         if state is JobState.COMPLETED:

@@ -90,6 +90,18 @@ class DatasetRecord:
                 raise NotFoundError(f"Dataset {key} has no clip {sha256[:12]}….")
             return _clip(row)
 
+    def has_clip(self, dataset_id: int, sha256: str) -> bool:
+        """Whether a dataset has that content now."""
+        with self._database.reading() as session:
+            where = DatasetClip.dataset_id == dataset_id, DatasetClip.sha256 == sha256
+            return session.scalar(select(DatasetClip.id).where(*where)) is not None
+
+    def size_bytes(self, dataset_id: int) -> int:
+        """Bytes of the files that a dataset has now."""
+        with self._database.reading() as session:
+            total = select(func.sum(DatasetClip.size_bytes)).where(DatasetClip.dataset_id == dataset_id)
+            return int(session.scalar(total) or 0)
+
     def add_clips(
         self, dataset_id: int, clips: Iterable[Clip], *, measures: Iterable[tuple[str, SoundMeasures]] = ()
     ) -> list[AddedClip]:

@@ -74,7 +74,7 @@ class JobRecord:
         """Record a new job at the end of the queue, or with a worker that is free for it."""
         give = self.look()
         with self._database.session() as session:
-            row = _add(session, job)
+            row = add_job(session, job)
             send = None if job.request.after else give(session, row, job.spec)
         if send is not None:
             send()  # before all else: a device waits
@@ -198,7 +198,7 @@ def _listed(
     return ids
 
 
-def _add(session: Session, job: NewJob) -> Job:
+def add_job(session: Session, job: NewJob) -> Job:
     """Add a row for `job`, with what it waits for and the event that tells of it."""
     now = time.time()
     _keep_clips(session, job.spec.dataset)

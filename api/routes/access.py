@@ -37,7 +37,7 @@ _MEMBERS: Final = (
     *("jobs.check_job", "jobs.submit_job", "jobs.submit_batch", "jobs.submit_sweep", "jobs.duplicate_job"),
     *("jobs.act_on_jobs", "jobs.cancel_job", "jobs.pause_job", "jobs.resume_job", "jobs.retry_job", "jobs.hold_job"),
     *("jobs.release_job", "jobs.run_job_next", "jobs.move_job", "jobs.edit_job", "jobs.save_job", "jobs.preview_job"),
-    *("datasets.create_dataset", "datasets.upload_files", "datasets.remove_clips"),
+    *("datasets.create_dataset", "datasets.upload_files", "datasets.remove_clips", "models.import_model"),
     *("artifacts.pin_checkpoint", "artifacts.unpin_checkpoint"),
     *("queue.pause_queue", "queue.resume_queue"),
 )
@@ -65,7 +65,7 @@ EVENTS: Final[Mapping[str, Role]] = dict.fromkeys(("connect", "watch", "unwatch"
 """By event that a client sends."""
 
 _SUBMITS: Final = frozenset({"jobs.submit_job", "jobs.submit_batch", "jobs.submit_sweep", "jobs.duplicate_job"})
-_UPLOADS: Final = frozenset({"datasets.upload_files"})
+_UPLOADS: Final = frozenset({"datasets.upload_files", "models.import_model"})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _CSRF_HEADER: Final = "X-CSRF-Token"
 

@@ -188,6 +188,14 @@ class ApiClient:
         """Delete a dataset that no job uses."""
         return self._request(DeletedView, "DELETE", f"datasets/{quote(name, safe='')}")
 
+    def import_model(self, name: str, weights: Path) -> JobDetailView:
+        """The job that the model in a safetensors file becomes."""
+        with weights.open("rb") as file:
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(weights.stat().st_size)}
+            return self._request(
+                JobDetailView, "POST", "models/import", params={"name": name}, content=file, headers=headers
+            )
+
     def garbage(self, *, fresh_s: float) -> GarbageView:
         """What nobody needs."""
         return self._request(GarbageView, "GET", "disk/garbage", params={"fresh_s": fresh_s})

@@ -13,7 +13,7 @@ import torch
 
 from shared.config import Representation, TrainConfig
 from shared.events import CheckpointSaved, EpochMetrics, StepMetrics
-from shared.vae.model import STAGES
+from shared.planning import STAGES
 from tests.faults.counting import Fault
 from tests.unit.train.tools import Bench, Surroundings, one_thread_and_no_delay, tiny_config
 from worker.train.checkpoint import CheckpointStore

@@ -26,9 +26,10 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from shared.config import FeatureConfig, Frozen, ModelConfig, TrainConfig
+from shared.config import Frozen, TrainConfig
 from shared.errors import CheckpointError, CorruptCheckpointError, DamagedError, NotFoundError, StorageError
 from shared.events import CheckpointReason, Number
+from shared.model_file import DESCRIPTION, ModelDescription
 from shared.storage import Storage
 from worker.train.host_copy import Claim
 
@@ -115,14 +116,6 @@ class Snapshot:
     def name(self) -> str:
         """Name of the checkpoint, never used twice: a save that fails must not cost one that did not."""
         return checkpoint_name(self.attempt, self.step, self.repeat)
-
-
-class ModelDescription(Frozen):
-    """What rebuilds the model beside its weights; travels inside the weights' file."""
-
-    model: ModelConfig
-    features: FeatureConfig
-    scaling: dict[str, list[float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,7 +320,7 @@ def _encode(snapshot: Snapshot) -> list[tuple[str, bytes]]:
     torch.save(snapshot.state, state)
     description = snapshot.description.model_dump_json()
     return [
-        (MODEL_FILE, save_safetensors(weights, metadata={"spectrain": description})),
+        (MODEL_FILE, save_safetensors(weights, metadata={DESCRIPTION: description})),
         (STATE_FILE, state.getvalue()),
     ]
 
@@ -339,7 +332,7 @@ def decode_model(data: bytes) -> tuple[dict[str, Tensor], ModelDescription]:
     """
     header_size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + header_size])
-    return load_safetensors(data), ModelDescription.model_validate_json(header["__metadata__"]["spectrain"])
+    return load_safetensors(data), ModelDescription.model_validate_json(header["__metadata__"][DESCRIPTION])
 
 
 def _manifest(snapshot: Snapshot, files: dict[str, CheckpointFile]) -> CheckpointManifest:

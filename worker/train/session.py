@@ -16,6 +16,7 @@ from shared.config import TrainConfig
 from shared.errors import CheckpointError, TrainingError
 from shared.events import CheckpointReason, LogLine, Number, Progress, finite
 from shared.jobs import AttemptSpec, Clip, DatasetSnapshot, TrainSpec
+from shared.model_file import ModelDescription
 from shared.planning import BatchRule, Split, split_files
 from shared.storage import Storage
 from shared.vae.scaling import FeatureScaling
@@ -24,7 +25,6 @@ from worker.preprocess.make import unique_clips
 from worker.train.checkpoint import (
     CheckpointStore,
     LoadedCheckpoint,
-    ModelDescription,
     Snapshot,
     check_compatible,
     checkpoint_name,

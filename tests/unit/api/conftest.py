@@ -82,10 +82,14 @@ class TwinCore:
         self.heard: dict[str, WorkerHeartbeat] = {}
         self.readiness = SimpleNamespace(checks=lambda: self.checks, ended=lambda: self.ended, parts=())
         self.changed_datasets: list[int] = []
+        self.changed_jobs: list[int] = []
         self.deleted: list[tuple[str, int]] = []
 
     def gone(self, kind: str, number: int) -> None:
         self.deleted.append((kind, number))
+
+    def job_changed(self, job_id: int) -> None:
+        self.changed_jobs.append(job_id)
 
     def dataset_changed(self, dataset_id: int) -> None:
         self.changed_datasets.append(dataset_id)

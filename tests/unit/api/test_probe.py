@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,14 +124,19 @@ def test_a_wav_written_to_a_pipe_has_no_length_and_passes(probe: AudioProbe, tmp
 
 
 CHILD = """
-    import json, os, signal, sys, time
-    for line in sys.stdin:
-        path = json.loads(line)["path"]
-        if path.endswith("crash"):
+    import json, os, signal, socket, sys
+    requests = socket.socket(fileno=0)
+    while True:
+        said, files, _, _ = socket.recv_fds(requests, 4096, 1)
+        if not said:
+            sys.exit(0)
+        deed = os.read(files[0], 100)
+        os.close(files[0])
+        if deed == b"crash":
             os.kill(os.getpid(), signal.SIGSEGV)
-        if path.endswith("hang"):
+        if deed == b"hang":
             signal.pause()
-        if path.endswith("idle"):
+        if deed == b"idle":
             sys.exit(0)
         answer = {"frames": 4096, "sample_rate": 48000, "channels": 1, "format": "WAV", "subtype": "PCM_16"}
         answer |= {"peak": 0.5, "rms": 0.1, "clipped": 0, "silent_before": 0, "silent_after": 0, "sound_sha256": "a"}
@@ -140,7 +146,7 @@ CHILD = """
 
 @pytest.fixture
 def fragile(tmp_path: Path) -> Iterator[AudioProbe]:
-    """A probe whose process does what the name of the file says."""
+    """A probe whose process does what stands in the file."""
     child = tmp_path / "child.py"
     child.write_text(textwrap.dedent(CHILD))
     probe = AudioProbe(child=child, timeout_s=1.0)
@@ -152,7 +158,8 @@ def fragile(tmp_path: Path) -> Iterator[AudioProbe]:
 def test_a_file_that_brings_the_decoder_down_costs_itself_only(
     fragile: AudioProbe, tmp_path: Path, deed: str, says: str
 ) -> None:
-    good, bad = written(tmp_path / "good"), written(tmp_path / deed)
+    good, bad = written(tmp_path / "good"), tmp_path / "bad"
+    bad.write_bytes(deed.encode())
     assert fragile.probe(good, "good.wav").num_samples == 4_096
     assert says in refusal(fragile, bad)
     assert fragile.probe(good, "good.wav").num_samples == 4_096
@@ -169,8 +176,30 @@ def test_a_process_that_ended_while_idle_is_started_again(fragile: AudioProbe, t
 
 
 def test_a_process_that_never_answers_is_a_fault_of_the_api(fragile: AudioProbe, tmp_path: Path) -> None:
+    path = tmp_path / "sound"
+    path.write_bytes(b"idle")
     with pytest.raises(ServiceError):
-        fragile.probe(written(tmp_path / "idle"), "kick.wav")
+        fragile.probe(path, "kick.wav")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process may do is told in /proc")
+def test_the_process_that_decodes_has_no_rights_and_little_of_anything(probe: AudioProbe, tmp_path: Path) -> None:
+    path = written(tmp_path / "sound")
+    path.chmod(0o600)
+    tmp_path.chmod(0o700)
+    probe.probe(path, "kick.wav")
+    process = probe._decoder._process
+    assert process is not None
+    place = Path(f"/proc/{process.pid}")
+    status = dict(line.split(":\t", 1) for line in (place / "status").read_text().splitlines() if ":\t" in line)
+    assert status["Uid"].split()[1] != "0", "it is not root, whoever started it"
+    assert status["NoNewPrivs"].strip() == "1"
+    assert int(status["CapEff"], 16) == 0
+    limits = {line[:26].strip(): line[26:].split()[0] for line in (place / "limits").read_text().splitlines()[1:]}
+    assert limits["Max file size"] == limits["Max core file size"] == limits["Max processes"] == "0"
+    assert int(limits["Max address space"]) <= 2 << 30
+    assert int(limits["Max open files"]) <= 32
+    assert int(limits["Max cpu time"]) <= 200
 
 
 def test_what_a_person_should_hear_about_is_measured(probe: AudioProbe, tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ from typing_extensions import override
 from shared.config import Representation, SpectrogramConfig, TrainConfig
 from shared.events import CheckpointReason, EventBody, StepMetrics
 from shared.jobs import AttemptSpec, DatasetSnapshot, StartPoint, TrainSpec
+from shared.model_file import ModelDescription
 from shared.storage import FolderStorage, Storage
 from shared.vae.scaling import FeatureScaling
 from tests.sounds import store_dataset, write_sounds
 from worker.attempt import AttemptResult, Control, Reporter, Wish
 from worker.train import metrics, run_training
-from worker.train.checkpoint import ModelDescription, Snapshot
+from worker.train.checkpoint import Snapshot
 from worker.train.host_copy import Claim
 from worker.train.plan import ExecutionPlan, keep_job_plan
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from shared.config import HALVINGS, ModelConfig, Representation
-from shared.planning import model_size
+from shared.planning import STAGES, model_size
 from shared.presets import resolve_train_config
-from shared.vae.model import STAGES, ConvDecoder, ConvEncoder, ConvVAE
+from shared.vae.model import ConvDecoder, ConvEncoder, ConvVAE
 
 REPRESENTATIONS: tuple[Representation, ...] = ("mel", "mel_if")
 
