@@ -187,7 +187,7 @@ export interface components {
              * Reason
              * @enum {string}
              */
-            reason: "interval" | "best" | "epoch" | "save" | "cancel" | "pause" | "shutdown" | "final";
+            reason: "interval" | "best" | "epoch" | "save" | "cancel" | "pause" | "shutdown" | "final" | "imported";
             /**
              * Seconds
              * @description From the wish to the durable file.
