@@ -18,7 +18,7 @@ from api.access.limits import Limit
 from api.access.roles import LOCAL, Identity, Role
 from api.access.tokens import Tokens, bearer
 from shared.addresses import is_loopback
-from shared.errors import AccessError, ForbiddenError
+from shared.errors import AccessError, ForbiddenError, TooManyError
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,22 +58,25 @@ class Door:
             return None
         try:
             return self.who(environ, wanted)
-        except AccessError:
+        except (AccessError, TooManyError):
             return None
 
-    def log_in(self, environ: WSGIEnvironment, secret: str) -> tuple[Identity, str]:
-        """Who shows a token on the login page, and the secret of the session that begins."""
+    def log_in(self, environ: WSGIEnvironment, secret: str) -> str:
+        """Begin the session of a browser that shows a token on the login page; returns the session's secret."""
         # Before the token is looked at: a page that guesses learns nothing from what comes after.
         self._failures.check(address_of(environ))
         identity = self._try(environ, secret)
         if not identity.may(Role.VIEWER):
             raise ForbiddenError("This token is for a machine: people log in with one of their own.")
         log.info("access.logged_in", token=identity.token_id, address=address_of(environ))
-        return identity, self._tokens.begin_session(identity)
+        # Whoever had the cookie of the login before has nothing of this one, nor of that.
+        self.log_out(environ)
+        return self._tokens.begin_session(identity)
 
-    def log_out(self, identity: Identity) -> None:
-        """End the session that `identity` came with."""
-        self._tokens.end_session(identity)
+    def log_out(self, environ: WSGIEnvironment) -> None:
+        """End the session of the browser that asks."""
+        if secret := self._session(environ):
+            self._tokens.end_session(secret)
 
     def ended(self, identities: Iterable[Identity]) -> set[Identity]:
         """Those who may nothing any more."""

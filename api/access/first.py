@@ -11,6 +11,7 @@ from api.access.roles import Role
 from api.access.tokens import Tokens
 from api.access.views import NewTokenView
 from api.record.database import Database
+from shared.errors import ConfigError
 from shared.settings import Settings
 
 
@@ -29,9 +30,14 @@ def first_admin(settings: Settings) -> str:
 
 
 def make_token(settings: Settings, *, role: Role, name: str, expires_at: float | None) -> NewTokenView:
-    """A token made on the record itself, by somebody who may write it: the way back in for who lost theirs."""
+    """A token made on the record itself, by somebody who may write it: the way back in for who lost theirs.
+
+    Raises ConfigError where no server has ever run.
+    """
     database = Database(settings.record_url)
     try:
+        if database.file is not None and not database.file.is_file():
+            raise ConfigError(f"No Spectrain keeps its record in {settings.data}: name its data folder.", field="data")
         database.migrate()
         return Tokens(database).create(name=name, role=role, expires_at=expires_at)
     finally:

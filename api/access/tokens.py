@@ -105,10 +105,10 @@ class Tokens:
         self._note_use(view)
         return _identity(view, session_sha256=sha256, csrf=_csrf(secret))
 
-    def end_session(self, identity: Identity) -> None:
+    def end_session(self, secret: str) -> None:
         """Make a session worthless."""
         with self._database.session() as session:
-            session.execute(delete(BrowserSession).where(BrowserSession.sha256 == identity.session_sha256))
+            session.execute(delete(BrowserSession).where(BrowserSession.sha256 == _sha256(secret)))
 
     def ended(self, identities: Iterable[Identity]) -> set[Identity]:
         """Those of `identities` whose token or session does not count any more."""

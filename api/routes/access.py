@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from flask import Flask, Response, g, request
+from werkzeug.urls import iri_to_uri
 
 from api.access.door import Door, check_csrf
 from api.access.limits import Limit
@@ -125,6 +126,6 @@ def _is_page() -> bool:
 
 
 def _to_login() -> Response:
-    wanted = request.full_path.rstrip("?")
+    wanted = iri_to_uri(request.full_path.rstrip("?"))
     place = "/login" if wanted == "/" else f"/login?next={quote(wanted, safe='/')}"
     return Response(status=303, headers={"Location": place, "Cache-Control": "no-store"})

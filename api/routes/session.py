@@ -77,7 +77,7 @@ def log_in() -> Response:
     wanted = _inside(request.form.get("next", ""))
     door = services().door
     try:
-        _, secret = door.log_in(request.environ, request.form.get("token", "").strip())
+        secret = door.log_in(request.environ, request.form.get("token", "").strip())
     except TooManyError as error:
         refused = _page(wanted, str(error), error.http_status)
         refused.headers["Retry-After"] = str(error.retry_after_s)
@@ -101,7 +101,7 @@ def log_out() -> Response:
     response = answer(SessionView(role=identity.role, name=identity.name))
     if not identity.session_sha256:
         return response
-    parts.door.log_out(identity)
+    parts.door.log_out(request.environ)
     parts.core.access.wake()
     for secure in (True, False):
         response.delete_cookie(parts.door.cookie(secure=secure), secure=secure, httponly=True, samesite="Lax")

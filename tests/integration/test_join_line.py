@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -88,9 +89,14 @@ def paste(line: str, home: Path, said: Path) -> subprocess.Popen[bytes]:
         )  # fmt: skip
 
 
+def seen(server: httpx.Client) -> list[dict[str, Any]]:
+    """All workers, offline ones too."""
+    return server.get("/workers").json()["workers"]
+
+
 def seconds_until_online(server: httpx.Client, machine: subprocess.Popen[bytes], said: Path, limit_s: float) -> float:
     started = time.monotonic()
-    while not any(worker["name"] == "attic" for worker in server.get("/workers").json()["workers"]):
+    while not any(each["name"] == "attic" and each["state"] == "idle" for each in seen(server)):
         assert machine.poll() is None, said.read_text()[-4000:]
         assert time.monotonic() - started < limit_s, said.read_text()[-4000:]
         time.sleep(0.2)  # another machine's processes give no event to wait for

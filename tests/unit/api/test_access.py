@@ -173,6 +173,10 @@ def test_a_stranger_is_led_to_the_login_page_and_back(network: Network) -> None:
     page = network.ask("GET", led.location, client=stranger)
     assert page.status_code == 200
     assert 'value="/jobs/7?tab=log"' in page.text
+    assert (
+        network.ask("GET", "/datasets/my drüms", client=stranger).location
+        == "/login?next=/datasets/my%2520dr%25C3%25BCms"
+    )
     assert '<link rel="stylesheet" href="/assets/a.css">' in page.text
     assert page.headers["Referrer-Policy"] == "same-origin", "else a browser says Origin: null of its form"
     answer = network.log_in(network.token(Role.VIEWER), stranger, next="/jobs/7?tab=log")
@@ -246,6 +250,16 @@ def test_a_logout_ends_the_session_for_whoever_has_its_cookie(network: Network) 
     assert browser.get_cookie("spectrain_8000", domain="192.0.2.7") is None
     browser.set_cookie("spectrain_8000", cookie.value, domain="192.0.2.7")
     assert network.ask("GET", "/api/v1/jobs", client=browser).status_code == 401
+
+
+def test_a_new_login_ends_the_one_before(network: Network) -> None:
+    browser = network.browser()
+    before = browser.get_cookie("spectrain_8000", domain="192.0.2.7")
+    assert before is not None
+    network.log_in(network.token(Role.VIEWER), browser)
+    assert network.ask("GET", "/api/v1/session", client=browser).json["role"] == "viewer"
+    browser.set_cookie("spectrain_8000", before.value, domain="192.0.2.7")
+    assert network.ask("GET", "/api/v1/session", client=browser).status_code == 401
 
 
 @pytest.mark.parametrize("how", ["token revoked", "token expired", "session expired"])
@@ -340,6 +354,7 @@ class TestHowOften:
         answer = network.ask("GET", "/api/v1/jobs", token="spt_guess")
         assert (answer.status_code, "Retry-After" in answer.headers) == (429, True)
         assert network.ask("GET", "/api/v1/jobs", token=good).status_code == 200, "a machine at work is not kept out"
+        assert network.ask("GET", "/readyz", token="spt_guess").status_code == 200
         elsewhere = network.app.test_client()
         elsewhere.environ_base["REMOTE_ADDR"] = "192.0.2.99"
         assert network.log_in(good, elsewhere).status_code == 303

@@ -99,6 +99,9 @@ def test_who_lost_the_last_token_makes_one_in_the_data_folder(
     server: FakeServer, spectrain: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
+    assert spectrain("token", "create", "--role", "admin", "--data", str(tmp_path)) == ExitCode.WRONG_INPUT
+    assert list(tmp_path.glob("record*")) == [], "nothing is begun in a folder that is no data folder"
+    first_admin(Settings(data=tmp_path, host="192.0.2.7"))
     assert spectrain("token", "create", "--role", "admin", "--data", str(tmp_path), "--json") == ExitCode.DONE
     secret = spectrain.json()["secret"]
     assert server.requests == []
