@@ -1,4 +1,4 @@
-"""Every check of the project, one after the other: `python -m deploy.checks [--unit | --faults] [pytest's]...`.
+"""Every check of the project, one after the other: `python -m deploy.checks [--unit | --faults | --security] …`.
 
 Each stage says what it is and how long it took; one that fails does not keep the others from running, and makes the
 whole fail. pytest comes last, so that its closing line is the last one.
@@ -26,6 +26,11 @@ _REAL: Final = ("integration", "browser")
 """Tests on real processes, which wait much: two files of them at a time."""
 _ALONE: Final = ("faults",)
 """Tests whose processes have the machine to themselves."""
+_PROOFS: Final = {
+    "faults": [str(ROOT / "tests" / "faults"), "--faults"],
+    "security": [str(ROOT / "tests"), "-m", "security", "--security"],
+}
+"""What takes hours, by its option."""
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -43,10 +48,14 @@ def main(arguments: Sequence[str]) -> int:
     alone = parser.add_mutually_exclusive_group()
     alone.add_argument("--unit", action="store_true", help="run the unit tests alone")
     alone.add_argument("--faults", action="store_true", help="run the fault tests alone, as often as a proof needs")
+    alone.add_argument(
+        "--security", action="store_true", help="run what tries hostile input alone, as often as a proof needs"
+    )
     options, pytest_arguments = parser.parse_known_args(arguments)
-    tests_alone = options.unit or options.faults
+    proof = next((name for name in _PROOFS if getattr(options, name)), "")
+    tests_alone = options.unit or proof
     failed = [] if tests_alone else [stage.name for stage in static_stages() if not run_stage(stage)]
-    if not options.faults and not pytest_arguments:
+    if not proof and not pytest_arguments:
         quick = side_by_side("unit tests", _QUICK, "-n", str(os.cpu_count() or 1))
         # Trainers of two tests that each take all cores would wait for each other at every step.
         one = {"SPECTRAIN_THREADS": "1"}
@@ -57,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     if failed:
         say(f"Failed so far: {', '.join(failed)}")
     say("== pytest")
-    command = pytest_command(pytest_arguments, unit=options.unit, faults=options.faults)
+    command = pytest_command(pytest_arguments, unit=options.unit, proof=proof)
     passed = subprocess.run(command, cwd=ROOT, env=_environment(), check=False).returncode == 0
     return 0 if passed and not failed else 1
 
@@ -93,11 +102,11 @@ def side_by_side(name: str, folders: Sequence[str], *how: str, environment: Mapp
     return Stage(name=name, run=lambda: call(*command, environment=environment))
 
 
-def pytest_command(arguments: Sequence[str], *, unit: bool, faults: bool) -> list[str]:
+def pytest_command(arguments: Sequence[str], *, unit: bool, proof: str) -> list[str]:
     """How pytest is called, one test after the other: those that need the machine, or what the arguments name."""
     command = [sys.executable, "-m", "pytest"]
-    if faults:
-        command += [str(ROOT / "tests" / "faults"), "--faults"]
+    if proof:
+        command += _PROOFS[proof]
     elif unit:
         command += [str(ROOT / "tests" / "unit")]
     elif not arguments:

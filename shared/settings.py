@@ -33,9 +33,9 @@ class Settings(BaseSettings):
     """Further names that the api is reached by, separated by commas; addresses and own names always work."""
     login: Literal["auto", "always"] = "auto"
     """Whether people log in: where others than the user of this machine can reach the api, or always."""
-    submits_per_minute: Annotated[int, Field(ge=1)] = 300
+    submits_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 300
     """Jobs, batches and sweeps that one token may submit in a minute."""
-    uploads_per_minute: Annotated[int, Field(ge=1)] = 600
+    uploads_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     """Upload requests that one token may send in a minute."""
     server: str = "http://127.0.0.1:8000"
     """Address of the api for the command line."""

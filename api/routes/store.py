@@ -42,14 +42,14 @@ class UploadPath(KeyPath):
 class UploadSize(Frozen):
     """What an upload will be."""
 
-    size: Annotated[int, Field(ge=0)]
+    size: Annotated[int, Field(ge=0, le=1 << 50)]
     """Bytes of the whole artifact."""
 
 
 class UploadPart(UploadSize):
     """Where a part belongs."""
 
-    offset: Annotated[int, Field(ge=0)]
+    offset: Annotated[int, Field(ge=0, le=1 << 50)]
     """Bytes of the artifact that come before it."""
 
 

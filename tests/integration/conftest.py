@@ -12,6 +12,31 @@ import pytest
 
 from tests.system import ROOT, free_port
 
+_FIGURES: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_FIGURES] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash[_FIGURES]:
+        terminalreporter.section("figures")
+    for line in config.stash[_FIGURES]:
+        terminalreporter.line(line)
+
+
+@pytest.fixture
+def figures(pytestconfig: pytest.Config) -> list[str]:
+    """Lines that are shown when all tests are over."""
+    return pytestconfig.stash[_FIGURES]
+
+
+@pytest.fixture(scope="session")
+def thorough(pytestconfig: pytest.Config) -> bool:
+    """Whether hostile input is tried as often as a proof needs."""
+    return bool(pytestconfig.getoption("--security"))
+
 
 @pytest.fixture(scope="module")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -19,6 +19,8 @@ from tests.integration.hostile_models import OTHERS, TRAPS, Maker, forgeries
 from tests.sounds import write_sounds
 from tests.system import ROOT, SMALL, System
 
+pytestmark = pytest.mark.security
+
 QUICK: dict[str, Any] = {**SMALL, "expansion": 2}
 TRUSTING = """
 import pickle, sys, torch

@@ -99,6 +99,13 @@ def test_faults_runs_nothing_but_the_fault_tests_in_full(fake_pytest: FakePytest
     assert fake_pytest.commands == [[sys.executable, "-m", "pytest", str(checks.ROOT / "tests" / "faults"), "--faults"]]
 
 
+def test_security_runs_nothing_but_hostile_input_in_full(fake_pytest: FakePytest) -> None:
+    assert main(["--security"]) == 0
+
+    folder = str(checks.ROOT / "tests")
+    assert fake_pytest.commands == [[sys.executable, "-m", "pytest", folder, "-m", "security", "--security"]]
+
+
 def test_a_tool_that_is_missing_fails_its_stage(capsys: pytest.CaptureFixture[str]) -> None:
     assert not checks.call("/nowhere/tool")
     assert "./deploy/test" in capsys.readouterr().out
