@@ -33,10 +33,11 @@ from api.queue.start_points import StartPoints
 from api.queue.submission import Submission
 from api.record.datasets import DatasetRecord
 from api.request_log import RequestIds, follow_requests
+from api.rooms import RoomEmitter
 from api.routes import BLUEPRINTS
 from api.routes.access import ask_before_every_request
 from api.services import EXTENSION, Services
-from api.sockets import Connected, RoomEmitter, SocketDoor, cut_off, make_sockets, open_sockets
+from api.sockets import Connected, SocketDoor, cut_off, make_sockets, open_sockets, use_outlets
 from api.store.uploads import ArtifactUploads
 from api.views import ErrorView
 
@@ -103,10 +104,11 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
     )
     register_page(app, dist)
     connected = Connected(door)
-    sockets = make_sockets(core.jobs, connected)
+    sockets = make_sockets(core.jobs, core.newest_events, connected)
     sockets.init_app(app)
+    use_outlets(sockets)
     core.relay.emit = emitter = RoomEmitter(sockets)
-    core.relay.hears = emitter.hears
+    core.relay.hears, core.relay.watched = emitter.hears, emitter.watched
     core.access.look = lambda: cut_off(sockets, connected)
     follow_requests(app, core.observed.answered)
     ask_before_every_request(app, door, core.settings)

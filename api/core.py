@@ -60,6 +60,7 @@ class Core:
         self.workers = Registry(self.database, bus, push=self._worker_changed)
         self.joined = JoinedWorkers(settings=settings, database=self.database, redis=self._redis)
         self.access = SocketAccess()
+        self.newest_events = bus.newest
         self.outbox = OutboxSender(self.database, bus)
         self.curves = CurveKeeper(self.database)
         self.observed = Observed()
@@ -87,6 +88,7 @@ class Core:
         self.relay = Relay(
             redis_url=settings.redis_url,
             jobs=self.jobs,
+            newest=bus.newest,
             event_came=self.recorder.came,
             heard=self.workers.heard,
         )

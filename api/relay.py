@@ -1,7 +1,7 @@
 """The relay: live events from Redis pub/sub to the browsers, and what changed in the record to the queue's watchers.
 
-Rooms: `job:<id>` gets the events of a job; `queue` gets jobs, workers and datasets as they are now, each job at most
-four times a second.
+Rooms: `job:<id>` gets the events of a job, and how far they go where some may have been missed; `queue` gets jobs,
+workers and datasets as they are now, each job at most four times a second.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _DELAY_S: Final = 0.05
 _PER_ROUND: Final = 48
 """Jobs that are sent in that time at most, so that a batch of hundreds leaves no browser behind."""
 
+_CONFIRMATIONS: Final = frozenset({"subscribe", "psubscribe"})
 _STEADY: Final = frozenset({"steps", "log", "progress"})
 """Types of events that come in numbers and move no job."""
 
@@ -55,17 +56,21 @@ class Relay:
         *,
         redis_url: str,
         jobs: JobRecord,
+        newest: Callable[[Sequence[int]], Mapping[int, int]],
         event_came: EventCame,
         heard: Callable[[WorkerHeartbeat], None],
     ) -> None:
         self._redis_url = redis_url
         self._jobs = jobs
+        self._newest = newest
         self._event_came = event_came
         self._heard = heard
         self.emit: Emit = _to_nobody
         """Set by the application once it has its sockets."""
         self.hears: Callable[[str], bool] = lambda _: True
         """Whether anybody is in a room: for nobody, nothing is read from the record."""
+        self.watched: Callable[[], Sequence[int]] = list
+        """Jobs whose events somebody watches."""
         self._changed: dict[int, None] = {}
         """Jobs whose rows changed, those that have waited longest first."""
         self._changed_lock = threading.Lock()
@@ -103,21 +108,35 @@ class Relay:
         while not self._closed.is_set():
             self._listening.began()
             try:
-                with connect_blocking(self._redis_url).pubsub(ignore_subscribe_messages=True) as pubsub:
+                with connect_blocking(self._redis_url).pubsub() as pubsub:
                     pubsub.psubscribe(f"{EVENT_CHANNEL}*")
                     pubsub.subscribe(WORKER_CHANNEL)
+                    to_be_confirmed = 2
                     self._fault = ""
                     while not self._closed.is_set():
                         self._listening.began()
                         message = cast(dict[str, Any] | None, pubsub.get_message(timeout=0.5))
-                        if message is not None:
+                        if message is None:
+                            continue
+                        if message["type"] in _CONFIRMATIONS:
+                            to_be_confirmed -= 1
+                            if not to_be_confirmed:
+                                self._tell_newest()
+                        else:
                             self._try(self._pass_on, str(message["channel"]), str(message["data"]))
             except Exception as error:
-                # Redis is away, or somebody published what is no text. The recorder's sweep and the browsers' own
-                # fetching fill what is missed meanwhile.
+                # Redis is away, or somebody published what is no text. The recorder's sweep fills what is missed
+                # meanwhile, and the browsers fetch it once they are told how far it goes.
                 log.warning("relay.waiting", error=str(error))
                 self._fault = f"{type(error).__name__}: {error}"
                 self._closed.wait(0.5)
+
+    def _tell_newest(self) -> None:
+        """From now on nothing is missed; who watches a job may have missed something before."""
+        watched = self.watched()
+        if watched:
+            for job_id, number in self._newest(watched).items():
+                self._try(self.emit, "newest", {"job_id": job_id, "number": number}, f"job:{job_id}")
 
     def _try(self, deed: Callable[..., None], *arguments: object) -> None:
         """What cannot be sent on costs itself alone: a malformed message, a record that does not answer for once."""

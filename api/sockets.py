@@ -1,20 +1,18 @@
 """Socket.IO: browsers join the room of a job, or of the queue; the relay speaks into the rooms.
 
 Nobody connects or sends an event whom the table in `api.routes.access` does not let, and who may no longer is cut off.
-Every emit of a client is answered: {"ok": true}, or {"error": sentence}. A client that does not keep up is cut off
-when too much has waited for it for too long, so that nothing piles up here: it connects again by itself and fetches
-what it missed.
+Every emit of a client is answered: {"ok": true}, or {"error": sentence}.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from flask import request
 from flask_socketio import SocketIO, join_room, leave_room, rooms
+from redis.exceptions import RedisError
 from socketio.exceptions import ConnectionRefusedError as Refused
 from typing_extensions import override
 
@@ -22,26 +20,21 @@ from api.access.door import Door
 from api.access.roles import Identity
 from api.answers import error_answer
 from api.background import Background
+from api.outlets import Pump, websocket_class
 from api.record.jobs import JobRecord
+from api.rooms import QUEUE_ROOM, room_of
 from api.routes.access import EVENTS, check_table
 from shared.errors import AccessError, NotFoundError, TooManyError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-MANY_WAITING: Final = 64
-"""Messages that wait for a client who may be falling behind."""
-BEHIND_S: Final = 30.0
-"""Longest time that so many may wait: after Redis was away there is a burst, which a browser works off."""
-MAX_WAITING_BYTES: Final = 2 << 20
-"""What may wait for one client at all."""
 MAX_ROOMS: Final = 256
 """Jobs that one client may watch."""
 PING_INTERVAL_S: Final = 10
 PING_TIMEOUT_S: Final = 20
 MAX_MESSAGE_BYTES: Final = 16_384
 """Largest message of a client; none has reason to be long."""
-QUEUE_ROOM: Final = "queue"
 _LOOK_EVERY_S: Final = 5.0
 
 _Handler = Callable[[object], dict[str, object]]
@@ -76,8 +69,13 @@ class Connected:
         return [sid for sid, identity in there.items() if identity in ended]
 
 
-def make_sockets(jobs: JobRecord, connected: Connected) -> SocketIO:
-    """The server of the sockets; `init_app` binds it to an application."""
+def make_sockets(
+    jobs: JobRecord, newest: Callable[[Sequence[int]], Mapping[int, int]], connected: Connected
+) -> SocketIO:
+    """The server of the sockets; `init_app` binds it to an application.
+
+    `newest` gives the numbers of jobs' newest events; it raises redis.RedisError while Redis is away.
+    """
     sockets = SocketIO(
         async_mode="threading",
         async_handlers=False,
@@ -106,14 +104,18 @@ def make_sockets(jobs: JobRecord, connected: Connected) -> SocketIO:
             jobs.get(job_id)
         except NotFoundError as error:
             return {"error": str(error)}
-        join_room(f"job:{job_id}")
-        return {"ok": True}
+        join_room(room_of(job_id))
+        # All that follows comes live; what came before may not be recorded yet, and has to be waited for.
+        try:
+            return {"ok": True, "last": newest([job_id])[job_id]}
+        except RedisError:
+            return {"ok": True, "last": 0}  # once Redis is back, the relay tells
 
     def unwatch(data: object = None) -> dict[str, object]:
         job_id = _job_id(data)
         if job_id is None:
             return {"error": 'Send {"job": <number of the job>}.'}
-        leave_room(f"job:{job_id}")
+        leave_room(room_of(job_id))
         return {"ok": True}
 
     def watch_queue(_data: object = None) -> dict[str, object]:
@@ -186,49 +188,15 @@ def cut_off(sockets: SocketIO, connected: Connected) -> None:
             connection.close(wait=False)
 
 
+def use_outlets(sockets: SocketIO) -> None:
+    """Give every WebSocket from now on an outlet; after `init_app`."""
+    server = cast(Any, sockets).server.eio
+    server._async = {**server._async, "websocket": websocket_class(Pump())}
+
+
 def open_sockets(sockets: SocketIO) -> int:
     """How many clients are connected."""
     return len(cast(Any, sockets).server.eio.sockets)
-
-
-class RoomEmitter:
-    """Speaks into rooms, and cuts off those who do not keep up."""
-
-    def __init__(self, sockets: SocketIO) -> None:
-        self._sockets = sockets
-        self._behind_since: dict[str, float] = {}
-        """Clients for whom many messages wait, and since when."""
-
-    def __call__(self, event: str, data: Mapping[str, Any], room: str) -> None:
-        """Send `data` as `event` to everybody in `room`."""
-        there = self._there(room)
-        if not there:
-            return
-        for engine_sid in there:
-            connection = cast(Any, self._sockets).server.eio.sockets.get(engine_sid)
-            if connection is None or connection.queue.qsize() < MANY_WAITING:
-                self._behind_since.pop(engine_sid, None)
-            elif self._is_behind(engine_sid, connection):
-                log.warning("socket.behind", waiting=connection.queue.qsize())
-                self._behind_since.pop(engine_sid, None)
-                # Without a farewell, which would have to wait behind the rest.
-                connection.close(wait=False, abort=True)
-        self._sockets.emit(event, data, to=room)
-
-    def _is_behind(self, engine_sid: str, connection: Any) -> bool:
-        now = time.monotonic()
-        if now - self._behind_since.setdefault(engine_sid, now) > BEHIND_S:
-            return True
-        waiting = [packet for packet in list(connection.queue.queue) if packet is not None]
-        return sum(len(packet.data or "") for packet in waiting) > MAX_WAITING_BYTES
-
-    def hears(self, room: str) -> bool:
-        """Whether anybody is in `room`."""
-        return bool(self._there(room))
-
-    def _there(self, room: str) -> list[str]:
-        participants = cast(Any, self._sockets).server.manager.get_participants("/", room)
-        return [engine_sid for _, engine_sid in participants]
 
 
 def _sid() -> str:

@@ -192,6 +192,14 @@ class EventBus:
             for job_id, entries in zip(after, answers, strict=True)
         }
 
+    def newest(self, job_ids: Sequence[int]) -> dict[int, int]:
+        """Number of the newest event of each of these jobs; 0 where there is none, or where it has been forgotten."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.hget(_numbers_key(job_id), "last")
+            answers = cast(list[str | None], pipe.execute())
+        return {job_id: int(number or 0) for job_id, number in zip(job_ids, answers, strict=True)}
+
     def forget(self, up_to: Mapping[int, int]) -> None:
         """Drop jobs' events up to these numbers, and from `streams` those jobs that have no others."""
         with self._redis.pipeline(transaction=False) as pipe:

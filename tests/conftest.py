@@ -73,11 +73,19 @@ def redis_server(
 
 
 @pytest.fixture(scope="module")
-def redis_url(redis_server: RedisServer, owner_password: str) -> str:
-    """How the api connects to an empty server: with its own user, so that a missing permission shows."""
+def owner(redis_server: RedisServer, owner_password: str) -> Iterator[Redis]:
+    """A client that may look at and change everything."""
     access = redis_server.access
-    with Redis(host=access.host, port=access.port, username="owner", password=owner_password) as redis:
-        redis.flushall()
+    with Redis(
+        host=access.host, port=access.port, username="owner", password=owner_password, decode_responses=True
+    ) as redis:
+        yield redis
+
+
+@pytest.fixture(scope="module")
+def redis_url(redis_server: RedisServer, owner: Redis) -> str:
+    """How the api connects to an empty server: with its own user, so that a missing permission shows."""
+    owner.flushall()
     return redis_server.url("api")
 
 

@@ -108,16 +108,6 @@ def redis_server(
 
 
 @pytest.fixture(scope="module")
-def owner(redis_server: RedisServer, owner_password: str) -> Iterator[Redis]:
-    """A client that may look at and change everything."""
-    access = redis_server.access
-    with Redis(
-        host=access.host, port=access.port, username="owner", password=owner_password, decode_responses=True
-    ) as redis:
-        yield redis
-
-
-@pytest.fixture(scope="module")
 def module_system(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[System]:
     """Api and dataset `sounds`, for all tests of a module."""
     folder = tmp_path_factory.mktemp("faults")

@@ -30,6 +30,7 @@ class Page:
         """How often the live connection was made."""
         self._url = url
         self._job_id = job_id
+        self._expected = 0
         self._aside: dict[int, dict[str, Any]] = {}
         self._running = False
         self._again = False
@@ -40,6 +41,7 @@ class Page:
         self._socket.on("connect", self._on_connect)
         self._socket.on("disconnect", self._on_disconnect)
         self._socket.on("event", self._receive)
+        self._socket.on("newest", lambda told: self._expect(int(told["number"])))
 
     def __enter__(self) -> Self:
         self._socket.connect(self._url, transports=["websocket"], wait_timeout=10)
@@ -49,6 +51,9 @@ class Page:
         self._closed.set()
         self._socket.shutdown()
         self._http.close()
+
+    def __repr__(self) -> str:
+        return f"Page(last={self.last}, expected={self._expected}, aside={sorted(self._aside)})"
 
     @property
     def last(self) -> int:
@@ -68,7 +73,7 @@ class Page:
     def _on_connect(self) -> None:
         self.connections += 1
         # Watch first, then read the history: what happens in between is in both, and applied once.
-        self._socket.emit("watch", {"job": self._job_id}, callback=lambda *_: self._catch_up())
+        self._socket.emit("watch", {"job": self._job_id}, callback=lambda told: self._expect(int(told["last"])))
 
     def _on_disconnect(self, *_: object) -> None:
         # The client forgets a connection that broke, and would leave its socket open.
@@ -87,6 +92,11 @@ class Page:
             if not self._running:
                 self._catch_up()
 
+    def _expect(self, number: int) -> None:
+        with self._changed:
+            self._expected = max(self._expected, number)
+        self._catch_up()
+
     def _catch_up(self) -> None:
         with self._changed:
             self._again = True
@@ -104,7 +114,7 @@ class Page:
                     return
                 continue
             with self._changed:
-                if not self._again:
+                if not (self._again or self._aside):
                     self._running = False
                     return
 
@@ -119,10 +129,11 @@ class Page:
                 self._accept([event for event in page["events"] if event["number"] > self.last])
                 if page["events"] and self.last < page["last"]:
                     continue
-                if not self._aside:
+                if not self._aside and self.last >= self._expected:
                     return
                 trails += 1
                 if trails > _MAX_TRAILS:
+                    self._expected = 0
                     self._accept(sorted(self._aside.values(), key=lambda event: int(event["number"])))
                     return
             time.sleep(_TRAIL_S)

@@ -73,6 +73,7 @@ class TwinCore:
         self.queue = QueueSwitch(self.database, self.queue_views.append)
         self.online: list[WorkerView] = [worker("w1", "cpu")]
         self.workers = SimpleNamespace(list=lambda: self.online, online=lambda: self.heard)
+        self.newest_events = lambda job_ids: dict.fromkeys(job_ids, 0)
         self.relay = SimpleNamespace(emit=None)
         self.access = SocketAccess()
         self.joined = JoinedWorkers(settings=self.settings, database=self.database, redis=cast(Redis, TwinRedis()))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from queue import SimpleQueue
 from typing import Any, cast
 
 import pytest
+from redis import Redis
 
 from api import relay as module
 from api.record.jobs import JobRecord
@@ -26,6 +28,7 @@ def relay(came: list[bool]) -> Relay:
     return Relay(
         redis_url="redis://127.0.0.1:1",
         jobs=cast(JobRecord, None),
+        newest=lambda job_ids: dict.fromkeys(job_ids, 7),
         event_came=lambda _job_id, *, is_urgent: came.append(is_urgent),
         heard=lambda _heartbeat: None,
     )
@@ -55,6 +58,29 @@ def test_an_event_that_names_another_job_reaches_nobody(relay: Relay) -> None:
         told = json.dumps({"job_id": job_id, "body": {"type": "log"}})
         relay._pass_on(f"{EVENT_CHANNEL}5", f"{number} {told}")
     assert sent == ["event 1 to job:5"]
+
+
+def test_watchers_are_told_how_far_their_jobs_go_as_soon_as_nothing_is_missed(redis_url: str, owner: Redis) -> None:
+    told: SimpleQueue[tuple[str, Mapping[str, Any], str]] = SimpleQueue()
+    relay = Relay(
+        redis_url=redis_url,
+        jobs=cast(JobRecord, None),
+        newest=lambda job_ids: dict.fromkeys(job_ids, 7),
+        event_came=lambda *_, **__: None,
+        heard=lambda _heartbeat: None,
+    )
+    relay.emit = lambda event, data, room: told.put((event, data, room))
+    relay.watched = lambda: [5]
+    expected = ("newest", {"job_id": 5, "number": 7}, "job:5")
+    relay.start()
+    try:
+        assert told.get(timeout=10.0) == expected
+        for client in owner.client_list(_type="pubsub"):
+            owner.client_kill_filter(_id=client["id"])
+        assert told.get(timeout=10.0) == expected, "it may have missed something"
+        assert owner.pubsub_numpat() == 1
+    finally:
+        relay.stop()
 
 
 def test_metrics_may_wait_to_be_recorded_and_ends_may_not(relay: Relay, came: list[bool]) -> None:

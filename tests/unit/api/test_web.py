@@ -5,13 +5,10 @@ from __future__ import annotations
 import gzip
 import socket
 import sqlite3
-import time
 from pathlib import Path
-from queue import Queue
 from typing import Any, NoReturn
 
 import pytest
-from engineio.packet import MESSAGE, Packet
 from flask.testing import FlaskClient
 from flask_openapi.openapi import OpenAPI
 from flask_socketio import SocketIO
@@ -19,7 +16,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.exc import OperationalError
 
 from api.guard import Guard
-from api.sockets import MANY_WAITING, MAX_WAITING_BYTES, RoomEmitter
 from shared.addresses import is_loopback
 from tests.unit.api.conftest import TwinCore
 
@@ -172,7 +168,7 @@ def test_a_watcher_hears_of_its_job_alone(served: tuple[OpenAPI, SocketIO], core
     app, sockets = served
     app.test_client().post("/api/v1/jobs", json={"kind": "train", "dataset": "drums"})
     browser = sockets.test_client(app)
-    assert browser.emit("watch", {"job": 1}, callback=True) == {"ok": True}
+    assert browser.emit("watch", {"job": 1}, callback=True) == {"ok": True, "last": 0}
     core.relay.emit("event", {"job_id": 1}, "job:1")
     core.relay.emit("event", {"job_id": 2}, "job:2")
     core.relay.emit("job", {"id": 1}, "queue")
@@ -191,66 +187,3 @@ def test_a_watch_of_nonsense_is_answered_with_an_error(served: tuple[OpenAPI, So
     for event in ("watch", "unwatch"):
         assert "error" in browser.emit(event, data, callback=True)
     assert browser.emit("watch", {"job": 1}, callback=True) == {"error": "There is no job 1."}
-
-
-class _Connection:
-    """A client's connection, with some messages that wait for it."""
-
-    def __init__(self, waiting: int, size: int = 100) -> None:
-        self.queue: Queue[Packet] = Queue()
-        for _ in range(waiting):
-            self.queue.put(Packet(MESSAGE, "x" * size))
-        self.closed: list[dict[str, bool]] = []
-
-    def close(self, **how: bool) -> None:
-        self.closed.append(how)
-
-
-class _Sockets:
-    """Clients in a room."""
-
-    def __init__(self, **connections: _Connection) -> None:
-        self.server = self.manager = self.eio = self
-        self.sockets = connections
-        self.emitted: list[str] = []
-
-    def get_participants(self, _namespace: str, _room: str) -> list[tuple[str, str]]:
-        return [(f"of {name}", name) for name in (*self.sockets, "gone")]
-
-    def emit(self, event: str, _data: object, *, to: str) -> None:
-        self.emitted.append(f"{event} {to}")
-
-
-def test_a_client_that_has_not_kept_up_for_long_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    few, many = _Connection(MANY_WAITING - 1), _Connection(MANY_WAITING)
-    sockets: Any = _Sockets(few=few, many=many)
-    emit = RoomEmitter(sockets)
-    emit("event", {}, "job:1")
-    assert sockets.emitted == ["event job:1"]
-    assert many.closed == [], "a burst is none to be cut off for"
-    monkeypatch.setattr("api.sockets.BEHIND_S", -1.0)
-    emit("event", {}, "job:1")
-    assert many.closed == [{"wait": False, "abort": True}]
-    assert few.closed == []
-
-
-def test_a_client_that_catches_up_in_between_is_not_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    client = _Connection(MANY_WAITING)
-    sockets: Any = _Sockets(client=client)
-    emit = RoomEmitter(sockets)
-    emit("event", {}, "job:1")
-    client.queue.get()
-    emit("event", {}, "job:1")
-    client.queue.put(Packet(MESSAGE, "x"))
-    began = time.monotonic()
-    monkeypatch.setattr("api.sockets.BEHIND_S", 0.0)
-    monkeypatch.setattr("api.sockets.time.monotonic", lambda: began)
-    emit("event", {}, "job:1")
-    assert client.closed == []
-
-
-def test_a_client_for_whom_too_much_waits_is_cut_off_at_once() -> None:
-    client = _Connection(MANY_WAITING, size=MAX_WAITING_BYTES // MANY_WAITING + 1)
-    sockets: Any = _Sockets(client=client)
-    RoomEmitter(sockets)("event", {}, "job:1")
-    assert client.closed == [{"wait": False, "abort": True}]

@@ -6,6 +6,8 @@ import type { Wire } from "../model/wire_types";
 
 interface ServerToPage {
   event: (event: Wire<"Event">) => void;
+  /** How far a job's events go, when some may have been missed. */
+  newest: (newest: { job_id: number; number: number }) => void;
   job: (job: Wire<"JobView">) => void;
   worker: (worker: Wire<"WorkerView">) => void;
   dataset: (dataset: Wire<"DatasetView">) => void;
@@ -15,7 +17,7 @@ interface ServerToPage {
   disconnect: () => void;
 }
 
-type Ack = (answer: { ok?: boolean; error?: string }) => void;
+type Ack = (answer: { ok?: boolean; error?: string; last?: number }) => void;
 
 interface PageToServer {
   watch: { job: number };

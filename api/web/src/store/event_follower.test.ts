@@ -51,6 +51,29 @@ describe("EventFollower", () => {
     expect(applied).toEqual(upTo(3));
   });
 
+  it("waits for what it was told of, though nothing comes live", async () => {
+    const { follower, applied, record, fetchPage } = following(3);
+    await follower.catchUp();
+    fetchPage.mockImplementationOnce(async () => ({ events: [], last: 3 }));
+    record.last = 5;
+    follower.expect(5);
+    await vi.waitFor(() => expect(applied).toEqual(upTo(5)));
+    fetchPage.mockClear();
+    follower.expect(4);
+    expect(fetchPage).not.toHaveBeenCalled();
+  });
+
+  it("does not wait for ever for what never comes", async () => {
+    const { follower, fetchPage } = following(3);
+    await follower.catchUp();
+    follower.expect(9);
+    await vi.waitFor(() => expect(fetchPage.mock.calls.length).toBeGreaterThan(40));
+    await follower.catchUp();
+    fetchPage.mockClear();
+    await follower.catchUp();
+    expect(fetchPage).toHaveBeenCalledTimes(1);
+  });
+
   it("fills a gap from the last event it has", async () => {
     const { follower, applied, record, fetchPage } = following(3);
     await follower.catchUp();

@@ -26,6 +26,8 @@ const PAGE_TARGET_MS = 400;
 export class EventFollower {
   /** Number of the newest applied event. */
   last = 0;
+  /** Number of the newest event that is known to be there. */
+  private expected = 0;
   private aside = new Map<number, JobEvent>();
   private running = false;
   private again = false;
@@ -43,6 +45,12 @@ export class EventFollower {
     }
     if (this.aside.size < MAX_ASIDE) this.aside.set(event.number, event);
     if (!this.running) void this.catchUp();
+  }
+
+  /** Events up to `number` are there: those that never came live are fetched, as soon as the record has them. */
+  expect(number: number): void {
+    this.expected = Math.max(this.expected, number);
+    if (this.expected > this.last) void this.catchUp();
   }
 
   /** Goes on after event `number`, since all up to it is known from elsewhere. */
@@ -90,8 +98,8 @@ export class EventFollower {
       else if (wasFull && took < PAGE_TARGET_MS / 2) this.limit = Math.min(1000, this.limit << 1);
       if (page.events.some((event) => event.number > this.last)) this.accept(page.events.filter((event) => event.number > this.last));
       if (page.events.length > 0 && this.last < page.last) continue;
-      if (this.aside.size === 0) return;
-      // Something live is still ahead of the record: it will be there in a moment.
+      if (this.aside.size === 0 && this.last >= this.expected) return;
+      // Something is still ahead of the record: it will be there in a moment.
       trails += 1;
       if (trails > MAX_TRAILS) {
         this.skipGap();
@@ -117,6 +125,7 @@ export class EventFollower {
 
   /** The missing events never came: goes on with those that did, rather than standing still. */
   private skipGap(): void {
+    this.expected = 0;
     const rest = [...this.aside.values()].sort((a, b) => a.number - b.number);
     this.aside.clear();
     this.accept(rest);

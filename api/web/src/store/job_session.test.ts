@@ -8,9 +8,9 @@ vi.mock("./live", () => ({
   socket: {
     on: (name: string, listener: (value: never) => void) => live.listeners.set(name, listener),
     off: (name: string) => live.listeners.delete(name),
-    emit: (name: string, _room: unknown, ack: () => void) => {
+    emit: (name: string, _room: unknown, ack: (answer: object) => void) => {
       live.emitted.push(name);
-      ack();
+      ack({ ok: true, last: 0 });
     },
   },
   onConnection: (action: () => void) => {

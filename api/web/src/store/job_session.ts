@@ -55,12 +55,17 @@ export class JobSession {
     const live = (event: JobEvent): void => {
       if (event.job_id === this.id) this.follower.receive(event);
     };
+    const newest = (told: { job_id: number; number: number }): void => {
+      if (told.job_id === this.id) this.follower.expect(told.number);
+    };
     socket.on("event", live);
+    socket.on("newest", newest);
     this.undo.push(
       () => socket.off("event", live),
+      () => socket.off("newest", newest),
       () => socket.emit("unwatch", { job: this.id }, () => undefined),
       // Watch first, then read the history: what happens in between is in both, and applied once.
-      onConnection(() => socket.emit("watch", { job: this.id }, () => void this.follow())),
+      onConnection(() => socket.emit("watch", { job: this.id }, ({ last }) => void this.follow().then(() => this.follower.expect(last ?? 0)))),
     );
     void this.follow();
     this.loadArtifacts();
