@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import OperationalError
 from typing_extensions import override
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from api.views import ErrorView
 from shared.config import config_error
@@ -21,12 +21,13 @@ from shared.errors import SpectrainError, TooManyError
 
 log = structlog.get_logger(__name__)
 
-ERROR_STATUSES: Final = (401, 403, 404, 409, 413, 422, 429, 500, 503, 507)
+ERROR_STATUSES: Final = (401, 403, 404, 408, 409, 413, 422, 429, 500, 503, 507)
 """What any route may answer with, each with an ErrorView."""
 
 _SENTENCES: Final = {
     404: "There is nothing at this address.",
     405: "This address does not know that method.",
+    408: "The request broke off, or nothing more of it came for too long: send it again.",
     413: "The request is larger than what is accepted.",
     415: "Send the body as JSON, with Content-Type: application/json.",
 }
@@ -103,7 +104,7 @@ def _of_ours(error: SpectrainError) -> Response:
 def _of_http(error: HTTPException) -> Response:
     if error.response is not None and isinstance(error.response, Response):
         return error.response
-    status = error.code or 500
+    status = 408 if isinstance(error, ClientDisconnected) else error.code or 500
     response = error_answer(status, _SENTENCES.get(status) or error.description or error.name)
     for name, value in error.get_headers():
         if name.lower() in ("allow", "retry-after", "location", "content-range"):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from api.answers import error_answer
+from api.slow_clients import limit_silence
 from shared.addresses import is_loopback
 
 if TYPE_CHECKING:
@@ -109,3 +110,5 @@ def _limit_sending(environ: WSGIEnvironment) -> None:
     connection = environ.get("gunicorn.socket")
     if isinstance(connection, socket.socket) and str(environ.get("HTTP_UPGRADE", "")).lower() == "websocket":
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _SLOWEST_SEND_S, 0))
+        # It has pings of its own, which tell a silent browser from one that is gone.
+        limit_silence(connection, 0)

@@ -22,6 +22,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 from typing_extensions import override
 
+from api.slow_clients import patient_worker
 from shared.errors import InUseError, SpectrainError
 from shared.logs import configure_logs
 from shared.settings import Settings
@@ -63,7 +64,7 @@ class Server(BaseApplication):
         """Set what gunicorn is told; it reads no file and no arguments."""
         options: dict[str, Any] = {
             "bind": _address(self._settings),
-            "worker_class": "gthread",
+            "worker_class": patient_worker(self._settings.slow_client_s),
             "workers": 1,
             "threads": THREADS,
             "worker_connections": 2 * THREADS,

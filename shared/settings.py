@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     """Jobs, batches and sweeps that one token may submit in a minute."""
     uploads_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     """Upload requests that one token may send in a minute."""
+    slow_client_s: Annotated[float, Field(ge=1.0, le=3600.0)] = 30.0
+    """Time for the head of a request to come, and for anything more of its body; then the connection is ended."""
     server: str = "http://127.0.0.1:8000"
     """Address of the api for the command line."""
     token: str = ""

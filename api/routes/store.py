@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-from typing import Annotated, Final
+from typing import Annotated
 
 from flask import Response, request, send_file
 from pydantic import Field
@@ -20,9 +18,6 @@ from shared.config import Frozen
 from shared.errors import ConfigError
 
 store = Resource("store", f"{API}/store")
-
-_SILENT_BODY_S: Final = 30
-"""A body of which nothing comes for so long is given up; its connection may be dead without knowing."""
 
 
 class KeyPath(Frozen):
@@ -105,14 +100,7 @@ def put_part(path: UploadPath, query: UploadPart) -> Response:
     if request.content_length is None:
         raise ConfigError("Say how long the part is, with Content-Length.")
     request.max_content_length = MAX_PART_BYTES
-    _limit_silence()
     state = services().artifact_uploads.receive(
         writable(path.key, path.sha256), path.sha256, query.size, query.offset, request.stream
     )
     return answer(state)
-
-
-def _limit_silence() -> None:
-    connection = request.environ.get("gunicorn.socket")
-    if isinstance(connection, socket.socket):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _SILENT_BODY_S, 0))

@@ -47,6 +47,11 @@ def log_in(page: Page, token: str) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
+def assert_nothing_but_refusals(visitor: Visitor) -> None:
+    """A browser tells of every answer that refuses somebody, as when a login has just ended."""
+    assert [told for told in visitor.complaints if "401" not in told] == []
+
+
 def test_a_stranger_logs_in_and_gets_where_they_wanted(system: System, visitor: Visitor) -> None:
     page = visitor.page
     page.goto(f"{system.url}/workers")
@@ -64,7 +69,7 @@ def test_a_stranger_logs_in_and_gets_where_they_wanted(system: System, visitor: 
     expect(page.get_by_role("heading", name="No worker is here")).to_be_visible()
     expect(page.get_by_role("heading", name="Add a machine")).to_have_count(0)
     assert page.evaluate("document.cookie") == "", "no script reads it"
-    assert [told for told in visitor.complaints if "401" not in told] == []
+    assert_nothing_but_refusals(visitor)
 
 
 def test_an_administrator_makes_a_token_for_somebody_and_logs_out(
@@ -87,7 +92,7 @@ def test_an_administrator_makes_a_token_for_somebody_and_logs_out(
     page.goto(f"{system.url}/workers")
     log_in(page, token)
     expect(page.get_by_role("heading", name="No worker is here")).to_be_visible(timeout=ANSWER_MS)
-    assert visitor.complaints == []
+    assert_nothing_but_refusals(visitor)
 
 
 def test_a_page_whose_token_is_revoked_shows_the_login_page(system: System, visitor: Visitor) -> None:
