@@ -26,6 +26,7 @@ from api.keeping.garbage import Garbage
 from api.keeping.imports import Imports
 from api.keeping.pins import Pins
 from api.metrics.standing import Standing
+from api.notify.targets import Targets
 from api.page import DIST, register_page
 from api.queue.batches import Batches
 from api.queue.edits import JobEdits
@@ -94,6 +95,7 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
             arrivals=arrivals,
             folder=core.settings.data / "uploads",
         ),
+        targets=Targets(core.database, private=core.settings.notify_private),
         imports=Imports(
             database=core.database, storage=core.storage, folder=core.settings.data / "uploads", quotas=quotas
         ),

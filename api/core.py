@@ -17,6 +17,8 @@ from redis.exceptions import RedisError
 
 from api.curves.keeper import CurveKeeper
 from api.metrics.observed import Observed
+from api.notify.notifier import Notifier
+from api.notify.targets import Targets
 from api.outbox import OutboxSender
 from api.queue.actions import JobActions
 from api.queue.dispatch import Dispatch
@@ -62,6 +64,7 @@ class Core:
         self.access = SocketAccess()
         self.newest_events = bus.newest
         self.outbox = OutboxSender(self.database, bus)
+        self.notifier = Notifier(self.database, Targets(self.database, private=settings.notify_private))
         self.curves = CurveKeeper(self.database)
         self.observed = Observed()
         self.recorder = Recorder(self.database, bus, self._recorded, seen=self.observed.recorded)
@@ -101,6 +104,7 @@ class Core:
         self._parts = (
             *(self.curves, self.recorder, self.outbox, self.workers, self.relay, self.scheduler, self.joined),
             self.access,
+            self.notifier,
         )
         self.readiness = Readiness(
             redis=self._redis, database=self.database, folders=_folders(settings, self.storage), parts=self._parts
@@ -124,6 +128,7 @@ class Core:
         """A job's row changed: its event is in the outbox, the queue's watchers and the scheduler want to know."""
         self.scheduler.job_changed(job_id)
         self.outbox.wake()
+        self.notifier.wake()
         self.relay.job_changed(job_id)
 
     def _recorded(self, job_id: int, *, moved: bool) -> None:

@@ -17,6 +17,7 @@ from api.keeping.disk_use import DiskUse
 from api.keeping.garbage import Garbage
 from api.keeping.imports import Imports
 from api.keeping.pins import Pins
+from api.notify.targets import Targets
 from api.queue.batches import Batches
 from api.queue.edits import JobEdits
 from api.queue.submission import Submission
@@ -45,6 +46,7 @@ class Services:
     disk_use: DiskUse
     garbage: Garbage
     imports: Imports
+    targets: Targets
     tokens: Tokens
     door: Door
     dist: Path

@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     """Disk that the sounds of one dataset may take; unset for as much as there is."""
     quota_bytes: Annotated[int, Field(ge=1_000, le=1 << 50)] | None = None
     """Disk that the artifact store may take; beyond it no sound and no model comes in. Unset for any amount."""
+    notify_private: bool = False
+    """Whether webhooks may be sent to private networks and to this machine."""
     labels: str = ""
     """Labels of this worker, separated by commas."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None

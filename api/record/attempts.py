@@ -11,10 +11,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.record.history import store_events
+from api.record.notices import note_warning
 from api.record.rows import job_spec, job_summary, move, tell
 from api.record.summary import fold
 from api.record.tables import Checkpoint, Job
-from shared.events import AttemptEnded, AttemptStarted, CheckpointSaved, Event
+from shared.events import AttemptEnded, AttemptStarted, CheckpointSaved, Event, Warned
 from shared.jobs import ACTIVE, AttemptSpec, JobSpec, JobState
 from shared.placement import Placement
 
@@ -54,6 +55,8 @@ def _apply(session: Session, job: Job, events: Sequence[Event]) -> None:
         summary = fold(summary, event.body, event.at)
         if isinstance(event.body, CheckpointSaved):
             job.fruitless, job.checkpoint_choice = 0, ""  # from here on the newest one counts
+        elif isinstance(event.body, Warned):
+            note_warning(session, job, event.body)
         elif isinstance(event.body, (AttemptStarted, AttemptEnded)):
             # These look at the row's summary.
             told, job.summary = summary, summary.model_dump(mode="json")

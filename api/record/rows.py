@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from api.record.notices import note_state
 from api.record.summary import JobSummary
 from api.record.tables import DatasetVersion, Job, Outbox
 from shared.config import TrainConfig
@@ -55,6 +56,7 @@ def move(session: Session, job: Job, state: JobState, *, reason: str = "", detai
     if state not in ACTIVE:
         job.wish, job.ticket_at = "none", None
     tell(session, job, now)
+    note_state(session, job)
     if state in (JobState.QUEUED, JobState.HELD):
         job.worker = job.device = ""  # the others keep saying where they ran
 

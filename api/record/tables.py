@@ -313,3 +313,40 @@ class BrowserSession(Base):
     token_id: Mapped[int] = mapped_column(ForeignKey("tokens.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[float] = mapped_column(Float)
     expires_at: Mapped[float] = mapped_column(Float, index=True)
+
+
+class NotificationTarget(Base):
+    """Somebody who is told what becomes of jobs."""
+
+    __tablename__ = "notification_targets"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    url: Mapped[str] = mapped_column(String(2000))
+    """Where; it may hold passwords."""
+    secret: Mapped[str] = mapped_column(String(64))
+    """What webhooks are signed with."""
+    occasions: Mapped[list[Any]] = mapped_column(JSON)
+    """finished, failed, attention."""
+    job_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), default=None)
+    """The only job that it is told of; None for all."""
+    last_error: Mapped[str] = mapped_column(Text, default="", server_default=text("''"))
+    """Why the newest try failed; empty when it did not."""
+    created_at: Mapped[float] = mapped_column(Float)
+
+
+class Notification(Base):
+    """Something that a target is to be told, or was."""
+
+    __tablename__ = "notifications"
+    __table_args__ = (UniqueConstraint("target_id", "job_id", "key"), Index("ix_notifications_due_at", "due_at"))
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    target_id: Mapped[int] = mapped_column(ForeignKey("notification_targets.id", ondelete="CASCADE"))
+    job_id: Mapped[int] = mapped_column(Integer)
+    key: Mapped[str] = mapped_column(String(100))
+    """What it tells of that job; nobody is told the same twice."""
+    body: Mapped[dict[str, Any]] = mapped_column(JSON)
+    tries: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    created_at: Mapped[float] = mapped_column(Float)
+    due_at: Mapped[float | None] = mapped_column(Float)
+    """When it is to be tried next; None once it was delivered or given up."""

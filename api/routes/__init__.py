@@ -10,6 +10,7 @@ from api.routes.jobs import jobs
 from api.routes.join import bootstrap, join
 from api.routes.metrics import metrics
 from api.routes.models import models
+from api.routes.notifications import notifications
 from api.routes.presets import presets
 from api.routes.queue import queue
 from api.routes.session import login, session
@@ -29,6 +30,7 @@ BLUEPRINTS = (
     presets,
     workers,
     tokens,
+    notifications,
     session,
     login,
     join,

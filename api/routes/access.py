@@ -43,6 +43,8 @@ _MEMBERS: Final = (
     *("queue.pause_queue", "queue.resume_queue"),
 )
 _ADMINS: Final = (
+    *("notifications.list_targets", "notifications.create_target"),
+    *("notifications.try_target", "notifications.remove_target"),
     *("tokens.list_tokens", "tokens.create_token", "tokens.revoke_token"),
     *("workers.drain_worker", "workers.resume_worker", "workers.label_worker", "workers.remove_worker"),
     *("jobs.delete_job", "datasets.delete_dataset", "disk.get_garbage", "disk.collect_garbage"),

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from api.access.views import NewTokenView, SessionView, TokenListView, TokenView
 from api.datasets.views import DatasetDetailView, DatasetListView, DatasetView, UploadView
 from api.keeping.views import CollectedView, DatasetDeletionView, DeletedView, GarbageView, JobDeletionView
+from api.notify.views import DeliveryView, NewTargetView, TargetListView, TargetRequest
 from api.views import (
     BatchView,
     BulkView,
@@ -187,6 +188,22 @@ class ApiClient:
     def delete_dataset(self, name: str) -> DeletedView:
         """Delete a dataset that no job uses."""
         return self._request(DeletedView, "DELETE", f"datasets/{quote(name, safe='')}")
+
+    def targets(self) -> TargetListView:
+        """Who is told what becomes of jobs."""
+        return self._request(TargetListView, "GET", "notifications")
+
+    def add_target(self, request: TargetRequest) -> NewTargetView:
+        """Have somebody told."""
+        return self._request(NewTargetView, "POST", "notifications", json=request.model_dump(mode="json"))
+
+    def remove_target(self, target_id: int) -> TargetListView:
+        """Tell a target nothing more; returns those that are left."""
+        return self._request(TargetListView, "DELETE", f"notifications/{target_id}")
+
+    def try_target(self, target_id: int) -> DeliveryView:
+        """Send a target something now."""
+        return self._request(DeliveryView, "POST", f"notifications/{target_id}/test")
 
     def import_model(self, name: str, weights: Path) -> JobDetailView:
         """The job that the model in a safetensors file becomes."""

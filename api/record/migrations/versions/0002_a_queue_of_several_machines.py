@@ -100,6 +100,33 @@ def upgrade() -> None:
         sa.Column("silent_after", sa.Integer(), nullable=False),
         sa.Column("sound_sha256", sa.String(length=64), nullable=False),
     )
+    op.create_table(
+        "notification_targets",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("url", sa.String(length=2000), nullable=False),
+        sa.Column("secret", sa.String(length=64), nullable=False),
+        sa.Column("occasions", sa.JSON(), nullable=False),
+        sa.Column("job_id", sa.Integer(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=False, server_default=sa.text("''")),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "notifications",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("target_id", sa.Integer(), nullable=False),
+        sa.Column("job_id", sa.Integer(), nullable=False),
+        sa.Column("key", sa.String(length=100), nullable=False),
+        sa.Column("body", sa.JSON(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("due_at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["target_id"], ["notification_targets.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("target_id", "job_id", "key"),
+    )
+    op.create_index("ix_notifications_due_at", "notifications", ["due_at"])
     op.add_column("dataset_versions", sa.Column("clips", sa.JSON(), nullable=True))
     # Columns are added as they are, which SQLite can; what old rows need to hold is filled in below.
     op.add_column("jobs", sa.Column("placement", sa.JSON(), nullable=False, server_default="{}"))
