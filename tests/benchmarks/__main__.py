@@ -18,6 +18,7 @@ from tests.benchmarks.measuring import Options, Results, machine
 BENCHMARKS: Final = (
     "bulk",
     "checkpoint",
+    "day",
     "dispatch",
     "events",
     "mel-inverse",
