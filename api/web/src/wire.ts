@@ -549,6 +549,19 @@ export interface components {
             left_bytes: number;
         };
         /**
+         * DeliveryView
+         * @description What became of a try.
+         */
+        DeliveryView: {
+            /** Delivered */
+            delivered: boolean;
+            /**
+             * Error
+             * @default
+             */
+            error: string;
+        };
+        /**
          * DeviceStatus
          * @description What a worker tells of its device.
          */
@@ -1755,6 +1768,41 @@ export interface components {
             before: number | null;
         };
         /**
+         * NewTargetView
+         * @description A target that was just made: the only time that its secret is told.
+         */
+        NewTargetView: {
+            /** Created At */
+            created_at: number;
+            /** Id */
+            id: number;
+            /** Job */
+            job: number | null;
+            /**
+             * Last Error
+             * @description Why the newest try failed; empty when it did not.
+             * @default
+             */
+            last_error: string;
+            /** On */
+            on: ("finished" | "failed" | "attention")[];
+            /**
+             * Secret
+             * @description Webhooks are signed with it: X-Spectrain-Signature is sha256=HMAC-SHA256(secret, timestamp + "." + body).
+             */
+            secret: string;
+            /**
+             * Waiting
+             * @description Notifications that have not been delivered yet.
+             */
+            waiting: number;
+            /**
+             * Where
+             * @description Kind and host of its address; the rest is secret.
+             */
+            where: string;
+        };
+        /**
          * NewTokenView
          * @description A token that was just made: the only time that its secret is told.
          */
@@ -2482,6 +2530,68 @@ export interface components {
             vary: {
                 [key: string]: unknown[];
             };
+        };
+        /** TargetListView */
+        TargetListView: {
+            /** Targets */
+            targets: components["schemas"]["TargetView"][];
+        };
+        /**
+         * TargetRequest
+         * @description Ask to be told.
+         */
+        TargetRequest: {
+            /**
+             * Job
+             * @description Of this job alone; unset for all of them.
+             * @default null
+             */
+            job: number | null;
+            /**
+             * On
+             * @description Of what.
+             * @default [
+             *       "finished",
+             *       "failed",
+             *       "attention"
+             *     ]
+             */
+            on: ("finished" | "failed" | "attention")[];
+            /**
+             * Url
+             * @description http:// or https:// for a webhook; else what apprise calls it, such as mailto://…, ntfy://…, discord://…
+             */
+            url: string;
+        };
+        /**
+         * TargetView
+         * @description Somebody who is told.
+         */
+        TargetView: {
+            /** Created At */
+            created_at: number;
+            /** Id */
+            id: number;
+            /** Job */
+            job: number | null;
+            /**
+             * Last Error
+             * @description Why the newest try failed; empty when it did not.
+             * @default
+             */
+            last_error: string;
+            /** On */
+            on: ("finished" | "failed" | "attention")[];
+            /**
+             * Waiting
+             * @description Notifications that have not been delivered yet.
+             */
+            waiting: number;
+            /**
+             * Where
+             * @description Kind and host of its address; the rest is secret.
+             */
+            where: string;
         };
         /** TokenListView */
         TokenListView: {
