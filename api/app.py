@@ -149,6 +149,7 @@ def _bare_app() -> OpenAPI:
         validation_error_status=422,
         validation_error_model=ErrorView,
         validation_error_callback=invalid_request,
+        security_schemes={"token": {"type": "http", "scheme": "bearer", "description": "Where people log in."}},
         doc_ui=False,
         static_folder=None,
     )

@@ -17,7 +17,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
-import numpy as np
 from pydantic import ValidationError
 
 from shared.config import FeatureConfig, Frozen, ModelConfig
@@ -163,6 +162,8 @@ def _check_places(header: Mapping[str, Any], wanted: Tensors, size: int) -> None
 
 def _check_values(file: BinaryIO, name: str, offsets: list[int], size: int) -> None:
     """`size` bytes of values end the file."""
+    import numpy as np  # noqa: PLC0415 - the api starts without it: it is needed where a model comes from outside
+
     file.seek(offsets[0] - size, 2)
     left = (offsets[1] - offsets[0]) // 4
     while left:

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from flask import Flask, Response, g, request
+from structlog.contextvars import bind_contextvars
 from werkzeug.urls import iri_to_uri
 
 from api.access.door import Door, check_csrf
@@ -97,6 +98,8 @@ def ask_before_every_request(app: Flask, door: Door, settings: Settings) -> None
             elif request.endpoint in _UPLOADS:
                 uploads.take(str(identity.token_id))
         g.identity = identity
+        if identity.token_id is not None:
+            bind_contextvars(token=identity.token_id)
         return None
 
     app.before_request(ask)

@@ -23,9 +23,18 @@ FILE: Final = {"type": "string", "format": "binary"}
 class Resource(APIBlueprint):
     """The routes under `prefix`. Their functions get `path`, `query` and `body` by the models they annotate."""
 
-    def __init__(self, name: str, prefix: str) -> None:
+    def __init__(self, name: str, prefix: str, *, asks: bool = True) -> None:
+        """Whether it `asks` for a token is for the description; who may is in `api.routes.access`."""
         errors: ResponseDict = dict.fromkeys(ERROR_STATUSES, ErrorView)
-        super().__init__(name, __name__, url_prefix=prefix, abp_responses=errors, abp_tags=[Tag(name=name)])
+        security = [{"token": list[str]()}] if asks else None
+        super().__init__(
+            name,
+            __name__,
+            url_prefix=prefix,
+            abp_responses=errors,
+            abp_tags=[Tag(name=name)],
+            abp_security=security,
+        )
 
     def reads(self, rule: str, view: type[BaseModel], *, statuses: Sequence[int] = (200,)) -> Callable[[Route], Route]:
         """A GET route that answers with `view`."""

@@ -13,7 +13,7 @@ from api.routes.blueprint import Resource
 from api.services import services
 from shared.config import Frozen
 
-health = Resource("health", "")
+health = Resource("health", "", asks=False)
 
 
 class HealthView(Frozen):

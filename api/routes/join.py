@@ -19,7 +19,7 @@ from shared.config import Frozen
 from shared.errors import NotFoundError
 
 join = Resource("join", f"{API}/join")
-bootstrap = Resource("bootstrap", "/join")
+bootstrap = Resource("bootstrap", "/join", asks=False)
 
 _SCRIPT: Final = Path(__file__).parent.parent / "workers" / "bootstrap.py"
 

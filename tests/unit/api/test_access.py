@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from flask_openapi.openapi import OpenAPI
 from flask_socketio import SocketIO
 from sqlalchemy import update
+from structlog.contextvars import get_contextvars
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
@@ -279,6 +280,21 @@ def test_what_ends_a_login(network: Network, how: str) -> None:
     assert network.ask("GET", "/", client=watcher).status_code == 303
     assert network.ask("GET", "/api/v1/jobs", token=secret).status_code == (200 if how == "session expired" else 401)
     assert network.ask("GET", "/api/v1/jobs", client=browser).status_code == 200, "of another token"
+
+
+def test_every_line_of_a_request_says_whose_it_is(network: Network) -> None:
+    identity = network.tokens.holder(secret := network.token(Role.MEMBER))
+    network.ask("POST", "/api/v1/jobs/1/cancel", token=secret)
+    assert get_contextvars()["token"] == identity.token_id
+    network.ask("GET", "/healthz")
+    assert "token" not in get_contextvars()
+
+
+def test_the_description_says_where_a_token_is_wanted(network: Network) -> None:
+    document = network.ask("GET", "/openapi.json", token=network.token(Role.VIEWER)).json
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    asks = {path: "security" in each for path, item in document["paths"].items() for each in item.values()}
+    assert {path for path, asked in asks.items() if not asked} == OPEN - {"/login"}
 
 
 def test_a_machines_token_opens_no_page(network: Network) -> None:
