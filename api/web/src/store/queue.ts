@@ -9,6 +9,7 @@ import type { JobState } from "../model/wire_types";
 import { toWorker, type Worker } from "../model/worker";
 import { nowMs } from "./clock";
 import { onConnection, socket } from "./live";
+import { tell } from "./notices";
 import { noteLoss } from "./sparks";
 import { noteWorker } from "./worker_history";
 
@@ -76,6 +77,7 @@ export function putJobs(fresh: readonly Job[]): void {
   for (const job of fresh) {
     if (gone.has(job.id)) continue;
     noteLoss(job);
+    tell(job, all.get(job.id));
     all.set(job.id, withPlace(job));
   }
   jobs.value = all;

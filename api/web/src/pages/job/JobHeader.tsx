@@ -9,7 +9,8 @@ import { StateBadge } from "../../components/StateBadge";
 import { bytes, count, duration, measure, moment, plural } from "../../format";
 import { getJobDisk } from "../../http/api";
 import type { JobDetail } from "../../model/job";
-import { isActive } from "../../model/states";
+import { isActive, isEnded } from "../../model/states";
+import { canTell, tellOf, told } from "../../store/notices";
 import { jobs } from "../../store/queue";
 import { kindText } from "../queue/JobRow";
 import { QualityBar } from "./QualityBar";
@@ -23,6 +24,9 @@ export function JobHeader({ job }: { job: JobDetail }) {
         <p id="job-kind" class="muted">
           {kindText(job)} · <a href={`/datasets/${job.dataset.id}`}>{job.dataset.name}</a>, {plural(job.dataset.clips, "clip")}, version {job.dataset.version}
         </p>
+        {canTell && !isEnded(job.state) && !told.value.includes(job.id) && (
+          <button type="button" class="button button-small" onClick={() => tellOf(job.id)}>Tell me</button>
+        )}
         <div class="push"><JobActions job={job} all labelledBy="job-kind" /></div>
       </div>
       <JobWishes job={job} />
