@@ -28,7 +28,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator
         yield system
 
 
-def test_a_dataset_in_use_is_refused_with_links(system: System, visitor: Visitor) -> None:
+def test_18_deleting_a_dataset_in_use_is_refused_with_links(system: System, visitor: Visitor) -> None:
     page = visitor.page
     page.goto(f"{system.url}/datasets/1")
     page.get_by_role("button", name="Delete …").click()

@@ -76,7 +76,7 @@ def drag(page: Page, moved: int, onto: int) -> None:
     page.mouse.up()
 
 
-def test_the_order_that_people_make_is_the_order_of_starting(paused: System, visitor: Visitor) -> None:
+def test_10_reordering_changes_the_order_of_starting(paused: System, visitor: Visitor) -> None:
     first, second, third = (submit(paused, name) for name in ("first", "second", "third"))
     page = visitor.page
     page.goto(paused.url)
@@ -163,7 +163,7 @@ def test_many_jobs_at_once(paused: System, visitor: Visitor) -> None:
     assert visitor.complaints == []
 
 
-def test_a_duplicate_keeps_every_field(paused: System, visitor: Visitor) -> None:
+def test_09_retry_and_duplicate_keep_every_field(paused: System, visitor: Visitor) -> None:
     other = submit(paused, "before it")
     placement = {
         "labels": ["studio", "big-gpu"],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from redis import Redis
@@ -46,6 +48,11 @@ class Told:
         self._count = 0
         self._wait_recorded(1)
 
+    def counts(self) -> None:
+        """Have what is told from now on count as the job's first attempt, for its warnings too: a held job has none."""
+        with closing(sqlite3.connect(self._system.data / "record.db", timeout=30)) as record, record:
+            record.execute("UPDATE jobs SET attempt = 1 WHERE id = ?", (self.id,))
+
     def tell(self, bodies: Sequence[EventBody]) -> int:
         """Send events; returns the number of the newest."""
         events = [Event(job_id=self.id, attempt=1, at=time.time(), body=body) for body in bodies]
@@ -71,17 +78,22 @@ class Told:
         ]  # fmt: skip
         self._wait_recorded(self.tell(bodies))
 
-    def preview(self, epoch: int, sound: Path, *, original: Path) -> None:
-        """Tell of a preview with one sound, which is in the store."""
+    def preview(self, epoch: int, sound: Path, *, original: Path, sample: Path | None = None) -> None:
+        """Tell of a preview with one sound, which is in the store, or with a random sample besides."""
         name = f"1-{epoch * STEPS_PER_EPOCH}"
         folder = self._system.data / "store" / "jobs" / str(self.id) / "previews" / name
         folder.mkdir(parents=True)
         shutil.copyfile(sound, folder / "kick.wav")
         shutil.copyfile(original, folder / "kick_original.wav")
-        clip = PreviewClip(
-            kind="reconstruction", title="kick", audio="kick.wav", original="kick_original.wav", duration_s=8.0
-        )
-        body = PreviewMade(name=name, epoch=epoch, step=epoch * STEPS_PER_EPOCH, clips=[clip], seconds=0.1)
+        clips = [
+            PreviewClip(
+                kind="reconstruction", title="kick", audio="kick.wav", original="kick_original.wav", duration_s=8.0
+            )
+        ]
+        if sample is not None:
+            shutil.copyfile(sample, folder / "sample_1.wav")
+            clips.append(PreviewClip(kind="sample", title="sample 1", audio="sample_1.wav", duration_s=8.0))
+        body = PreviewMade(name=name, epoch=epoch, step=epoch * STEPS_PER_EPOCH, clips=clips, seconds=0.1)
         self._wait_recorded(self.tell([body]))
 
     def _wait_recorded(self, number: int) -> None:

@@ -26,7 +26,7 @@ export function Estimate({ check, general, fileCount, isSending, jobCount, isEdi
           {trains && <div><dt>Steps an epoch</dt><dd>{count(view?.steps_per_epoch)}</dd></div>}
           {trains && <div><dt>Steps in all</dt><dd>{count(view?.total_steps)}</dd></div>}
           {trains && <div><dt>Memory</dt><dd>{view?.memory_bytes ? `about ${bytes(view.memory_bytes)}` : "–"}</dd></div>}
-          {trains && <div><dt>Time</dt><dd title="By how fast earlier trainings were here">{view?.seconds ? remaining(view.seconds) : "not known before the first training"}</dd></div>}
+          {trains && <div><dt>Time</dt><dd title="By how fast earlier trainings were here">{view?.seconds ? remaining(view.seconds) : "after a first training"}</dd></div>}
         </dl>
       ) : (
         <p class="muted">Choose a dataset to see it.</p>

@@ -40,7 +40,7 @@ export function drawChart(box: HTMLElement, data: uPlot.AlignedData, options: Dr
       width: options.width,
       height: options.height,
       legend: { show: false },
-      padding: [8, 12, 0, 0],
+      padding: [8, 20, 0, 0],
       cursor: {
         y: false,
         sync: { key: options.group, setSeries: false },
@@ -124,7 +124,10 @@ export function roomFor(low: number | null, high: number | null): uPlot.Range.Mi
   return high - low < size * 1e-3 ? [low - size / 10, high + size / 10] : uPlot.rangeNum(low, high, 0.1, true);
 }
 
-function rangeOf(axis: Axis, low: number | null, high: number | null): uPlot.Range.MinMax {
+/** What the vertical axis shows. */
+export function rangeOf(axis: Axis, low: number | null, high: number | null): uPlot.Range.MinMax {
+  // Where there is nothing yet, a logarithmic axis must not begin at zero: it would look for ticks without end.
+  if (axis === "log" && (low === null || high === null)) return [1, 10];
   if (axis === "linear" || low === null || high === null) return roomFor(low, high);
   return axis === "log" ? uPlot.rangeLog(low, high, 10, false) : uPlot.rangeAsinh(low, high, 10, false);
 }

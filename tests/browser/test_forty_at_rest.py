@@ -1,0 +1,540 @@
+"""Of the forty checks those that need no worker: lists, datasets, the form, charts and previews of told trainings."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+import time
+from collections.abc import Iterator
+from email import message_from_bytes
+from email.message import Message
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
+from redis import Redis
+
+from shared.events import Warned
+from shared.redis_client import connect
+from tests.browser.conftest import Visitor
+from tests.browser.listening import EAR, position_of, wait_beyond
+from tests.browser.looks import assert_accessible
+from tests.browser.test_charts import NOISE, wait_for_points
+from tests.browser.told import Told, falling
+from tests.sounds import make_sound, write_sounds
+from tests.system import SMALL, System
+
+UPLOAD_MS = 60_000
+ANSWER_MS = 10_000
+LONG_S = 8.0
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[System]:
+    """An api alone, without any dataset at first."""
+    with System(tmp_path_factory.mktemp("rest") / "data", redis_url) as system:
+        system.start_api()
+        yield system
+
+
+@pytest.fixture(scope="module")
+def redis(redis_url: str) -> Iterator[Redis]:
+    with connect(redis_url) as redis:
+        yield redis
+
+
+@pytest.fixture(scope="module")
+def drums(system: System, tmp_path_factory: pytest.TempPathFactory) -> System:
+    """With a dataset."""
+    system.add_dataset("drums", write_sounds(tmp_path_factory.mktemp("drums"), 12))
+    return system
+
+
+@pytest.fixture(scope="module")
+def long_sounds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three lasting sounds; the second is a quarter as loud as the first, which it equals otherwise."""
+    folder = tmp_path_factory.mktemp("long")
+    tone = 0.8 * np.sin(2 * np.pi * 220 * np.arange(round(LONG_S * 48_000)) / 48_000)
+    for name, sound in (("loud", tone), ("soft", tone / 4), ("noise", make_sound(3, duration_s=LONG_S))):
+        soundfile.write(folder / f"{name}.wav", sound, 48_000, subtype="PCM_16")
+    return [folder / f"{name}.wav" for name in ("loud", "soft", "noise")]
+
+
+def hold(system: System, name: str) -> int:
+    body = {"kind": "train", "dataset": "drums", "name": name, "held": True, "changes": SMALL}
+    return int(system.post("/jobs", body)["id"])
+
+
+def test_02_an_empty_queue_explains_itself_and_links_to_new_job(system: System, visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(system.url)
+    main = page.get_by_role("main")
+    expect(main.get_by_role("heading", level=2)).to_be_visible()
+    assert len(main.locator(".empty p").inner_text()) > 30, "it says what to do"
+    visitor.picture("02-empty-queue")
+    assert_accessible(visitor)
+    main.locator(".empty").get_by_role("link").first.click()
+    expect(page).to_have_url(re.compile("/new$|/datasets$"))
+    page.goto(system.url)
+    expect(main.get_by_role("link", name="Start a job")).to_have_attribute("href", "/new")
+    assert visitor.complaints == []
+
+
+def test_03_a_submitted_job_appears_within_1_s_without_reload(drums: System, visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(drums.url)
+    expect(page.locator(".dot")).to_have_attribute("data-connected", "true")
+    page.evaluate("window.untouched = true")
+    job_id = hold(drums, "a new one")
+    expect(page.locator(f"[data-job='{job_id}']")).to_be_visible(timeout=1_000 * NOISE)
+    assert page.evaluate("window.untouched"), "nothing was loaded anew"
+
+
+def test_04_a_second_tab_shows_a_change_within_2_s(drums: System, visitor: Visitor, context: BrowserContext) -> None:
+    job_id = hold(drums, "seen twice")
+    other = context.new_page()
+    for page in (visitor.page, other):
+        page.goto(drums.url)
+        expect(page.locator(f"[data-job='{job_id}'] .badge[data-state=held]")).to_be_visible()
+    visitor.page.locator(f"[data-job='{job_id}']").get_by_role("button", name="Release").click()
+    expect(other.locator(f"[data-job='{job_id}'] .badge[data-state=queued]")).to_be_visible(timeout=2_000 * NOISE)
+    drums.post(f"/jobs/{job_id}/cancel")
+
+
+def test_05_a_queued_row_states_its_reason(drums: System, visitor: Visitor) -> None:
+    page = visitor.page
+    first = hold(drums, "goes first")
+    body = {"kind": "train", "dataset": "drums", "name": "waits", "changes": SMALL}
+    free, after = drums.post("/jobs", body)["id"], drums.post("/jobs", {**body, "after": [first]})["id"]
+    page.goto(drums.url)
+    expect(page.locator(f"[data-job='{free}'] .job-reason")).to_contain_text("worker", timeout=ANSWER_MS)
+    expect(page.locator(f"[data-job='{after}'] .job-reason")).to_contain_text("goes first", timeout=ANSWER_MS)
+    drums.post("/jobs/bulk", {"action": "cancel", "jobs": [free, after, first]})
+
+
+def test_11_filters_survive_a_reload_and_a_copied_link(
+    drums: System, visitor: Visitor, context: BrowserContext
+) -> None:
+    kept, other = hold(drums, "kept kicks"), hold(drums, "other snares")
+    page = visitor.page
+    page.goto(drums.url)
+    page.get_by_role("link", name="Waiting", exact=True).click()
+    page.get_by_role("searchbox").fill("kicks")
+    copied = context.new_page()
+    for shown in (page, copied):
+        if shown is page:
+            expect(page).to_have_url(re.compile("q=kicks"))
+            page.reload()
+        else:
+            copied.goto(page.url)
+        expect(shown.locator(f"[data-job='{kept}']")).to_be_visible()
+        expect(shown.locator(f"[data-job='{other}']")).to_have_count(0)
+        expect(shown.get_by_role("link", name="Waiting", exact=True)).to_have_attribute("aria-current", "true")
+        expect(shown.get_by_role("searchbox")).to_have_value("kicks")
+    drums.post("/jobs/bulk", {"action": "cancel", "jobs": [kept, other]})
+
+
+def drop(page: Page, folder: Path) -> None:
+    """Let a folder go over the place for sounds, as a file manager does."""
+    place = page.locator(".drop").bounding_box()
+    assert place
+    where = {"x": place["x"] + place["width"] / 2, "y": place["y"] + 20}
+    data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+    devtools = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, **where, "data": data})
+    devtools.detach()
+
+
+def test_13_dropping_a_folder_uploads_nested_audio_and_shows_the_count(
+    system: System, visitor: Visitor, tmp_path: Path
+) -> None:
+    kit = tmp_path / "my kit"
+    write_sounds(kit, 2, first_seed=100)
+    write_sounds(kit / "kicks" / "deep", 3, first_seed=110)
+    page = visitor.page
+    page.goto(f"{system.url}/datasets")
+    drop(page, kit)
+    expect(page.get_by_text("5 files, ")).to_be_visible()
+    expect(page.get_by_label("Name")).to_have_value("my kit")
+    page.get_by_role("button", name="Create dataset").click()
+    expect(page.locator("[data-added='5']")).to_be_visible(timeout=UPLOAD_MS)
+    expect(page.get_by_text("5 clips").first).to_be_visible(timeout=ANSWER_MS)
+    expect(page.get_by_text("my kit/kicks/deep/sound-110.wav")).to_be_visible(timeout=ANSWER_MS)
+    assert visitor.complaints == []
+
+
+def new_dataset(page: Page, url: str, name: str, files: list[Path]) -> None:
+    page.goto(f"{url}/datasets")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Choose files").set_input_files(files)
+    page.get_by_role("button", name="Create dataset").click()
+
+
+def test_14_a_file_that_is_no_audio_gets_a_named_reason_the_others_proceed(
+    system: System, visitor: Visitor, tmp_path: Path
+) -> None:
+    sounds = write_sounds(tmp_path, 3, first_seed=120)
+    text, empty = tmp_path / "notes.wav", tmp_path / "empty.wav"
+    text.write_text("not a sound", encoding="utf-8")
+    empty.touch()
+    page = visitor.page
+    new_dataset(page, system.url, "with notes", [sounds[0], text, empty, *sounds[1:]])
+    expect(page.locator("[data-added='3']")).to_be_visible(timeout=UPLOAD_MS)
+    refused = page.locator("[data-result=refused]")
+    expect(refused).to_have_count(2)
+    expect(refused.filter(has_text="notes.wav is not an audio file")).to_be_visible()
+    expect(refused.filter(has_text="empty.wav is empty")).to_be_visible()
+    visitor.picture("14-refused")
+    assert_accessible(visitor)
+
+
+@pytest.mark.slow
+def test_15_1000_files_finish_with_the_page_responsive(system: System, visitor: Visitor, tmp_path: Path) -> None:
+    sounds = write_sounds(tmp_path, 1_000, duration_s=0.1, first_seed=10_000)
+    page = visitor.page
+    page.add_init_script(
+        """
+        window.frames_ms = [];
+        let before = performance.now();
+        const frame = (now) => { window.frames_ms.push(now - before); before = now; requestAnimationFrame(frame); };
+        requestAnimationFrame(frame);
+        """
+    )
+    began = time.monotonic()
+    new_dataset(page, system.url, "a thousand", sounds)
+    expect(page.locator("[data-upload=busy]")).to_be_visible()
+    page.evaluate("window.frames_ms.length = 0")
+    # While they come in, the page is used.
+    page.get_by_label("Theme").select_option("dark")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    expect(page.locator("[data-added='1000']")).to_be_visible(timeout=8 * UPLOAD_MS)
+    frames = sorted(page.evaluate("window.frames_ms"))
+    took_s = time.monotonic() - began
+    print(f"1,000 files in {took_s:.0f} s; frames: median {statistics.median(frames):.0f} ms, longest {frames[-1]:.0f}")  # noqa: T201
+    assert frames[int(0.99 * len(frames))] < 100 * NOISE
+    assert frames[-1] < 500 * NOISE
+    assert visitor.complaints == []
+
+
+def names_in(request: Request) -> list[str]:
+    """Names of the files that a request brings."""
+    head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+    parts = cast(list[Message], message_from_bytes(head + (request.post_data_buffer or b"")).get_payload())
+    return [str(part.get_filename()) for part in parts]
+
+
+def test_16_a_network_drop_resends_only_what_is_missing(system: System, visitor: Visitor, tmp_path: Path) -> None:
+    sounds = write_sounds(tmp_path, 40, duration_s=0.1, first_seed=20_000)
+    page = visitor.page
+    arrived, lost = list[str](), list[str]()
+    network = {"works": True}
+
+    def pass_or_lose(route: Route) -> None:
+        names = names_in(route.request)
+        if len(arrived) >= 16:
+            network["works"] = network["works"] and bool(lost)
+        if network["works"]:
+            arrived.extend(names)
+            route.continue_()
+        else:
+            lost.extend(names)
+            route.abort("connectionfailed")
+
+    page.route(re.compile("/datasets/[0-9]+/files$"), pass_or_lose)
+    new_dataset(page, system.url, "over a bad line", sounds)
+    expect(page.get_by_text("The files that are missing are sent again.")).to_be_visible(timeout=UPLOAD_MS)
+    assert lost, "the network was gone"
+    network["works"] = True
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator("[data-added='40']")).to_be_visible(timeout=UPLOAD_MS)
+    assert sorted(arrived) == sorted(path.name for path in sounds), "each arrived once"
+    expect(page.locator("[data-duplicate]")).to_have_count(0)
+
+
+def test_17_a_clip_plays_with_the_right_duration(drums: System, visitor: Visitor, tmp_path: Path) -> None:
+    drums.add_dataset("one long", write_sounds(tmp_path, 1, duration_s=2.5, first_seed=130))
+    page = visitor.page
+    page.goto(f"{drums.url}/datasets")
+    page.get_by_role("link", name="one long").click()
+    page.get_by_role("button", name="Play sound-130.wav").click()
+    page.wait_for_function("() => document.querySelector('audio').currentTime > 0.2")
+    assert page.evaluate("document.querySelector('audio').duration") == pytest.approx(2.5, abs=0.01)
+    expect(page.locator(".player-time")).to_contain_text("/ 2.5 s")
+    page.get_by_role("slider", name="Position in sound-130.wav").fill("2")
+    page.wait_for_function("() => document.querySelector('audio').currentTime >= 2")
+    expect(page.get_by_role("button", name="Play sound-130.wav")).to_be_visible()
+    assert visitor.complaints == []
+
+
+def test_19_an_invalid_value_message_beside_the_field_focus_moves_there_nothing_lost(
+    drums: System, visitor: Visitor
+) -> None:
+    page = visitor.page
+    page.goto(f"{drums.url}/new?kind=train")
+    page.get_by_label("Dataset").select_option(label="drums (12 clips)")
+    page.get_by_label("Name").fill("careful")
+    page.get_by_text("Advanced").first.click()
+    page.locator("#field-latent_dim").fill("-4")
+    page.get_by_label("Epochs", exact=True).fill("7")
+    page.get_by_text("Advanced").first.click()
+    page.get_by_role("button", name="Start training").click()
+    field = page.locator("#field-latent_dim")
+    expect(field).to_be_focused(timeout=ANSWER_MS)
+    message = page.locator("#field-latent_dim-error")
+    expect(message).to_be_visible()
+    beside, place = message.bounding_box(), field.bounding_box()
+    assert beside
+    assert place
+    assert 0 <= beside["y"] - place["y"] < 100
+    assert abs(beside["x"] - place["x"]) < 20
+    expect(page.get_by_label("Name")).to_have_value("careful")
+    expect(page.get_by_label("Epochs", exact=True)).to_have_value("7")
+    visitor.picture("19-invalid")
+    assert_accessible(visitor)
+    assert all(job["name"] != "careful" for job in drums.get("/jobs")["jobs"])
+
+
+def test_20_a_reload_keeps_the_draft(drums: System, visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(f"{drums.url}/new?kind=train")
+    page.get_by_label("Dataset").select_option(label="drums (12 clips)")
+    page.get_by_label("Name").fill("half typed")
+    page.get_by_label("Epochs", exact=True).fill("321")
+    page.get_by_role("radio", name=re.compile("Balanced")).check()
+    page.get_by_text("Advanced").first.click()
+    page.locator("#field-learning_rate").fill("0.002")
+    page.reload()
+    expect(page.get_by_label("Name")).to_have_value("half typed")
+    expect(page.get_by_label("Epochs", exact=True)).to_have_value("321")
+    expect(page.get_by_role("radio", name=re.compile("Balanced"))).to_be_checked()
+    expect(page.locator("#field-learning_rate")).to_have_value("0.002")
+    expect(page.get_by_label("Dataset").locator("option:checked")).to_have_text("drums (12 clips)")
+
+
+@pytest.fixture(scope="module")
+def told(drums: System, redis: Redis, long_sounds: list[Path]) -> Told:
+    """A training with 400 steps, a gap in its loss, and previews of three epochs."""
+    told = Told(drums, redis, name="told", dataset="drums")
+    told.counts()
+    told.steps(1, 400, size=100, loss=lambda step: math.nan if 200 <= step <= 220 else falling(step))
+    told.tell([Warned(code="not_a_number", message="The loss was no number.", advice="Lower it.", step=200)])
+    loud, soft, noise = long_sounds
+    for epoch in (1, 2, 3):
+        told.preview(epoch, soft, original=loud, sample=noise)
+    return told
+
+
+def test_24_smoothing_axis_and_scale_persist(drums: System, told: Told, visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(f"{drums.url}/jobs/{told.id}")
+    wait_for_points(page, 300)
+    page.get_by_label("Smoothing").fill("0.6")
+    page.get_by_label("Log axis").check()
+    page.get_by_label("Clip outliers").check()
+    page.get_by_role("combobox", name="By").select_option("epoch")
+    expect(page.locator("[data-chart=loss] .readout")).to_contain_text("smoothed")
+    page.reload()
+    wait_for_points(page, 300)
+    expect(page.get_by_label("Smoothing")).to_have_value("0.6")
+    expect(page.get_by_label("Log axis")).to_be_checked()
+    expect(page.get_by_label("Clip outliers")).to_be_checked()
+    expect(page.get_by_role("combobox", name="By")).to_have_value("epoch")
+    visitor.picture("24-charts-by-epoch")
+    assert_accessible(visitor)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save Loss as a picture").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+    assert visitor.complaints == []
+
+
+def smoothed(values: list[float], position: float) -> list[float]:
+    """The mean that the page draws, with the weight of a slider at `position`."""
+    weight = 1 - 1 / (1 + position**2 * max(8.0, len(values) / 10))
+    mean = correction = 0.0
+    means: list[float] = []
+    for value in values:
+        if math.isfinite(value):
+            mean, correction = weight * mean + (1 - weight) * value, weight * correction + 1 - weight
+        means.append(mean / correction if correction else math.nan)
+    return means
+
+
+def test_25_hover_shows_epoch_step_time_raw_and_smoothed_value(drums: System, redis: Redis, visitor: Visitor) -> None:
+    told = Told(drums, redis, name="hovered", dataset="drums")
+    told.steps(1, 300, size=100)
+    page = visitor.page
+    page.goto(f"{drums.url}/jobs/{told.id}")
+    wait_for_points(page, 300)
+    page.get_by_label("Smoothing").fill("0.5")
+    page.locator("[data-chart=loss] .u-over").hover()
+    at = page.locator("[data-chart=loss] .chart-at")
+    expect(at).to_have_text(re.compile(r"step \d+, epoch 1, \d\d:\d\d:\d\d"))
+    step = int((at.text_content() or "").split()[1].strip(","))
+    assert 100 < step < 200, "the middle of the chart"
+    readout = page.locator("[data-chart=loss] .readout").inner_text()
+    raw, mean = (float(value) for value in re.findall(r"(?:raw|smoothed)\s+([\d.]+)", readout))
+    assert raw == pytest.approx(falling(step), rel=5e-3)
+    assert mean == pytest.approx(smoothed([falling(one) for one in range(1, 301)], 0.5)[step - 1], rel=5e-3)
+    assert raw != mean
+    # The other charts tell of the same step.
+    expect(page.locator("[data-chart=kl] .chart-at")).to_contain_text(f"step {step},")
+
+
+def test_26_a_not_a_number_leaves_a_gap_and_a_warning(drums: System, told: Told, visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(f"{drums.url}/jobs/{told.id}")
+    page.wait_for_function("() => document.querySelector('[data-chart=loss]')?.dataset.points === '379'")
+    warning = page.locator("[data-warning=not_a_number]")
+    expect(warning).to_contain_text("The loss was no number.")
+    expect(warning).to_contain_text("Lower it.")
+    over = page.locator("[data-chart=loss] .u-over").bounding_box()
+    assert over
+    page.mouse.move(over["x"] + over["width"] * 210 / 400, over["y"] + over["height"] / 2)
+    expect(page.locator("[data-chart=loss] .readout")).to_contain_text(re.compile(r"(raw|training) –"))
+    # The line is broken there, and nowhere else: a column of the picture without any of its ink.
+    inked = page.evaluate(
+        """() => {
+          const plot = document.querySelector('[data-chart=loss] canvas');
+          const pen = plot.getContext('2d');
+          const ratio = plot.width / plot.clientWidth;
+          const over = document.querySelector('[data-chart=loss] .u-over');
+          const left = over.offsetLeft * ratio;
+          const accent = (data, at) => data[at + 2] > data[at + 1] + 60 && data[at + 3] > 40;
+          return [0.25, 0.525, 0.75].map((share) => {
+            const x = Math.round(left + share * over.clientWidth * ratio);
+            const { data } = pen.getImageData(x, 0, 1, plot.height);
+            return Array.from({ length: plot.height }, (_, y) => accent(data, 4 * y)).some(Boolean);
+          });
+        }"""
+    )
+    assert inked == [True, False, True]
+    visitor.picture("26-gap")
+    assert_accessible(visitor)
+
+
+def test_30_the_scrubber_stays_put_when_newer_previews_arrive(
+    drums: System, redis: Redis, visitor: Visitor, long_sounds: list[Path]
+) -> None:
+    told = Told(drums, redis, name="scrubbed", dataset="drums")
+    loud, soft, noise = long_sounds
+    for epoch in (1, 2):
+        told.preview(epoch, soft, original=loud, sample=noise)
+    page = visitor.page
+    page.goto(f"{drums.url}/jobs/{told.id}?tab=previews")
+    heading = page.locator("[data-preview] h2")
+    expect(heading).to_have_text("Epoch 2, step 2,000")
+    # Nobody chose one yet: the newest is what they want to hear.
+    told.preview(3, soft, original=loud, sample=noise)
+    expect(heading).to_have_text("Epoch 3, step 3,000")
+    scrubber = page.get_by_role("slider", name="Preview")
+    scrubber.focus()
+    page.keyboard.press("Home")
+    expect(heading).to_have_text("Epoch 1, step 1,000")
+    told.preview(4, noise, original=loud, sample=soft)
+    expect(page.get_by_role("button", name="Epoch 4, step 4,000")).to_be_visible()
+    expect(heading).to_have_text("Epoch 1, step 1,000")
+    expect(scrubber).to_have_value("0")
+    # All sounds follow the scrubber, also the one that plays, and go on where they are.
+    page.get_by_role("button", name=re.compile("Play reconstruction of kick")).click()
+    position = position_of(page, "kick")
+    wait_beyond(position, 0.5)
+    before = float(position.input_value())
+    scrubber.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("button", name="Pause reconstruction of kick, Epoch 2, step 2,000")).to_be_visible()
+    wait_beyond(position, before)
+    pictures = page.locator(".spectrogram img")
+    expect(pictures.nth(1)).to_have_attribute("src", re.compile("/previews/1-2000/kick.png$"))
+    expect(pictures.nth(2)).to_have_attribute("src", re.compile("/previews/1-2000/sample_1.png$"))
+    page.wait_for_function("() => [...document.querySelectorAll('.spectrogram img')].every((one) => one.naturalWidth)")
+    visitor.picture("30-scrubber")
+    assert_accessible(visitor)
+    page.get_by_role("button", name="Follow the newest").click()
+    expect(heading).to_have_text("Epoch 4, step 4,000")
+    assert visitor.complaints == []
+
+
+def test_31_a_b_keeps_the_position_one_clip_plays(drums: System, told: Told, visitor: Visitor) -> None:
+    page = visitor.page
+    page.add_init_script(EAR)
+    page.goto(f"{drums.url}/jobs/{told.id}?tab=previews")
+    page.get_by_role("button", name=re.compile("Play original of kick")).click()
+    position = position_of(page, "kick")
+    wait_beyond(position, 0.4)
+    listen = page.locator("[data-sound=kick]")
+    expect(listen).to_have_attribute("data-playing", "0")
+    # The original is four times as loud as what was made of it: both are heard as loud as the softer one.
+    original = page.evaluate("loudest()")
+    before = float(position.input_value())
+    page.get_by_role("button", name=re.compile("Play reconstruction of kick")).click()
+    expect(listen).to_have_attribute("data-playing", "1")
+    assert float(position.input_value()) >= before
+    wait_beyond(position, before + 0.3)
+    assert float(position.input_value()) < before + 3
+    assert page.evaluate("loudest()") == pytest.approx(original, rel=0.1)
+    assert original == pytest.approx(0.2, rel=0.1)
+    expect(page.locator("[data-playing]")).to_have_count(1)
+    page.get_by_role("button", name=re.compile("Play sample 1")).click()
+    wait_beyond(position_of(page, "sample 1"), 0.1)
+    expect(page.locator("[data-playing]")).to_have_count(1)
+    stopped = position.input_value()
+    wait_beyond(position_of(page, "sample 1"), 0.4)
+    assert position.input_value() == stopped
+    assert visitor.complaints == []
+
+
+def test_33_a_deep_link_restores_tab_and_epoch(
+    drums: System, told: Told, visitor: Visitor, context: BrowserContext
+) -> None:
+    page = visitor.page
+    page.goto(f"{drums.url}/jobs/{told.id}")
+    page.get_by_role("tab", name="Previews").click()
+    page.get_by_role("button", name="Epoch 2, step 2,000").click()
+    expect(page.locator("[data-preview] h2")).to_have_text("Epoch 2, step 2,000")
+    copied = context.new_page()
+    copied.goto(page.url)
+    expect(copied.get_by_role("tab", name="Previews")).to_have_attribute("aria-selected", "true")
+    expect(copied.locator("[data-preview] h2")).to_have_text("Epoch 2, step 2,000")
+    expect(copied.get_by_role("slider", name="Preview")).to_have_value("1")
+
+
+def test_40_at_375_px_wide_no_sideways_scroll_cancel_and_play_in_reach(
+    drums: System, told: Told, browser: Browser, visitor: Visitor
+) -> None:
+    context = browser.new_context(viewport={"width": 375, "height": 740}, has_touch=True, is_mobile=True)
+    phone = Visitor(context.new_page(), visitor.pictures)
+    phone.listen()
+    page = phone.page
+    job = f"/jobs/{told.id}"
+    paths = ["/", "/datasets", "/datasets/1", "/new", "/workers", "/compare", "/models", job]
+    paths += [f"{job}?tab={tab}" for tab in ("previews", "checkpoints", "log", "config")]
+    for path in paths:
+        page.goto(drums.url + path)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        page.wait_for_load_state("networkidle")
+        sideways = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+        assert sideways <= 0, f"{path} scrolls sideways by {sideways} px"
+    for path, name in (
+        ("/", "Cancel"),
+        (job, "Cancel"),
+        (f"{job}?tab=previews", "Play original of kick"),
+        (f"{job}?tab=previews", "Newer preview"),
+        ("/datasets/1", "Play sound-000.wav"),
+    ):
+        page.goto(drums.url + path)
+        button = page.get_by_role("button", name=re.compile(name)).first
+        button.scroll_into_view_if_needed()
+        box = button.bounding_box()
+        assert box
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 375
+        assert min(box["width"], box["height"]) >= 40, f"{name} is wide enough for a thumb"
+        button.click(trial=True)
+    phone.picture("40-phone")
+    assert phone.complaints == []
+    context.close()
