@@ -257,7 +257,7 @@ def test_35_device_meters_move_under_load(system: System, visitor: Visitor) -> N
     job_id = system.train("long", **SLOW_STEPS)
     first_step(system, job_id)
     page.wait_for_function("() => window.meters.length >= 3", timeout=TRAINING_MS)
-    page.wait_for_function("() => Number(/(\\\\d+) %/.exec(window.meters.at(-1))?.[1]) >= 30", timeout=TRAINING_MS)
+    page.wait_for_function(r"() => Number(/(\d+) %/.exec(window.meters.at(-1))?.[1]) >= 30", timeout=TRAINING_MS)
     assert utilisation(page) > 0
     expect(meter.locator("svg path").first).to_be_attached()
     expect(card.locator(".meter-line").filter(has_text="Temperature")).to_contain_text(re.compile("°C|not reported"))
