@@ -1,4 +1,6 @@
-"""Every check of the project, one after the other: `python -m deploy.checks [--unit | --faults | --security] …`.
+"""Every check of the project, one after the other.
+
+`python -m deploy.checks [--unit | --faults | --security | --browser-all] [arguments of pytest]...`
 
 Each stage says what it is and how long it took; one that fails does not keep the others from running, and makes the
 whole fail. pytest comes last, so that its closing line is the last one.
@@ -29,8 +31,9 @@ _ALONE: Final = ("faults",)
 _PROOFS: Final = {
     "faults": [str(ROOT / "tests" / "faults"), "--faults"],
     "security": [str(ROOT / "tests"), "-m", "security", "--security"],
+    "browser_all": [str(ROOT / "tests" / "browser"), "-m", "slow or not slow", "-rA"],
 }
-"""What takes hours, by its option."""
+"""What takes minutes to hours, by its option."""
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -50,6 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     alone.add_argument("--faults", action="store_true", help="run the fault tests alone, as often as a proof needs")
     alone.add_argument(
         "--security", action="store_true", help="run what tries hostile input alone, as often as a proof needs"
+    )
+    alone.add_argument(
+        "--browser-all", action="store_true", help="run all browser tests alone, and print what they measured"
     )
     options, pytest_arguments = parser.parse_known_args(arguments)
     proof = next((name for name in _PROOFS if getattr(options, name)), "")

@@ -116,12 +116,16 @@ def record_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
-def chromium() -> Path:
+def find_chromium() -> Path | None:
     """The program of a Chromium-like browser; SPECTRAIN_CHROMIUM names another one."""
     candidates = (os.environ.get("SPECTRAIN_CHROMIUM", ""), *_BROWSERS, *_MAC_BROWSERS)
-    for candidate in candidates:
-        found = shutil.which(candidate) if candidate else None
-        if found:
-            return Path(found)
-    missing("No Chromium was found: install it (Debian: apt-get install chromium) or set SPECTRAIN_CHROMIUM.")
+    return next((Path(found) for one in candidates if one and (found := shutil.which(one))), None)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The browser of the tests."""
+    found = find_chromium()
+    if found is None:
+        missing("No Chromium was found: install it (Debian: apt-get install chromium) or set SPECTRAIN_CHROMIUM.")
+    return found
