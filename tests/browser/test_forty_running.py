@@ -259,34 +259,43 @@ def test_35_device_meters_move_under_load(system: System, visitor: Visitor) -> N
     page.wait_for_function("() => window.meters.length >= 3", timeout=TRAINING_MS)
     page.wait_for_function(r"() => Number(/(\d+) %/.exec(window.meters.at(-1))?.[1]) >= 30", timeout=TRAINING_MS)
     assert utilisation(page) > 0
-    expect(meter.locator("svg path").first).to_be_attached()
+    expect(meter.locator(".time-line")).to_be_attached()
     expect(card.locator(".meter-line").filter(has_text="Temperature")).to_contain_text(re.compile("°C|not reported"))
     visitor.picture("35-meters")
     assert_accessible(visitor)
 
 
 def test_37_the_same_seed_makes_the_same_audio(system: System, visitor: Visitor) -> None:
-    first = system.train("kicks", **{**QUICK, "chunk_s": 0.3, "epochs": 2, "preview_every": 1, "seed": 7})
+    changes = {**QUICK, "chunk_s": 0.3, "epochs": 2, "preview_every": 1}
+    first = system.train("kicks", **changes, seed=7)
     system.wait_job(first, "completed")
+    # All compute in one way, as trainings of one machine do unless other programs disturb its choice of the fastest.
+    same, other = system.train_like(first, "kicks", **changes, seed=7), system.train_like(first, "kicks", **changes)
+    for job_id in (same, other):
+        system.wait_job(job_id, "completed")
     page = visitor.page
-    page.goto(f"{system.url}/new?from={first}")
-    expect(page.get_by_role("button", name="Start training")).to_be_enabled(timeout=ANSWER_MS)
-    page.get_by_role("button", name="Start training").click()
-    page.get_by_role("status").get_by_role("link", name="Open it").click()
-    badge(page, "completed")
-    second = int(page.url.split("/jobs/")[1])
-    other = system.train("kicks", **{**QUICK, "chunk_s": 0.3, "epochs": 2, "preview_every": 1, "seed": 8})
-    system.wait_job(other, "completed")
-    assert sounds_of(system, first) == sounds_of(system, second)
-    assert sounds_of(system, first) != sounds_of(system, other)
+    heard = {job_id: sounds_on(page, system, job_id) for job_id in (first, same, other)}
+    assert heard[first] == heard[same]
+    assert heard[first] != heard[other]
+    assert visitor.complaints == []
 
 
-def sounds_of(system: System, job_id: int) -> list[bytes]:
-    """Every sound that a job's previews made, but for the originals."""
-    previews = system.get(f"/jobs/{job_id}/previews")["previews"]
-    addresses = [f"/jobs/{job_id}/previews/{one['name']}/{clip['audio']}" for one in previews for clip in one["clips"]]
-    assert addresses
-    return [system.http.get(address).raise_for_status().content for address in addresses]
+def sounds_on(page: Page, system: System, job_id: int) -> list[str]:
+    """What the newest preview of a job sounds like: a hash of each sound that the page offers, but for the originals."""
+    open_job(page, system, job_id, "previews")
+    expect(page.locator("[data-preview] h2")).to_have_text(re.compile("^Epoch 2,"))
+    hashes: list[str] = page.evaluate(
+        """async () => {
+          const pictures = [...document.querySelectorAll('.spectrogram img')].map((one) => one.src);
+          const made = pictures.filter((one) => !one.includes('_original')).map((one) => one.replace(/png$/, 'wav'));
+          return Promise.all(made.map(async (address) => {
+            const sound = await (await fetch(address)).arrayBuffer();
+            return [...new Uint8Array(await crypto.subtle.digest('SHA-256', sound))].join();
+          }));
+        }"""
+    )
+    assert len(hashes) > 1
+    return hashes
 
 
 def tab_to(page: Page, name: str) -> None:
@@ -304,7 +313,7 @@ def tab_to(page: Page, name: str) -> None:
 def test_39_keyboard_only_submit_cancel_play_axe_finds_no_violation_in_light_and_dark(
     system: System, visitor: Visitor
 ) -> None:
-    heard = system.train("kicks", **{**QUICK, "chunk_s": 0.3, "epochs": 1, "preview_every": 1})
+    heard = system.train("long", **{**QUICK, "chunk_s": 2.5, "epochs": 1, "preview_every": 1})
     system.wait_job(heard, "completed")
     page = visitor.page
     page.goto(system.url)
