@@ -281,13 +281,13 @@ def test_37_the_same_seed_makes_the_same_audio(system: System, visitor: Visitor)
 
 
 def sounds_on(page: Page, system: System, job_id: int) -> list[str]:
-    """What the newest preview of a job sounds like: a hash of each sound that the page offers, but for the originals."""
+    """What the newest preview of a job sounds like: a hash of each sound on the page, but for the originals."""
     open_job(page, system, job_id, "previews")
     expect(page.locator("[data-preview] h2")).to_have_text(re.compile("^Epoch 2,"))
     hashes: list[str] = page.evaluate(
         """async () => {
           const pictures = [...document.querySelectorAll('.spectrogram img')].map((one) => one.src);
-          const made = pictures.filter((one) => !one.includes('_original')).map((one) => one.replace(/png$/, 'wav'));
+          const made = pictures.filter((one) => !one.includes('/original-')).map((one) => one.replace(/png$/, 'wav'));
           return Promise.all(made.map(async (address) => {
             const sound = await (await fetch(address)).arrayBuffer();
             return [...new Uint8Array(await crypto.subtle.digest('SHA-256', sound))].join();
