@@ -33,6 +33,7 @@ SERVER: Final = "http://192.0.2.7:8000"
 VALUES: Final = {
     "job_id": "1",
     "token_id": "1",
+    "target_id": "1",
     "dataset": "1",
     "name": "1-20",
     "file": "0",
@@ -123,7 +124,7 @@ def is_for(role: Role, method: str, path: str) -> bool:
     changes = method not in ("GET", "HEAD", "OPTIONS") and path != "/api/v1/session/logout"
     for_admins = (
         method == "DELETE"
-        or path.startswith(("/api/v1/tokens", "/api/v1/disk/garbage"))
+        or path.startswith(("/api/v1/tokens", "/api/v1/disk/garbage", "/api/v1/notifications"))
         or (path.startswith("/api/v1/workers") and changes)
     )
     return role is Role.ADMIN or (not for_admins and (role is Role.MEMBER or not changes))
