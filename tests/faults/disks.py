@@ -22,6 +22,7 @@ from tests.conftest import missing
 _LOOP_SET_STATUS64 = 0x4C04
 _LOOP_GET_STATUS64 = 0x4C05
 _STATUS_BYTES = 232
+_PROBE_BYTES = 1 << 20
 _SIZE_LIMIT_AT = 32
 """Offset of `lo_sizelimit` in the kernel's `struct loop_info64`."""
 
@@ -57,10 +58,12 @@ class LoopDisk:
         self._device = device
 
     def cut(self) -> None:
-        """End the device behind what is used now, and prove that what is written from now on meets I/O errors."""
+        """End the device behind its tables, and prove that what is written from now on meets I/O errors.
+
+        What pruned checkpoints left free in front of that end is too little for the probe.
+        """
         os.sync()
-        space = os.statvfs(self.folder)
-        self._limit((space.f_blocks - space.f_bfree) * space.f_frsize)
+        self._limit(_PROBE_BYTES)
         with pytest.raises(OSError, match="Input/output error"):
             self._write_probe()
 
@@ -73,7 +76,7 @@ class LoopDisk:
         probe = self.folder / "probe"
         with probe.open("wb") as file:
             try:
-                file.write(os.urandom(1 << 20))
+                file.write(os.urandom(_PROBE_BYTES))
                 file.flush()
                 os.fsync(file.fileno())
             finally:
