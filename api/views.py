@@ -239,6 +239,8 @@ class WorkerView(Frozen):
     system: str
     labels: list[str] = []
     """Its own ones and those that a person gave it."""
+    own_labels: list[str] = []
+    """Those that it was started with, which nobody takes off."""
     drained: bool = False
     """It finishes what it does and gets no more."""
     threads: int | None = None

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import socket
 
+from shared.addresses import EVERYWHERE
 from shared.errors import ConfigError, InUseError
 
 
 def address(host: str, port: int) -> str:
     """What a browser on this machine opens."""
-    if host in ("0.0.0.0", ""):  # noqa: S104 - compared, not bound
-        host = "127.0.0.1"
-    elif host == "::":
-        host = "::1"
+    if host in EVERYWHERE:
+        host = "::1" if host == "::" else "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

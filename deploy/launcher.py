@@ -33,7 +33,7 @@ from deploy.redis_server import (
     wait_until_ready,
 )
 from shared.devices import discover_devices, parse_device
-from shared.errors import ServiceError
+from shared.errors import ConfigError, ServiceError
 
 _READY_LIMIT_S: Final = 120.0
 _LOOK_EVERY_S: Final = 0.1
@@ -204,9 +204,14 @@ class Launcher:
 
 
 def device_names(wanted: Sequence[str]) -> list[str]:
-    """Names of the devices that get a worker, each once; raises ConfigError for a name that is none."""
+    """Names of the devices that get a worker; raises ConfigError for a name that is none, or is there twice."""
     if wanted:
-        return list(dict.fromkeys(parse_device(name).name for name in wanted))
+        names = [parse_device(name).name for name in wanted]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise ConfigError(
+                f"{twice} is named twice: a device has one worker, which runs one job at a time.", field="device"
+            )
+        return names
     return [device.name for device in discover_devices()]
 
 

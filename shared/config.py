@@ -272,11 +272,29 @@ class TrainConfig(Frozen):
         )
 
 
+_PROBLEMS: Final = {
+    "extra_forbidden": "there is no such field",
+    "int_parsing": "this must be a whole number",
+    "int_from_float": "this must be a whole number",
+    "int_type": "this must be a whole number",
+    "float_parsing": "this must be a number",
+    "float_type": "this must be a number",
+    "bool_parsing": "this must be true or false",
+    "bool_type": "this must be true or false",
+    "less_than_equal": "this must be {le:,} at most",
+    "less_than": "this must be less than {lt:,}",
+    "greater_than_equal": "this must be {ge:,} at least",
+    "greater_than": "this must be more than {gt:,}",
+    "missing": "this is missing",
+}
+"""What is wrong, by pydantic's name of it, in words for a person."""
+
+
 def config_error(error: ValidationError) -> ConfigError:
     """The first problem of a failed validation as one sentence that names the field."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "there is no such field"
+    if (words := _PROBLEMS.get(first["type"])) is not None:
+        message = words.format(**first.get("ctx", {}))
     return ConfigError(f"{field}: {message}" if field else message, field=field)

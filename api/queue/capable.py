@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from api.queue.fitting import Needs, WorkerFacts, suits
+from api.queue.fitting import Needs, WorkerFacts, has_memory, suits
 from api.views import WorkerView
 from shared.devices import parse_device
 
@@ -15,9 +15,10 @@ def what_is_lacking(online: Sequence[WorkerView], needs: Needs) -> str:
     Empty where one can, whatever it does at the moment.
     """
     facts = [_lasting(worker) for worker in online]
-    able = [worker for worker in facts if suits(worker, needs)]
     wanted = needs.placement
-    memory = max((worker.memory_total_bytes or 2**62 for worker in able), default=0)
+    but_memory = Needs(device=needs.device, placement=wanted.model_copy(update={"min_free_memory_bytes": 0}))
+    able = [worker for worker in facts if suits(worker, but_memory)]
+    memory = max((worker.memory_total_bytes or 0 for worker in able), default=0)
     rules = (
         (not online, "No worker is online"),
         (
@@ -31,7 +32,7 @@ def what_is_lacking(online: Sequence[WorkerView], needs: Needs) -> str:
         (not able, f"No worker that is online has all that is asked for ({_all_of(needs)})"),
         (all(worker.drained for worker in able), "No worker that fits takes jobs at the moment"),
         (
-            wanted.min_free_memory_bytes > memory,
+            not any(has_memory(worker, needs) for worker in able),
             f"No worker that fits has {wanted.min_free_memory_bytes / 1e9:.1f} GB of memory"
             f" ({memory / 1e9:.1f} GB is the most)",
         ),

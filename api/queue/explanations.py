@@ -10,13 +10,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from api.queue.fitting import Needs, WorkerFacts, holds_much, is_idle, is_open, lacks_memory, may_work, suits
+from api.queue.fitting import (
+    Needs,
+    WorkerFacts,
+    has_memory,
+    holds_much,
+    is_idle,
+    is_open,
+    lacks_memory,
+    may_work,
+    suits,
+)
 from api.queue.line import Line, Waiting
 from shared.jobs import JobState
+from shared.placement import Placement
 from shared.version import VERSION
 
 _KINDS: Final = {"cuda": "CUDA", "mps": "MPS", "cpu": "the CPU"}
 _GIB: Final = 2**30
+_NEXT: Final = "It starts next."
 _LOOKED_AT: Final = 100
 """Running jobs that are looked at to say when the first of them ends."""
 
@@ -73,9 +85,12 @@ class Explanations:
         return f"{came_back} {sentence}".strip()
 
     def _why(self, waiting: Waiting) -> str:
-        scene = self._scene
-        if scene.paused:
-            return "The queue is paused."
+        sentence = self._why_unpaused(waiting)
+        if not self._scene.paused:
+            return sentence
+        return "The queue is paused." if sentence == _NEXT else f"The queue is paused. {sentence}".rstrip()
+
+    def _why_unpaused(self, waiting: Waiting) -> str:
         if waiting.after:
             return self._why_after(waiting.after)
         needs = self._line.needs(waiting.needs)
@@ -87,7 +102,7 @@ class Explanations:
         sentence = sentences[waiting.needs]
         before = self._before(waiting)
         if not sentence:
-            return f"Waits for its turn: {_jobs(before)} before it." if before else "It starts next."
+            return f"Waits for its turn: {_jobs(before)} before it." if before else _NEXT
         return f"{sentence[:-1]}; {_jobs(before)} before it." if before and sentence.startswith("Needs") else sentence
 
     def _why_after(self, after: tuple[int, ...]) -> str:
@@ -99,7 +114,7 @@ class Explanations:
         match first.state:
             case JobState.FAILED | JobState.CANCELLED:
                 ended = "failed" if first.state is JobState.FAILED else "was cancelled"
-                return f"Waits for job {first.id}, which {ended}: retry it, or take it out of `after`.{more}"
+                return f"Waits for job {first.id}, which {ended}: retry it, or have this one not wait for it.{more}"
             case JobState.PAUSED:
                 return f"Waits for job {first.id} ({first.name}), which is paused: resume it.{more}"
             case JobState.HELD:
@@ -160,8 +175,11 @@ class Explanations:
     def _suits(self, key: str) -> frozenset[str]:
         suiting, needs = self._suiting, self._line.needs(key)
         if key not in suiting:
-            fitting = () if needs is None else (each.name for each in self._scene.workers if suits(each, needs))
-            suiting[key] = frozenset(fitting)
+            scene = self._scene
+            if needs is None or not is_open(needs.placement.hours, scene.minute):
+                suiting[key] = frozenset()
+            else:
+                suiting[key] = frozenset(each.name for each in scene.workers if suits(each, needs))
         return suiting[key]
 
 
@@ -179,11 +197,21 @@ def _nobody_suits(scene: Scene, needs: Needs) -> str:
     if not fitting:
         there = ", ".join(sorted({worker.device.name for worker in online}))
         return f"Waits for a worker with {needs.device}: only {there} is online."
+    if not any(has_memory(worker, needs) for worker in fitting):
+        largest = max(worker.memory_total_bytes or 0 for worker in fitting)
+        wanted = placement.min_free_memory_bytes
+        return f"No worker that is online has {_gib(wanted)} of memory: {_gib(largest)} is the most."
+    return _nobody_has_the_labels(fitting, placement)
+
+
+def _nobody_has_the_labels(fitting: Sequence[WorkerFacts], placement: Placement) -> str:
     for label in placement.labels:
         if not any(label in worker.labels for worker in fitting):
             if placement.worker:
                 return f"The worker {placement.worker} does not have the label {label}."
             return f"No worker that is online has the label {label}."
+    if any(worker.labels.issuperset(placement.labels) for worker in fitting):
+        return "No worker that is online has both the memory and the labels that it asks for."
     return f"No worker that is online has all the labels {', '.join(placement.labels)}."
 
 
@@ -231,7 +259,9 @@ def _jobs(count: int) -> str:
 
 
 def _place(worker: WorkerFacts) -> str:
-    return f"{worker.device.name} on {worker.host}"
+    """How a sentence names a worker: by the name that a person gave it, where there is one."""
+    named = worker.name != f"{worker.host}/{worker.device.name}"
+    return worker.name if named else f"{worker.device.name} on {worker.host}"
 
 
 def _device_words(wanted: str) -> str:

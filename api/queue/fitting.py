@@ -1,7 +1,7 @@
 """Whether a worker may run a job now: the rules of placement, as pure functions over what is known of both.
 
-What lasts (device, labels, name, version) is asked of every worker that is online; what passes (other programs, free
-memory) of those that are free.
+What lasts (device, labels, name, memory in all, version) is asked of every worker that is online; what passes (other
+programs, free memory) of those that are free.
 """
 
 from __future__ import annotations
@@ -94,7 +94,13 @@ def suits(worker: WorkerFacts, needs: Needs) -> bool:
         worker.device.fits(needs.device)
         and (not placement.worker or placement.worker == worker.name)
         and (not placement.labels or worker.labels.issuperset(placement.labels))
+        and has_memory(worker, needs)
     )
+
+
+def has_memory(worker: WorkerFacts, needs: Needs) -> bool:
+    """Whether the worker's device has the wanted memory at all, whoever holds it at the moment."""
+    return worker.memory_total_bytes is None or worker.memory_total_bytes >= needs.placement.min_free_memory_bytes
 
 
 def lacks_memory(worker: WorkerFacts, needs: Needs) -> int:

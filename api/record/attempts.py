@@ -190,9 +190,24 @@ def _stop_or_requeue(session: Session, job: Job, *, reason: str, stopped_reason:
         case "pause":
             _move_through(session, job, JobState.PAUSED, reason=wished)
         case "hand_back":
-            move(session, job, JobState.QUEUED, reason=f"{job.reason} {wished}".strip())
+            move(session, job, JobState.QUEUED, reason=f"{job.reason} {wished} {_repeated(job)}".strip())
         case _:
-            move(session, job, JobState.QUEUED, reason=reason)
+            move(session, job, JobState.QUEUED, reason=f"{reason} {_repeated(job)}".strip())
+
+
+def _repeated(job: Job) -> str:
+    """What a training does again when it goes on, in a sentence; nothing where it goes on at its newest step."""
+    summary = job_summary(job)
+    saved, step = summary.last_checkpoint_step, summary.progress.step
+    if step <= (saved or 0):
+        return ""
+    if saved is None:
+        return f"Nothing had been saved yet: it starts over, and {_steps(step)} done again."
+    return f"It goes on from step {saved:,}, the last that was saved, and {_steps(step - saved)} done again."
+
+
+def _steps(number: int) -> str:
+    return "1 step is" if number == 1 else f"{number:,} steps are"
 
 
 def _move_through(session: Session, job: Job, state: JobState, *, reason: str, detail: str = "") -> None:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import socket
-from typing import Final
 from urllib.parse import urlsplit
 
-from shared.addresses import is_loopback
+from shared.addresses import EVERYWHERE, is_loopback, own_address
 from shared.settings import Settings
-
-_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-_FAR_AWAY: Final = ("192.0.2.1", 9)
-"""An address that no machine has: asking which way it lies sends nothing."""
 
 
 def join_command(server: str, token: str) -> str:
@@ -36,15 +30,5 @@ def server_address(settings: Settings, asked_as: str, origin: str) -> tuple[str,
             "machine joins, and put that address into the line."
         )
         return f"http://{asked.netloc}", note
-    host = own_address() if settings.host in _EVERYWHERE else settings.host
+    host = own_address() if settings.host in EVERYWHERE else settings.host
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}", ""
-
-
-def own_address() -> str:
-    """Address of this machine in its network; its name where that cannot be told."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(_FAR_AWAY)
-        except OSError:
-            return socket.gethostname()
-        return str(probe.getsockname()[0])

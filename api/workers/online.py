@@ -36,6 +36,7 @@ def worker_view(
         versions=heartbeat.versions,
         system=heartbeat.system,
         labels=sorted({*labels, *heartbeat.labels}),
+        own_labels=sorted(heartbeat.labels),
         drained=drained,
         threads=heartbeat.threads,
         others_load=heartbeat.others_load,

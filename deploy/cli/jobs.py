@@ -122,7 +122,7 @@ def job_table(session: Session, jobs: Sequence[JobView]) -> None:
             progress(job),
             number(job.loss),
             duration(job.eta_s),
-            job.device,
+            job.worker or job.device,
             "" if job.priority == "normal" else job.priority,
             placement(job.placement),
             str(job.batch or ""),
@@ -131,7 +131,7 @@ def job_table(session: Session, jobs: Sequence[JobView]) -> None:
         )
         for job in jobs
     ]
-    columns = [">id", "state", "name", "dataset", "sees", "progress", ">loss", ">to go", "device"]
+    columns = [">id", "state", "name", "dataset", "sees", "progress", ">loss", ">to go", "worker"]
     session.table([*columns, "priority", "where and when", ">batch", "after", "reason"], rows)
 
 

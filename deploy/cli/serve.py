@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deploy.addresses import address
 from deploy.cli.session import DEFAULT_SERVER, json_option, server_of
-from shared.addresses import is_loopback
+from shared.addresses import EVERYWHERE, is_loopback, own_address
 from shared.devices import check_present, parse_device
 from shared.errors import ConfigError
 from shared.settings import Settings
@@ -70,12 +71,16 @@ def up_command(
         if as_json:
             click.echo(json.dumps(asdict(runs)))
             return
-        click.echo(f"Spectrain is ready: {runs.url}")
+        url = runs.url
+        if options.host in EVERYWHERE:
+            # The address that is good on every machine, this one too: a login is kept for the address it was made at.
+            url = address(own_address(), options.port)
+        click.echo(f"Spectrain is ready: {url}")
         click.echo(f"Workers: {', '.join(runs.devices)}. Data: {runs.data}. Logs: {runs.logs}. Ctrl-C stops it.")
-        if runs.url != DEFAULT_SERVER:
-            click.echo(f"For the command line: export SPECTRAIN_SERVER={runs.url}")
+        if url != DEFAULT_SERVER:
+            click.echo(f"For the command line: export SPECTRAIN_SERVER={url}")
         if options.login:
-            click.echo(f"People log in with a token, on the page and with `spectrain login {runs.url}`.")
+            click.echo(f"People log in with a token, on the page and with `spectrain login {url}`.")
         if runs.token:
             show_first_token(runs.token)
 

@@ -55,9 +55,15 @@ def resume_command(session: Session, worker: str) -> None:
 @click.argument("labels", nargs=-1, metavar="[LABEL]...")
 @client_command
 def label_command(session: Session, worker: str, labels: tuple[str, ...]) -> None:
-    """Give a worker these labels in place of those that it was given before; none takes them away."""
+    """Give a worker these labels in place of those that it was given before; none takes them away.
+
+    Those that it was started with (--label, SPECTRAIN_LABELS) stay.
+    """
     changed = session.client.change_worker("labels", worker, labels=list(labels))
-    _tell(session, changed, f"has the labels {', '.join(changed.labels)}" if changed.labels else "has no labels")
+    words = f"has the labels {', '.join(changed.labels)}" if changed.labels else "has no labels"
+    if kept := [label for label in changed.own_labels if label not in labels]:
+        words += f"; {', '.join(kept)} {'is' if len(kept) == 1 else 'are'} of its start (--label, SPECTRAIN_LABELS)"
+    _tell(session, changed, words)
 
 
 @workers_command.command("remove")

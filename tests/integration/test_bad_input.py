@@ -119,7 +119,17 @@ def upload(bench: Bench, probe: AudioProbe, paths: Sequence[Path]) -> DatasetSna
         data = path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         bench.storage.write(f"clips/{sha256}", data)
-        clips.append(Clip(sha256=sha256, name=path.name, size_bytes=len(data), **vars(sound)))
+        clips.append(
+            Clip(
+                sha256=sha256,
+                name=path.name,
+                size_bytes=len(data),
+                num_samples=sound.num_samples,
+                sample_rate=sound.sample_rate,
+                channels=sound.channels,
+                format=sound.format,
+            )
+        )
     version = hashlib.sha256("".join(sorted(clip.sha256 for clip in clips)).encode()).hexdigest()
     bench.dataset = DatasetSnapshot(dataset_id=1, name="sounds", version=1, version_hash=version, clips=tuple(clips))
     return bench.dataset

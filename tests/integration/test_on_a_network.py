@@ -21,8 +21,7 @@ import pytest
 import socketio
 from socketio.exceptions import ConnectionError as RefusedError
 
-from api.workers.invitation import own_address
-from shared.addresses import is_loopback
+from shared.addresses import is_loopback, own_address
 from tests.conftest import missing
 from tests.sounds import write_sounds
 from tests.system import ROOT, SMALL, free_port

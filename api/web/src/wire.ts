@@ -3089,6 +3089,12 @@ export interface components {
              * @default null
              */
             others_load: number | null;
+            /**
+             * Own Labels
+             * @description Those that it was started with, which nobody takes off.
+             * @default []
+             */
+            own_labels: string[];
             /** Started At */
             started_at: number;
             /**

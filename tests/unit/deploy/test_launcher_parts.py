@@ -61,7 +61,9 @@ def test_an_address_of_nobody_is_refused() -> None:
 
 
 def test_devices_that_are_named_are_taken_once_each() -> None:
-    assert device_names(["cpu", "cuda", "cuda:0", "cpu"]) == ["cpu", "cuda:0"]
+    assert device_names(["cpu", "cuda"]) == ["cpu", "cuda:0"]
+    with pytest.raises(ConfigError, match="cuda:0 is named twice"):
+        device_names(["cpu", "cuda", "cuda:0"])
 
 
 def test_a_name_that_is_no_device_is_refused() -> None:

@@ -213,3 +213,37 @@ def test_each_attempt_has_a_secret_of_its_own_that_a_second_ticket_repeats(bench
         take_back(session, find(session, bench.job_id), reason="")
     assert len(first.secret) >= 32
     assert bench.assign_spec().secret not in ("", first.secret)
+
+
+def test_what_is_done_again_is_said(bench: Bench) -> None:
+    attempt = bench.assign()
+    bench.happen(STARTED, steps(1, 26), attempt=attempt)
+    bench.lose("w1 went silent.")
+    told = "w1 went silent. Nothing had been saved yet: it starts over, and 26 steps are done again."
+    assert bench.record.get(bench.job_id).reason == told
+    attempt = bench.assign()
+    bench.happen(STARTED, checkpoint(1000, kept=["2-1000"], attempt=2), steps(1000, 1001), attempt=attempt)
+    bench.lose("w1 went silent.")
+    told = "w1 went silent. It goes on from step 1,000, the last that was saved, and 1 step is done again."
+    assert bench.record.get(bench.job_id).reason == told
+    attempt = bench.assign()
+    bench.happen(STARTED, checkpoint(1001, kept=["3-1001"], attempt=3), attempt=attempt)
+    bench.lose("w1 went silent.")
+    assert bench.record.get(bench.job_id).reason == "w1 went silent."
+
+
+def steps(*numbers: int) -> StepMetrics:
+    """Metrics of steps."""
+    each = [0.5 for _ in numbers]
+    return StepMetrics(
+        step=list(numbers),
+        epoch=[1 for _ in numbers],
+        loss=[*each],
+        reconstruction=[*each],
+        kl=[*each],
+        kl_weight=[*each],
+        learning_rate=[*each],
+        grad_norm=[*each],
+        step_time_s=[*each],
+        total_steps=5_000,
+    )

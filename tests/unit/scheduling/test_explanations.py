@@ -164,8 +164,8 @@ def test_other_programs(queue: Queue) -> None:
         ("queued", "Waits for job 1 (features of drums), which waits itself."),
         ("held", "Waits for job 1 (features of drums), which is held: release it."),
         ("paused", "Waits for job 1 (features of drums), which is paused: resume it."),
-        ("failed", "Waits for job 1, which failed: retry it, or take it out of `after`."),
-        ("cancelled", "Waits for job 1, which was cancelled: retry it, or take it out of `after`."),
+        ("failed", "Waits for job 1, which failed: retry it, or have this one not wait for it."),
+        ("cancelled", "Waits for job 1, which was cancelled: retry it, or have this one not wait for it."),
         ("completed", "It starts next."),
     ],
 )
@@ -208,3 +208,36 @@ def test_a_row_without_a_hash_is_given_one(queue: Queue) -> None:
     queue.set(job_id, needs="")
     [group] = queue.line.groups()
     assert (group.needs.device, group.needs.placement.labels) == ("cuda:1", ("big",))
+
+
+def test_a_paused_queue_hides_no_other_reason(queue: Queue) -> None:
+    plain, cuda = queue.add(), queue.add("cuda")
+    assert queue.why(plain, worker(), paused=True) == "The queue is paused."
+    told = "The queue is paused. Waits for a worker with cuda: only cpu is online."
+    assert queue.why(cuda, worker(), paused=True) == told
+
+
+def test_jobs_whose_hours_are_closed_are_before_nobody(queue: Queue) -> None:
+    queue.add(hours=DailyHours(start="03:00", end="05:00"))
+    mine = queue.add()
+    assert queue.why(mine, worker(), minute=720) == "It starts next."
+    assert queue.why(mine, worker(), minute=200) == "Waits for its turn: 1 job is before it."
+
+
+def test_memory_that_nobody_has(queue: Queue) -> None:
+    huge = queue.add(min_free_memory_bytes=600 * GIB)
+    small = worker(memory_total_bytes=24 * GIB, memory_used_bytes=20 * GIB)
+    assert queue.why(huge, small) == "No worker that is online has 600.0 GiB of memory: 24.0 GiB is the most."
+    labelled = queue.add(min_free_memory_bytes=100 * GIB, labels=("studio",))
+    large = worker("big/cpu", memory_total_bytes=200 * GIB, memory_used_bytes=0)
+    mine = worker(labels=("studio",), memory_total_bytes=24 * GIB, memory_used_bytes=0)
+    told = "No worker that is online has both the memory and the labels that it asks for."
+    assert queue.why(labelled, mine, large) == told
+
+
+def test_a_worker_goes_by_the_name_that_it_was_given(queue: Queue) -> None:
+    running, waiting = queue.add(), queue.add()
+    queue.set(running, state="running")
+    named = WorkerFacts(name="studio", host="vm", device=parse_device("cpu"), labels=frozenset(), job_id=running)
+    told = f"Needs a worker; studio is busy with job {running}."
+    assert queue.why(waiting, named, busy={"studio": running}) == told

@@ -2,12 +2,15 @@ import { useId, useState } from "preact/hooks";
 import { Icon } from "./Icon";
 
 /** Words as chips that can be taken off, and an input for one more; Enter, a comma or leaving it adds what it holds. */
-export function Chips({ id, label, describedBy, invalid, values, suggestions = [], placeholder, onChange }: {
+export function Chips({ id, label, describedBy, invalid, values, fixed = [], fixedWhy, suggestions = [], placeholder, onChange }: {
   id?: string;
   label: string;
   describedBy?: string | undefined;
   invalid?: boolean | undefined;
   values: readonly string[];
+  /** Those that cannot be taken off, and why. */
+  fixed?: readonly string[];
+  fixedWhy?: string;
   suggestions?: readonly string[];
   placeholder?: string;
   onChange: (values: readonly string[]) => void;
@@ -22,9 +25,9 @@ export function Chips({ id, label, describedBy, invalid, values, suggestions = [
   return (
     <div class="chips">
       {values.map((value) => (
-        <span key={value} class="chip">
+        <span key={value} class="chip" title={fixed.includes(value) ? fixedWhy : undefined}>
           {value}
-          <button type="button" aria-label={`Take ${value} off`} onClick={() => onChange(values.filter((one) => one !== value))}><Icon name="close" /></button>
+          {!fixed.includes(value) && <button type="button" aria-label={`Take ${value} off`} onClick={() => onChange(values.filter((one) => one !== value))}><Icon name="close" /></button>}
         </span>
       ))}
       <input
@@ -47,7 +50,10 @@ export function Chips({ id, label, describedBy, invalid, values, suggestions = [
           if (event.key === "Enter" && text) {
             event.preventDefault();
             add(text);
-          } else if (event.key === "Backspace" && text === "" && values.length > 0) onChange(values.slice(0, -1));
+          } else if (event.key === "Backspace" && text === "" && values.some((one) => !fixed.includes(one))) {
+            const last = values.findLast((one) => !fixed.includes(one));
+            onChange(values.filter((one) => one !== last));
+          }
         }}
         onBlur={() => add(text)}
       />

@@ -23,7 +23,7 @@ export function wireWorker(change: Partial<Wire<"WorkerView">> = {}): Wire<"Work
       name: "cuda:0", model: "GPU", memory_total_bytes: 8e9, memory_used_bytes: 2e9, memory_others_bytes: 5e8, utilisation: 0.5,
       temperature_c: 61,
     },
-    versions: { torch: "2" }, system: "Linux", labels: [], drained: false, threads: 4, others_load: 0, joined: false, warning: "",
+    versions: { torch: "2" }, system: "Linux", labels: [], own_labels: [], drained: false, threads: 4, others_load: 0, joined: false, warning: "",
     ...change,
   };
 }

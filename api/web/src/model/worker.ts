@@ -23,6 +23,8 @@ export interface Worker {
   readonly versions: Readonly<Record<string, string>>;
   readonly system: string;
   readonly labels: readonly string[];
+  /** Those of them that it was started with. */
+  readonly ownLabels: readonly string[];
   /** It finishes what it does and gets no more. */
   readonly drained: boolean;
   /** Threads that a training computes with. */
@@ -57,6 +59,7 @@ export function toWorker(wire: Wire<"WorkerView">, nowMs: number = Date.now()): 
     versions: wire.versions,
     system: wire.system,
     labels: wire.labels,
+    ownLabels: wire.own_labels,
     drained: wire.drained,
     threads: wire.threads,
     othersLoad: wire.others_load,

@@ -38,7 +38,7 @@ export function WorkerCard({ worker }: { worker: Worker }) {
       {worker.warning && <div class="note note-warn"><p>{worker.warning}</p></div>}
       <CurrentJob worker={worker} />
       {!isOffline && <Meters worker={worker} />}
-      <Chips label={`Labels of ${worker.name}`} values={worker.labels} suggestions={knownLabels()} placeholder="Add a label" onChange={(labels) => void setLabels(worker, labels)} />
+      <Chips label={`Labels of ${worker.name}`} values={worker.labels} fixed={worker.ownLabels} fixedWhy="Given where the worker is started (--label)" suggestions={knownLabels()} placeholder="Add a label" onChange={(labels) => void setLabels(worker, labels)} />
       <p class="small muted worker-age" title={`Since ${moment(worker.startedAt)}`}>
         {isOffline ? "Last heard of" : "Heard of"} {ago((nowMs.value - worker.heardAtMs) / 1000)}{worker.joined && " · joined over the network"}
       </p>
