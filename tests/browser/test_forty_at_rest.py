@@ -523,7 +523,7 @@ def test_40_at_375_px_wide_no_sideways_scroll_cancel_and_play_in_reach(
         ("/", "Cancel"),
         (job, "Cancel"),
         (f"{job}?tab=previews", "Play original of kick"),
-        (f"{job}?tab=previews", "Newer preview"),
+        (f"{job}?tab=previews", "Older preview"),
         ("/datasets/1", "Play sound-000.wav"),
     ):
         page.goto(drums.url + path)

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 import torch
 
-from api.datasets.probe import AudioProbe
+from api.datasets.probe import AudioProbe, ProbedSound
 from shared.config import Representation
 from shared.errors import AudioError
 from shared.events import CheckpointSaved, EpochMetrics, PreviewMade, Progress, StepMetrics
@@ -111,6 +111,19 @@ def write(folder: Path, kinds: Sequence[Kind]) -> list[Path]:
     return paths
 
 
+def clip_of(sound: ProbedSound, sha256: str, name: str, size_bytes: int) -> Clip:
+    """A clip of what was probed."""
+    return Clip(
+        sha256=sha256,
+        name=name,
+        size_bytes=size_bytes,
+        num_samples=sound.num_samples,
+        sample_rate=sound.sample_rate,
+        channels=sound.channels,
+        format=sound.format,
+    )
+
+
 def upload(bench: Bench, probe: AudioProbe, paths: Sequence[Path]) -> DatasetSnapshot:
     """Probe and store each file; raises AudioError for one that is refused."""
     clips: list[Clip] = []
@@ -119,17 +132,7 @@ def upload(bench: Bench, probe: AudioProbe, paths: Sequence[Path]) -> DatasetSna
         data = path.read_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
         bench.storage.write(f"clips/{sha256}", data)
-        clips.append(
-            Clip(
-                sha256=sha256,
-                name=path.name,
-                size_bytes=len(data),
-                num_samples=sound.num_samples,
-                sample_rate=sound.sample_rate,
-                channels=sound.channels,
-                format=sound.format,
-            )
-        )
+        clips.append(clip_of(sound, sha256, path.name, len(data)))
     version = hashlib.sha256("".join(sorted(clip.sha256 for clip in clips)).encode()).hexdigest()
     bench.dataset = DatasetSnapshot(dataset_id=1, name="sounds", version=1, version_hash=version, clips=tuple(clips))
     return bench.dataset
@@ -217,7 +220,7 @@ def test_five_thousand_files_are_planned_and_trained(tmp_path: Path, probe: Audi
         data = header + noise[index : index + length].tobytes()
         sha256 = hashlib.sha256(data).hexdigest()
         (bench.storage.root / "clips" / sha256).write_bytes(data)
-        clips.append(Clip(sha256=sha256, name=f"{index}.wav", size_bytes=len(data), **vars(sound)))
+        clips.append(clip_of(sound, sha256, f"{index}.wav", len(data)))
     bench.dataset = DatasetSnapshot(dataset_id=1, name="many", version=1, version_hash="1" * 64, clips=tuple(clips))
     config = tiny_config(epochs=1, expansion=1, speeds=(1.0,), chunk_s=0.13, batch_size=1_024)
 
