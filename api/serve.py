@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import os
 import signal
 import socket
@@ -96,6 +97,7 @@ class Server(BaseApplication):
             log.critical("api.refused", error=str(error))
             sys.exit(1)
         app, _ = create_app(core)
+        settle()
         core.start()
         self._core = core
         log.info("api.started", address=f"http://{_address(self._settings)}")
@@ -109,6 +111,12 @@ class Server(BaseApplication):
         sys.stderr.flush()
         # Leaving the usual way would join the threads that hold open sockets.
         os._exit(0)
+
+
+def settle() -> None:
+    """Have the garbage collector look no more at what is there now and stays: it stops all threads while it looks."""
+    gc.collect()
+    gc.freeze()
 
 
 def serve(settings: Settings) -> None:

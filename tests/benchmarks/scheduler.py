@@ -26,6 +26,7 @@ from api.queue import dispatch
 from api.queue.reconciler import read_active
 from api.record.jobs import NewJob
 from api.record.tables import Dataset, Job
+from api.serve import settle
 from deploy.redis_server import RedisServer
 from shared.event_bus import EventBus
 from shared.events import AttemptEnded, AttemptStarted, DeviceStatus, Event, WorkerHeartbeat
@@ -71,6 +72,7 @@ def measure(options: Options) -> Results:
     server.start()
     core = Core(Settings(data=options.folder / "data", redis_url=server.url("api")))
     try:
+        settle()  # as where it is served
         simulation = Simulation(core, server.url("api"))
         submitted_s = simulation.fill()
         began_at = time.perf_counter()
