@@ -30,6 +30,7 @@ from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord
 from api.recorder import Recorder
 from api.relay import Relay
+from api.rooms import QUEUE_ROOM
 from api.sockets import SocketAccess
 from api.views import QueueView, WorkerView
 from api.workers.join import JoinedWorkers
@@ -144,16 +145,16 @@ class Core:
         self.relay.job_changed(job_id)
 
     def _worker_changed(self, view: WorkerView) -> None:
-        self.relay.emit("worker", view.model_dump(mode="json"), "queue")
+        self.relay.emit("worker", view.model_dump(mode="json"), QUEUE_ROOM)
 
     def queue_changed(self, view: QueueView) -> None:
         """The queue was paused or let go on."""
-        self.relay.emit("queue", view.model_dump(mode="json"), "queue")
+        self.relay.emit("queue", view.model_dump(mode="json"), QUEUE_ROOM)
         self.scheduler.wake()
 
     def dataset_changed(self, dataset_id: int) -> None:
         """A dataset changed."""
-        self.relay.emit("dataset", self.datasets.view(dataset_id).model_dump(mode="json"), "queue")
+        self.relay.emit("dataset", self.datasets.view(dataset_id).model_dump(mode="json"), QUEUE_ROOM)
 
     def gone(self, kind: Literal["job", "dataset"], number: int) -> None:
         """A job or a dataset was deleted."""
@@ -162,7 +163,7 @@ class Core:
                 self._bus.leave_job(number)
             except RedisError as error:
                 log.warning("redis.left", job=number, error=str(error))
-        self.relay.emit("gone", {"kind": kind, "id": number}, "queue")
+        self.relay.emit("gone", {"kind": kind, "id": number}, QUEUE_ROOM)
 
 
 def _open_storage(settings: Settings) -> Storage:

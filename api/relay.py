@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from api.background import Rounds
 from api.record.jobs import JobRecord
+from api.rooms import QUEUE_ROOM, room_of
 from shared.event_bus import EVENT_CHANNEL, WORKER_CHANNEL, parse_message
 from shared.events import WorkerHeartbeat
 from shared.redis_client import connect_blocking
@@ -136,7 +137,7 @@ class Relay:
         watched = self.watched()
         if watched:
             for job_id, number in self._newest(watched).items():
-                self._try(self.emit, "newest", {"job_id": job_id, "number": number}, f"job:{job_id}")
+                self._try(self.emit, "newest", {"job_id": job_id, "number": number}, room_of(job_id))
 
     def _try(self, deed: Callable[..., None], *arguments: object) -> None:
         """What cannot be sent on costs itself alone: a malformed message, a record that does not answer for once."""
@@ -156,7 +157,7 @@ class Relay:
         if event["job_id"] != job_id:
             log.warning("event.misplaced", job=job_id)
             return
-        self.emit("event", event, f"job:{job_id}")
+        self.emit("event", event, room_of(job_id))
         self._event_came(job_id, is_urgent=event["body"]["type"] not in _STEADY)
 
     def _send_changes(self) -> None:
@@ -181,10 +182,10 @@ class Relay:
         return taken
 
     def _send_jobs(self, job_ids: Sequence[int]) -> None:
-        if not job_ids or not self.hears("queue"):
+        if not job_ids or not self.hears(QUEUE_ROOM):
             return
         for view in self._jobs.views(job_ids):
-            self.emit("job", view.model_dump(mode="json"), "queue")
+            self.emit("job", view.model_dump(mode="json"), QUEUE_ROOM)
 
 
 def _to_nobody(event: str, data: Mapping[str, Any], room: str) -> None:

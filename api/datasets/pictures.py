@@ -13,6 +13,7 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,7 +102,7 @@ def png(levels: bytes, width: int, height: int) -> bytes:
         (
             b"\x89PNG\r\n\x1a\n",
             chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-            chunk(b"PLTE", bytes(part for shade in PALETTE for part in shade)),
+            chunk(b"PLTE", bytes(part for shade in palette() for part in shade)),
             chunk(b"IDAT", zlib.compress(rows, 6)),
             chunk(b"IEND", b""),
         )
@@ -127,8 +128,9 @@ def lightness(colour: tuple[float, float, float]) -> float:
     return 116 * luminance ** (1 / 3) - 16 if luminance > 0.008856 else 903.3 * luminance
 
 
-def _palette() -> list[tuple[int, int, int]]:
-    """Shades along `_STOPS` whose lightness rises by equal steps, so that equal steps of level look equal."""
+@cache
+def palette() -> list[tuple[int, int, int]]:
+    """sRGB by level: shades along `_STOPS` whose lightness rises by equal steps, so that equal steps look equal."""
     fine = 4096
     path: list[tuple[float, float, float]] = []
     for index in range(fine):
@@ -146,7 +148,3 @@ def _palette() -> list[tuple[int, int, int]]:
         red, green, blue = path[at]
         shades.append((round(red), round(green), round(blue)))
     return shades
-
-
-PALETTE: Final = _palette()
-"""sRGB by level."""

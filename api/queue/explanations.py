@@ -152,8 +152,8 @@ class Explanations:
         about = _about(left.get(jobs[first.name] or 0))
         what = "a worker" if needs.device == "auto" else _device_words(needs.device)
         if len(busy) == 1:
-            return f"Needs {what}; {_place(first)} is busy with job {jobs[first.name]}{about}."
-        return f"Needs {what}; all {len(busy)} that fit are busy, {_place(first)} with job {jobs[first.name]}{about}."
+            return f"Needs {what}; {first.place} is busy with job {jobs[first.name]}{about}."
+        return f"Needs {what}; all {len(busy)} that fit are busy, {first.place} with job {jobs[first.name]}{about}."
 
     def _about_others(self, job_ids: Sequence[int]) -> list[Other]:
         """Those of the jobs that there are; each is read once in a scene."""
@@ -235,7 +235,7 @@ def _hindrance(worker: WorkerFacts, needs: Needs) -> str:
     if wanted:
         used = worker.memory_others_bytes if worker.memory_others_bytes is not None else worker.memory_used_bytes
         return (
-            f"Waits for {_gib(wanted)} of free memory on {_place(worker)}: {_gib(worker.free_bytes or 0)} are free,"
+            f"Waits for {_gib(wanted)} of free memory on {worker.place}: {_gib(worker.free_bytes or 0)} are free,"
             f" other programs hold {_gib(used or 0)}."
         )
     if not needs.placement.only_when_idle or is_idle(worker):
@@ -244,7 +244,7 @@ def _hindrance(worker: WorkerFacts, needs: Needs) -> str:
         return f"Waits until it is known whether {worker.host} is idle."
     if holds_much(worker):
         held = _gib(worker.memory_others_bytes or 0)
-        return f"Waits until the machine is idle: other programs hold {held} of {_place(worker)}."
+        return f"Waits until the machine is idle: other programs hold {held} of {worker.place}."
     return f"Waits until the machine is idle: other programs use {worker.others_load * 100:.0f} % of {worker.host}."
 
 
@@ -256,12 +256,6 @@ def _hindering(other: Other) -> tuple[int, int]:
 
 def _jobs(count: int) -> str:
     return "1 job is" if count == 1 else f"{count:,} jobs are"
-
-
-def _place(worker: WorkerFacts) -> str:
-    """How a sentence names a worker: by the name that a person gave it, where there is one."""
-    named = worker.name != f"{worker.host}/{worker.device.name}"
-    return worker.name if named else f"{worker.device.name} on {worker.host}"
 
 
 def _device_words(wanted: str) -> str:

@@ -56,6 +56,12 @@ class WorkerFacts:
     """Share of the machine's processors that other programs use, 0 … 1; None where it has not been measured."""
 
     @property
+    def place(self) -> str:
+        """How a sentence names it: by the name that a person gave it, where there is one."""
+        named = self.name != f"{self.host}/{self.device.name}"
+        return self.name if named else f"{self.device.name} on {self.host}"
+
+    @property
     def free_bytes(self) -> int | None:
         """Memory of the device that nothing holds; None where the system does not tell."""
         if self.memory_total_bytes is None or self.memory_used_bytes is None:

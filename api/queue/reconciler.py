@@ -276,5 +276,5 @@ def _runs(job: Active, online: Mapping[str, WorkerHeartbeat]) -> bool:
 
 def _wanted_back_words(worker: WorkerFacts) -> str:
     if holds_much(worker):
-        return f"Other programs need the memory of {worker.device.name} on {worker.host}."
+        return f"Other programs need the memory of {worker.place}."
     return f"Other programs use {(worker.others_load or 0.0) * 100:.0f} % of {worker.host}."

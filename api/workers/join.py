@@ -27,14 +27,13 @@ from api.record.database import Database
 from api.record.tables import Token, Worker
 from api.views import JoinedWorkerView, JoinRequest, JoinView
 from api.workers.redis_users import RedisUsers, user_name
-from shared.addresses import is_loopback
+from shared.addresses import EVERYWHERE, is_loopback
 from shared.errors import AccessError, ConfigError, InUseError
 from shared.event_bus import WORKER_KEY
 from shared.settings import Settings
 from shared.version import VERSION
 
 _EVERY_S: Final = 3.0
-_EVERYWHERE: Final = ("0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
 _SHARED_SETTINGS: Final = (
     *("lease_s", "stall_s", "setup_stall_s", "grace_s", "redis_away_s", "worker_silent_s", "stream_events"),
 )
@@ -216,7 +215,7 @@ def redis_address(settings: Settings, reached_as: str) -> str:
             "--redis-host ADDRESS, so that other machines reach it."
         )
     else:
-        host = reached_as if bound in (*_EVERYWHERE, settings.host) else bound
+        host = reached_as if bound in (*EVERYWHERE, "*", settings.host) else bound
     return urlunsplit((parts.scheme, f"{_bracketed(host)}:{parts.port}", parts.path, "", ""))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from api.datasets.pictures import PALETTE, SPECTROGRAM_SIZE, WAVEFORM_COLUMNS, SoundPictures, lightness
+from api.datasets.pictures import SPECTROGRAM_SIZE, WAVEFORM_COLUMNS, SoundPictures, lightness, palette
 from shared.errors import AudioError
 
 RATE_HZ = 48_000
@@ -91,7 +91,7 @@ def test_what_is_no_sound_is_said_to_be_none(pictures: SoundPictures, tmp_path: 
 
 
 def test_equal_steps_of_level_look_equal() -> None:
-    light = [lightness(shade) for shade in PALETTE]
+    light = [lightness(shade) for shade in palette()]
     steps = [after - before for before, after in pairwise(light)]
     mean = (light[-1] - light[0]) / len(steps)
     assert mean > 0.3
