@@ -36,7 +36,7 @@ from api.record.datasets import DatasetRecord
 from api.request_log import RequestIds, follow_requests
 from api.rooms import RoomEmitter
 from api.routes import BLUEPRINTS
-from api.routes.access import ask_before_every_request
+from api.routes.access import ask_before_every_request, session_view
 from api.services import EXTENSION, Services
 from api.sockets import Connected, SocketDoor, cut_off, make_sockets, open_sockets, use_outlets
 from api.store.uploads import ArtifactUploads
@@ -104,7 +104,7 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
         dist=dist,
         artifact_uploads=ArtifactUploads(core.storage, core.settings.data / "uploads" / "artifacts"),
     )
-    register_page(app, dist)
+    register_page(app, dist, session_view)
     connected = Connected(door)
     sockets = make_sockets(core.jobs, core.newest_events, connected)
     sockets.init_app(app)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import mimetypes
 import re
+from collections.abc import Callable
 from functools import lru_cache
+from html import escape
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.security import safe_join
 
 from api.access.roles import Identity
+from api.access.views import SessionView
 from api.answers import error_answer
 
 DIST: Final = Path(__file__).parent / "web" / "dist"
@@ -35,7 +38,7 @@ _NOT_BUILT: Final = """<!doctype html>
 """
 
 
-def register_page(app: Flask, dist: Path = DIST) -> None:
+def register_page(app: Flask, dist: Path, session_view: Callable[[Identity], SessionView]) -> None:
     """Answer what no route knows with the page in the folder `dist`, where it may be one of the page's addresses."""
 
     def on_not_found(_: NotFound) -> Response:
@@ -43,7 +46,7 @@ def register_page(app: Flask, dist: Path = DIST) -> None:
             return error_answer(404, "There is nothing at this address.")
         if request.path.startswith("/assets/"):
             return _asset(dist)
-        return _index(dist)
+        return _index(dist, session_view)
 
     app.register_error_handler(NotFound, on_not_found)
 
@@ -66,14 +69,15 @@ def unchanging_bytes(content: bytes, *, mimetype: str) -> Response:
     return response
 
 
-def _index(dist: Path) -> Response:
+def _index(dist: Path, session_view: Callable[[Identity], SessionView]) -> Response:
     index = dist / "index.html"
     if not index.is_file():
         return Response(_NOT_BUILT, status=503, mimetype="text/html")
     identity: Identity | None = g.get("identity")
     if identity is not None and identity.csrf:
-        # What the page shows with everything that it changes, and for whom it is.
-        login = f'<meta name="csrf" content="{identity.csrf}" data-role="{identity.role}">'
+        # What the page shows with everything that it changes, for whom it is, and what they may.
+        session = escape(session_view(identity).model_dump_json())
+        login = f'<meta name="csrf" content="{identity.csrf}" data-session="{session}">'
         text = index.read_text().replace("<head>", f"<head>{login}", 1)
         return Response(text, mimetype="text/html", headers={"Cache-Control": "no-store"})
     response = _file(index)

@@ -87,6 +87,8 @@ class JobView(Frozen):
     """First job of the batch that it was submitted in."""
     after: list[int] = []
     """Jobs that must have completed before it starts."""
+    submitted_by: str = ""
+    """Name of the token that it was submitted with; empty where nobody has to log in."""
     progress: ProgressView
     loss: Number = None
     """Objective of the newest step."""

@@ -38,6 +38,8 @@ class SessionView(Frozen):
     """admin, member or viewer."""
     name: str
     """Of the token."""
+    refused: dict[str, str]
+    """The routes that this role may not call, each with the least role that may."""
 
 
 class TokenListView(Frozen):

@@ -48,8 +48,8 @@ class Imports:
         self._folder = folder
         self._quotas = quotas
 
-    def receive(self, name: str, stream: IO[bytes], size: int | None) -> int:
-        """The number of the job that the model in `stream` becomes; `size` is what the request announces.
+    def receive(self, name: str, stream: IO[bytes], size: int | None, *, by: str = "") -> int:
+        """The number of the job that the model in `stream` becomes; `size` is what the request of `by` announces.
 
         Raises ConfigError for a file that does not hold a model of ours, StorageFullError.
         """
@@ -65,10 +65,10 @@ class Imports:
             path = Path(file.name)
             train = train_config(check_model_file(path))
             with self._quotas.model(path.stat().st_size):
-                return self._keep(display_name(name), path, digest.hexdigest(), train)
+                return self._keep(display_name(name), path, digest.hexdigest(), train, by)
 
-    def _keep(self, name: str, path: Path, sha256: str, train: TrainConfig) -> int:
-        job_id = self._add(name, train)
+    def _keep(self, name: str, path: Path, sha256: str, train: TrainConfig, by: str) -> int:
+        job_id = self._add(name, train, by)
         try:
             folder, size_bytes = trained_folder(job_id, CHECKPOINT), path.stat().st_size
             manifest = CheckpointManifest(
@@ -97,7 +97,7 @@ class Imports:
             raise
         return job_id
 
-    def _add(self, name: str, train: TrainConfig) -> int:
+    def _add(self, name: str, train: TrainConfig, by: str) -> int:
         with self._database.session() as session:
             dataset = session.scalar(select(Dataset).where(Dataset.name == DATASET))
             if dataset is None:
@@ -108,7 +108,7 @@ class Imports:
             snapshot = DatasetSnapshot(dataset_id=dataset.id, name=DATASET, version=0, version_hash=nothing, clips=())
             request = TrainRequest(dataset=DATASET, representation=train.representation, held=True)
             spec = TrainSpec(dataset=snapshot, train=train)
-            row = add_job(session, NewJob(name=name[-200:], spec=spec, request=request))
+            row = add_job(session, NewJob(name=name[-200:], spec=spec, request=request, submitted_by=by))
             row.state, row.ended_at = JobState.COMPLETED.value, time.time()
             row.reason = "It was imported: start a training from it."
             return row.id

@@ -32,16 +32,16 @@ class Batches:
         self._record = record
         self._submission = submission
 
-    def submit(self, request: BatchRequest) -> BatchView:
-        """Submit jobs in their order; a refusal names one, as `jobs.3.changes.epochs`."""
-        return self._record.submit_batch(self._submission.prepare_all(request.jobs))
+    def submit(self, request: BatchRequest, *, by: str = "") -> BatchView:
+        """Submit jobs in their order, in the name of `by`; a refusal names one, as `jobs.3.changes.epochs`."""
+        return self._record.submit_batch(self._submission.prepare_all(request.jobs, by=by))
 
-    def sweep(self, request: SweepRequest) -> BatchView:
+    def sweep(self, request: SweepRequest, *, by: str = "") -> BatchView:
         """Submit a job for every combination; a refusal names `job`, `datasets` or `vary` and what is in them."""
         combinations = list(_combinations(request))
         requests = [_varied(request, dataset, values) for dataset, values in combinations]
         try:
-            jobs = self._submission.prepare_all(requests)
+            jobs = self._submission.prepare_all(requests, by=by)
         except (ConfigError, NotFoundError) as error:
             raise _in_sweep(request, combinations, error) from error
         return self._record.submit_batch(jobs)

@@ -72,8 +72,11 @@ class JobEdits:
 
         return self._actions.act(job_id, change)
 
-    def duplicate(self, job_id: int, request: DuplicateRequest) -> JobDetailView:
-        """Submit what the job was asked for with again, from the same weights where it started from some."""
+    def duplicate(self, job_id: int, request: DuplicateRequest, *, by: str = "") -> JobDetailView:
+        """Submit what the job was asked for with again, from the same weights where it started from some.
+
+        The new one is submitted by `by`, whoever submitted the first.
+        """
         with self._database.reading() as session:
             job = find(session, job_id)
             again = request_of(session, job)
@@ -81,7 +84,7 @@ class JobEdits:
         if request.held is not None:
             again = again.model_copy(update={"held": request.held})
         settled = Settled(train=spec.train, start=spec.start) if isinstance(spec, TrainSpec) else None
-        return self._record.submit(self._submission.prepare(again, settled=settled))
+        return self._record.submit(self._submission.prepare(again, settled=settled, by=by))
 
 
 def _check(job: Job, said: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from redis.exceptions import RedisError
@@ -84,22 +84,24 @@ class Submission:
         self._jobs = jobs
         self._workers = workers
 
-    def prepare(self, request: PreprocessRequest | TrainRequest, *, settled: Settled | None = None) -> NewJob:
-        """The job that `request` asks for, with the weights that it starts from kept for it.
+    def prepare(
+        self, request: PreprocessRequest | TrainRequest, *, settled: Settled | None = None, by: str = ""
+    ) -> NewJob:
+        """The job that `request` asks for in the name of `by`, with the weights that it starts from kept for it.
 
         Raises NotFoundError for its dataset, for what it starts from and what it waits for, ConfigError for the rest.
         """
-        job = self._job(request, _Known(), settled)
+        job = replace(self._job(request, _Known(), settled), submitted_by=by)
         self._keep([job])
         return job
 
-    def prepare_all(self, requests: Sequence[PreprocessRequest | TrainRequest]) -> list[NewJob]:
+    def prepare_all(self, requests: Sequence[PreprocessRequest | TrainRequest], *, by: str = "") -> list[NewJob]:
         """The same for several, each dataset looked at once; a refusal names the request, as `jobs.3.device`."""
         known = _Known()
         jobs: list[NewJob] = []
         for index, request in enumerate(requests):
             try:
-                jobs.append(self._job(request, known))
+                jobs.append(replace(self._job(request, known), submitted_by=by))
             except (ConfigError, NotFoundError) as error:
                 raise within(f"jobs.{index}", error) from error
         self._keep(jobs)

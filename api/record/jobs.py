@@ -57,6 +57,8 @@ class NewJob:
     spec: JobSpec
     request: PreprocessRequest | TrainRequest
     """What was asked for."""
+    submitted_by: str = ""
+    """Name of the token that it was asked for with; empty where nobody has to log in."""
 
 
 class JobRecord:
@@ -254,6 +256,7 @@ def _row(job: NewJob, now: float) -> dict[str, Any]:
         "needs": needs_of(request.device, request.placement),
         "priority": PRIORITIES[request.priority],
         "request": stored_request(request),
+        "submitted_by": job.submitted_by,
         "summary": JobSummary().model_dump(mode="json"),
         "created_at": now,
         "queued_at": now,

@@ -124,6 +124,8 @@ class Job(Base):
     """Id of the first job of the batch that it was submitted in."""
     request: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")
     """Dump of the JobRequest, for a retry or a duplicate with the same arguments; empty for jobs of old versions."""
+    submitted_by: Mapped[str] = mapped_column(String(200), default="", server_default=text("''"))
+    """Name of the token that it was submitted with; empty where nobody has to log in, and for jobs of old versions."""
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     worker: Mapped[str] = mapped_column(String(200), default="")
     device: Mapped[str] = mapped_column(String(20), default="")

@@ -16,6 +16,7 @@ from werkzeug.urls import iri_to_uri
 from api.access.door import Door, check_csrf
 from api.access.limits import Limit
 from api.access.roles import Identity, Role
+from api.access.views import SessionView
 from api.page import NOT_PAGES
 from shared.errors import AccessError
 from shared.settings import Settings
@@ -116,6 +117,22 @@ def asking() -> Identity:
     """Who sends the current request; for routes that are not open to everybody."""
     identity: Identity = g.identity
     return identity
+
+
+def submitter() -> str:
+    """By what name others know who sends the current request; empty where nobody has to log in."""
+    identity = asking()
+    return "" if identity.token_id is None else identity.name
+
+
+def session_view(identity: Identity) -> SessionView:
+    """Who somebody is, and what of that which people do is not for them."""
+    refused = {
+        endpoint: role.value
+        for endpoint, role in ROUTES.items()
+        if role is not None and role is not Role.WORKER and not identity.may(role)
+    }
+    return SessionView(role=identity.role, name=identity.name, refused=refused)
 
 
 def _wanted() -> Role | None:

@@ -9,6 +9,7 @@ from pydantic import Field, RootModel
 
 from api.answers import answer
 from api.keeping.views import DeletedView
+from api.routes.access import submitter
 from api.routes.blueprint import Resource
 from api.routes.parameters import API, ID, JobPath
 from api.services import services
@@ -102,19 +103,19 @@ def list_jobs(query: JobsQuery) -> Response:
 def submit_job(body: JobBody) -> Response:
     """Submit a job."""
     parts = services()
-    return answer(parts.core.jobs.submit(parts.submission.prepare(body.root)), 201)
+    return answer(parts.core.jobs.submit(parts.submission.prepare(body.root, by=submitter())), 201)
 
 
 @jobs.does("/batch", BatchView, status=201)
 def submit_batch(body: BatchRequest) -> Response:
     """Submit several jobs: all of them, or none."""
-    return answer(services().batches.submit(body), 201)
+    return answer(services().batches.submit(body, by=submitter()), 201)
 
 
 @jobs.does("/sweep", BatchView, status=201)
 def submit_sweep(body: SweepRequest) -> Response:
     """Submit a job in every combination of datasets and values: all of them, or none."""
-    return answer(services().batches.sweep(body), 201)
+    return answer(services().batches.sweep(body, by=submitter()), 201)
 
 
 @jobs.does("/bulk", BulkView)
@@ -223,7 +224,7 @@ def edit_job(path: JobPath, body: EditRequest) -> Response:
 @jobs.does(f"/<{ID}:job_id>/duplicate", JobDetailView, status=201)
 def duplicate_job(path: JobPath, body: DuplicateRequest) -> Response:
     """Submit the same again."""
-    return answer(services().edits.duplicate(path.job_id, body), 201)
+    return answer(services().edits.duplicate(path.job_id, body, by=submitter()), 201)
 
 
 @jobs.reads(f"/<{ID}:job_id>/events", EventListView)

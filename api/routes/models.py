@@ -10,6 +10,7 @@ from pydantic import Field
 from api.answers import answer
 from api.keeping.views import ModelListView
 from api.record.models import ModelsQuery, list_models
+from api.routes.access import submitter
 from api.routes.blueprint import FILE, Resource
 from api.routes.parameters import API
 from api.services import services
@@ -43,6 +44,6 @@ def import_model(query: ImportQuery) -> Response:
     """Take in a model that was trained elsewhere, as a safetensors file, to start trainings from."""
     parts = services()
     request.max_content_length = parts.core.settings.max_upload_bytes
-    job_id = parts.imports.receive(query.name, request.stream, request.content_length)
+    job_id = parts.imports.receive(query.name, request.stream, request.content_length, by=submitter())
     parts.core.job_changed(job_id)
     return answer(parts.core.jobs.get(job_id), 201)

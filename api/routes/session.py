@@ -12,7 +12,7 @@ from api.access.tokens import SESSION_S
 from api.access.views import SessionView
 from api.answers import answer
 from api.page import styles
-from api.routes.access import asking
+from api.routes.access import asking, session_view
 from api.routes.blueprint import Resource
 from api.routes.parameters import API
 from api.services import services
@@ -56,9 +56,8 @@ _MAX_FORM_BYTES: Final = 16_384
 
 @session.reads("", SessionView)
 def get_session() -> Response:
-    """Who asks, and what that role is."""
-    identity = asking()
-    return answer(SessionView(role=identity.role, name=identity.name))
+    """Who asks, what that role is, and what it may not."""
+    return answer(session_view(asking()))
 
 
 @login.route("/login", methods=["GET"])
@@ -98,7 +97,7 @@ def log_in() -> Response:
 def log_out() -> Response:
     """End the session of this browser; a token is made worthless by revoking it."""
     identity, parts = asking(), services()
-    response = answer(SessionView(role=identity.role, name=identity.name))
+    response = answer(session_view(identity))
     if not identity.session_sha256:
         return response
     parts.door.log_out(request.environ)

@@ -156,6 +156,7 @@ def _render_job(session: Session, job: JobDetailView) -> None:
             ("Quality", "" if job.quality is None else f"{job.quality:.0%}"),
             ("Active units", "" if job.active_units is None else f"{job.active_units} of {job.latent_dim}"),
             ("Checkpoint", checkpoint),
+            ("Submitted by", job.submitted_by),
             ("Queued", moment(job.queued_at)),
             ("Started", moment(job.started_at)),
             ("Ended", moment(job.ended_at)),

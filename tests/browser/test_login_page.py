@@ -68,6 +68,9 @@ def test_a_stranger_logs_in_and_gets_where_they_wanted(system: System, visitor: 
     expect(page.get_by_text("Live")).to_be_visible(timeout=ANSWER_MS)
     expect(page.get_by_role("heading", name="No worker is here")).to_be_visible()
     expect(page.get_by_role("heading", name="Add a machine")).to_have_count(0)
+    expect(page.get_by_text("takes the role admin, and you are logged in as viewer")).to_be_visible()
+    expect(page.get_by_role("banner")).to_contain_text("a viewer viewer")
+    expect(page.get_by_role("link", name="New job")).to_have_count(0)
     assert page.evaluate("document.cookie") == "", "no script reads it"
     assert_nothing_but_refusals(visitor)
 

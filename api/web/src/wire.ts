@@ -1261,6 +1261,12 @@ export interface components {
              * @default null
              */
             steps_per_s: number | null;
+            /**
+             * Submitted By
+             * @description Name of the token that it was submitted with; empty where nobody has to log in.
+             * @default
+             */
+            submitted_by: string;
             /** @default null */
             train: components["schemas"]["TrainConfig"] | null;
             /**
@@ -1493,6 +1499,12 @@ export interface components {
              * @default null
              */
             steps_per_s: number | null;
+            /**
+             * Submitted By
+             * @description Name of the token that it was submitted with; empty where nobody has to log in.
+             * @default
+             */
+            submitted_by: string;
             /**
              * Val Reconstruction
              * @default null
@@ -2289,6 +2301,13 @@ export interface components {
              * @description Of the token.
              */
             name: string;
+            /**
+             * Refused
+             * @description The routes that this role may not call, each with the least role that may.
+             */
+            refused: {
+                [key: string]: string;
+            };
             /**
              * Role
              * @description admin, member or viewer.

@@ -31,6 +31,7 @@ from shared.events import DeviceStatus, WorkerHeartbeat
 from shared.jobs import Clip
 from shared.settings import Settings
 from shared.storage import FolderStorage
+from tests.unit.api.network import ADDRESS, Network, application
 
 
 class TwinControls:
@@ -147,6 +148,17 @@ def app(served: tuple[OpenAPI, SocketIO]) -> OpenAPI:
 @pytest.fixture
 def client(app: OpenAPI) -> FlaskClient:
     return app.test_client()
+
+
+@pytest.fixture
+def network(tmp_path: Path, record_url: str) -> Iterator[Network]:
+    """The application on a network; three jobs a minute may be submitted."""
+    core = TwinCore(tmp_path / "data", database_url=record_url, host=ADDRESS, submits_per_minute=3)
+    network = application(core, tmp_path)
+    yield network
+    network.app.extensions[EXTENSION].uploads.close()
+    network.app.extensions[EXTENSION].pictures.close()
+    core.database.close()
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, cast
 
 import pytest
 from flask.testing import FlaskClient
 from flask_openapi.openapi import OpenAPI
-from flask_socketio import SocketIO
 from sqlalchemy import update
 from structlog.contextvars import get_contextvars
 from werkzeug.routing import Rule
@@ -20,16 +18,14 @@ from werkzeug.test import TestResponse
 from api.access.door import FAILURES_PER_MINUTE, address_of
 from api.access.limits import Limit
 from api.access.roles import Role
-from api.access.tokens import Tokens
 from api.app import create_app
 from api.record.tables import BrowserSession, Token
 from api.routes.access import EVENTS, ROUTES, check_table
-from api.services import EXTENSION
 from shared.errors import ConfigError, TooManyError
 from shared.settings import Settings
 from tests.unit.api.conftest import TwinCore
+from tests.unit.api.network import Network
 
-SERVER: Final = "http://192.0.2.7:8000"
 VALUES: Final = {
     "job_id": "1",
     "token_id": "1",
@@ -42,65 +38,6 @@ VALUES: Final = {
 }
 OPEN: Final = {"/healthz", "/readyz", "/join", "/login"}
 PERSONS: Final = (Role.ADMIN, Role.MEMBER, Role.VIEWER)
-
-
-class Network:
-    """The application as it is on a network, and who asks it."""
-
-    def __init__(self, core: TwinCore, app: OpenAPI, sockets: SocketIO) -> None:
-        self.core, self.app, self.sockets = core, app, sockets
-        self.tokens = Tokens(core.database)
-        self.client = app.test_client()
-
-    def ask(self, method: str, path: str, *, token: str = "", client: FlaskClient | None = None, **more: Any) -> Any:
-        """An answer, to whom shows `token`."""
-        headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **more.pop("headers", {})}
-        return (client or self.client).open(path, method=method, base_url=SERVER, headers=headers, **more)
-
-    def token(self, role: Role) -> str:
-        return self.tokens.create(name=f"a {role}", role=role).secret
-
-    def browser(self, role: Role = Role.MEMBER) -> FlaskClient:
-        """A browser that has logged in."""
-        client = self.app.test_client()
-        answer = self.log_in(self.token(role), client)
-        assert (answer.status_code, answer.location) == (303, "/"), answer.text
-        return client
-
-    def log_in(self, secret: str, client: FlaskClient, **form: str) -> TestResponse:
-        return self.ask("POST", "/login", client=client, data={"token": secret, **form}, headers={"Origin": SERVER})
-
-    def socket(self, secret: str) -> Any:
-        """A live connection of whom shows a token."""
-        return self.sockets.test_client(self.app, headers={"Authorization": f"Bearer {secret}"})
-
-    def log_out(self, client: FlaskClient, *, csrf: str) -> TestResponse:
-        return self.ask("POST", "/api/v1/session/logout", client=client, headers={"X-CSRF-Token": csrf})
-
-    def csrf(self, client: FlaskClient) -> str:
-        """What the page of a browser knows."""
-        found = re.search(
-            r'<meta name="csrf" content="(\w+)" data-role="\w+">', self.ask("GET", "/", client=client).text
-        )
-        assert found is not None
-        return found[1]
-
-
-def application(core: TwinCore, folder: Path) -> Network:
-    (folder / "dist").mkdir(exist_ok=True)
-    page = '<!doctype html><html><head><link rel="stylesheet" href="/assets/a.css"></head></html>'
-    (folder / "dist" / "index.html").write_text(page)
-    app, sockets = create_app(cast(Any, core), dist=folder / "dist")
-    return Network(core, app, sockets)
-
-
-@pytest.fixture
-def network(tmp_path: Path, record_url: str) -> Iterator[Network]:
-    core = TwinCore(tmp_path / "data", database_url=record_url, host="192.0.2.7", submits_per_minute=3)
-    network = application(core, tmp_path)
-    yield network
-    network.app.extensions[EXTENSION].uploads.close()
-    core.database.close()
 
 
 def calls(app: OpenAPI) -> list[tuple[str, str]]:
@@ -184,7 +121,8 @@ def test_a_stranger_is_led_to_the_login_page_and_back(network: Network) -> None:
     answer = network.log_in(network.token(Role.VIEWER), stranger, next="/jobs/7?tab=log")
     assert (answer.status_code, answer.location) == (303, "/jobs/7?tab=log")
     assert network.ask("GET", "/jobs/7", client=stranger).status_code == 200
-    assert network.ask("GET", "/api/v1/session", client=stranger).json == {"role": "viewer", "name": "a viewer"}
+    told = network.ask("GET", "/api/v1/session", client=stranger).json
+    assert (told["role"], told["name"]) == ("viewer", "a viewer")
 
 
 @pytest.mark.parametrize(
@@ -426,7 +364,7 @@ class TestHowOften:
 
 class TestOnThisMachine:
     def test_the_user_just_works(self, client: FlaskClient) -> None:
-        assert client.get("/api/v1/session").json == {"role": "admin", "name": "this machine"}
+        assert client.get("/api/v1/session").json == {"role": "admin", "name": "this machine", "refused": {}}
         assert client.post("/api/v1/datasets", json={"name": "drums"}).status_code == 201
         assert client.get("/login?next=/jobs/1").location == "/jobs/1"
 

@@ -134,6 +134,9 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("priority", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("jobs", sa.Column("batch", sa.Integer(), nullable=True))
     op.add_column("jobs", sa.Column("request", sa.JSON(), nullable=False, server_default="{}"))
+    op.add_column(
+        "jobs", sa.Column("submitted_by", sa.String(length=200), nullable=False, server_default=sa.text("''"))
+    )
     op.add_column("jobs", sa.Column("secret", sa.String(length=64), nullable=False, server_default=sa.text("''")))
     op.drop_index("ix_jobs_state_position", table_name="jobs")
     op.create_index("ix_jobs_state_order", "jobs", ["state", "priority", "position"])

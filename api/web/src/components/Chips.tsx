@@ -2,7 +2,7 @@ import { useId, useState } from "preact/hooks";
 import { Icon } from "./Icon";
 
 /** Words as chips that can be taken off, and an input for one more; Enter, a comma or leaving it adds what it holds. */
-export function Chips({ id, label, describedBy, invalid, values, fixed = [], fixedWhy, suggestions = [], placeholder, onChange }: {
+export function Chips({ id, label, describedBy, invalid, values, fixed = [], fixedWhy, isFixed = false, suggestions = [], placeholder, onChange }: {
   id?: string;
   label: string;
   describedBy?: string | undefined;
@@ -10,7 +10,9 @@ export function Chips({ id, label, describedBy, invalid, values, fixed = [], fix
   values: readonly string[];
   /** Those that cannot be taken off, and why. */
   fixed?: readonly string[];
-  fixedWhy?: string;
+  fixedWhy?: string | undefined;
+  /** Shows them, to be looked at. */
+  isFixed?: boolean;
   suggestions?: readonly string[];
   placeholder?: string;
   onChange: (values: readonly string[]) => void;
@@ -30,7 +32,7 @@ export function Chips({ id, label, describedBy, invalid, values, fixed = [], fix
           {!fixed.includes(value) && <button type="button" aria-label={`Take ${value} off`} onClick={() => onChange(values.filter((one) => one !== value))}><Icon name="close" /></button>}
         </span>
       ))}
-      <input
+      {!isFixed && <input
         id={id}
         class="chip-input"
         aria-label={id ? undefined : label}
@@ -56,7 +58,7 @@ export function Chips({ id, label, describedBy, invalid, values, fixed = [], fix
           }
         }}
         onBlur={() => add(text)}
-      />
+      />}
       <datalist id={listId}>{suggestions.filter((one) => !values.includes(one)).map((one) => <option key={one} value={one} />)}</datalist>
     </div>
   );

@@ -1,6 +1,7 @@
 import type { Job, JobAction } from "../model/job";
 import type { Priority } from "../model/wire_types";
 import { busy, command, deleting, placing, prioritise, resuming } from "../store/actions";
+import { may } from "../session";
 import { moveBy, moveTo, placeOf } from "../store/order";
 import { waitingJobs } from "../store/queue";
 import { Icon, type IconName } from "./Icon";
@@ -47,7 +48,7 @@ export function JobActions({ job, all = false, labelledBy }: { job: Job; all?: b
           {key === "resume" && job.state === "completed" ? "Extend …" : label}
         </button>
       ))}
-      <Menu label={`More for ${job.name}`} items={() => menuFor(job)}><Icon name="more" /></Menu>
+      {hasMenu(job) && <Menu label={`More for ${job.name}`} items={() => menuFor(job)}><Icon name="more" /></Menu>}
     </div>
   );
 }
@@ -57,6 +58,9 @@ const PRIORITIES: readonly (readonly [Priority, string])[] = [
   ["normal", "Normal priority"],
   ["low", "Low priority"],
 ];
+
+/** Who may submit may more of this too; others find in it nothing but its batch. */
+const hasMenu = (job: Job): boolean => may("jobs.submit_job") || job.batch !== null;
 
 function menuFor(job: Job): readonly MenuItem[] {
   const { can } = job;
@@ -74,7 +78,7 @@ function menuFor(job: Job): readonly MenuItem[] {
       ...(can.place ? [{ label: "Move to another device …", icon: "place" as const, onChoose: () => { placing.value = job; } }] : []),
       ...(can.retry && job.state !== "failed" ? [{ label: "Retry at once", icon: "again" as const, onChoose: () => void command(job, "retry") }] : []),
       ...(can.resume && job.state === "failed" ? [{ label: "Resume …", icon: "again" as const, onChoose: () => { resuming.value = { job }; } }] : []),
-      { label: "Duplicate …", icon: "copy" as const, href: `/new?from=${job.id}` },
+      ...(may("jobs.submit_job") ? [{ label: "Duplicate …", icon: "copy" as const, href: `/new?from=${job.id}` }] : []),
     ],
     can.delete ? [{ label: "Delete …", icon: "bin" as const, danger: true, onChoose: () => { deleting.value = { kind: "job", id: job.id, name: job.name }; } }] : [],
     job.batch === null ? [] : [{ label: `Show batch ${job.batch}`, icon: "layers" as const, href: `/?batch=${job.batch}` }],

@@ -1,6 +1,7 @@
 // What stands where content is not: nothing yet, still loading, or a problem.
 import type { ComponentChildren } from "preact";
 import { messageOf } from "../http/request";
+import { roleFor, session } from "../session";
 
 const BARS = [14, 30, 46, 24, 38, 18, 28];
 
@@ -12,6 +13,12 @@ export function Empty({ title, children }: { title: string; children: ComponentC
       {children}
     </div>
   );
+}
+
+/** In the place of what takes a role that who is logged in does not have; nothing where they may. */
+export function Refused({ route, what }: { route: string; what: string }) {
+  const role = roleFor(route);
+  return role ? <p class="muted">{what} takes the role {role}, and you are logged in as {session?.role}: ask an administrator.</p> : null;
 }
 
 export function Loading({ what }: { what: string }) {

@@ -1,7 +1,8 @@
 // The frame around every page: navigation, connection, theme.
 import { useLocation } from "preact-iso";
 import { ago } from "../format";
-import { csrf, request } from "../http/request";
+import { request } from "../http/request";
+import { may, session } from "../session";
 import { nowMs } from "../store/clock";
 import { connected, everConnected, heardAtMs } from "../store/live";
 import { isShortcutsOpen } from "./Shortcuts";
@@ -11,7 +12,7 @@ import { tellError } from "../store/toasts";
 const LINKS = [
   { href: "/", label: "Queue", owns: /^\/(jobs\/.*)?$/ },
   { href: "/datasets", label: "Datasets", owns: /^\/datasets/ },
-  { href: "/new", label: "New job", owns: /^\/new$/ },
+  ...(may("jobs.submit_job") ? [{ href: "/new", label: "New job", owns: /^\/new$/ }] : []),
   { href: "/workers", label: "Workers", owns: /^\/workers$/ },
   { href: "/compare", label: "Compare", owns: /^\/compare$/ },
   { href: "/models", label: "Models", owns: /^\/models$/ },
@@ -35,12 +36,19 @@ export function Header() {
           <ConnectionDot />
           <button type="button" class="button button-small button-icon shortcuts-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)" onClick={() => { isShortcutsOpen.value = true; }}>?</button>
           <ThemeChoice />
-          {csrf && <button type="button" class="button button-small" onClick={logOut}>Log out</button>}
+          {session && (
+            <>
+              <span class="who" title={loggedIn}>{session.name} <span class="muted">{session.role}</span></span>
+              <button type="button" class="button button-small" title={loggedIn} onClick={logOut}>Log out</button>
+            </>
+          )}
         </div>
       </div>
     </header>
   );
 }
+
+const loggedIn = `Logged in as ${session?.name}, with the role ${session?.role}`;
 
 function logOut(): void {
   request("/session/logout", { method: "POST" }).then(() => location.assign("/login"), tellError);

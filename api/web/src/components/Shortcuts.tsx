@@ -1,11 +1,12 @@
 import { signal } from "@preact/signals";
 import { useLocation } from "preact-iso";
 import { useEffect } from "preact/hooks";
+import { may } from "../session";
 import { Dialog } from "./Dialog";
 
 /** Pages by the letter that follows a G. */
 const PAGES: Readonly<Record<string, readonly [href: string, name: string]>> = {
-  q: ["/", "Queue"], d: ["/datasets", "Datasets"], n: ["/new", "New job"], w: ["/workers", "Workers"], c: ["/compare", "Compare"], m: ["/models", "Models"],
+  q: ["/", "Queue"], d: ["/datasets", "Datasets"], ...(may("jobs.submit_job") && { n: ["/new", "New job"] as const }), w: ["/workers", "Workers"], c: ["/compare", "Compare"], m: ["/models", "Models"],
 };
 
 const OTHERS: readonly (readonly [keys: readonly string[], what: string])[] = [

@@ -1,4 +1,5 @@
 // The one function that talks HTTP to the api, and the one error that it throws.
+import { csrf } from "../session";
 
 /** A request that did not work: `message` is one sentence for a person. */
 export class ApiError extends Error {
@@ -19,11 +20,6 @@ export class ApiError extends Error {
     return this.status === 0 || this.status === 429 || this.status === 502 || this.status === 503 || this.status === 504;
   }
 }
-
-const login = typeof document === "undefined" ? null : document.querySelector<HTMLMetaElement>("meta[name=csrf]");
-/** What proves that a change comes from this page; null where nobody has to log in. */
-export const csrf = login?.content ?? null;
-export const isAdmin = !login || login.dataset["role"] === "admin";
 
 export interface RequestOptions {
   readonly method?: "GET" | "POST" | "DELETE";

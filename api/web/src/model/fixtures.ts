@@ -7,7 +7,7 @@ export function wireJob(change: Partial<Wire<"JobView">> = {}): Wire<"JobView"> 
     dataset: { id: 2, name: "drums", version: 1, clips: 25 },
     representation: "mel", preset: "auto", start: null, attempt: 1, device: "cpu", worker: "host/cpu", position: 1,
     wanted_device: "auto", placement: { labels: [], worker: "", min_free_memory_bytes: 0, only_when_idle: false, hours: null, time_limit_s: null },
-    priority: "normal", batch: null, after: [],
+    priority: "normal", batch: null, after: [], submitted_by: "",
     progress: { phase: "training", done: 5, total: 10, message: "", epoch: 2, epochs: 10, step: 50, total_steps: 200 },
     loss: 0.5, val_reconstruction: null, quality: null, overfitting_gap: null, active_units: null, latent_dim: null,
     steps_per_s: null, eta_s: null, elapsed_s: 3, device_memory_bytes: null, warnings: [], last_checkpoint: "",

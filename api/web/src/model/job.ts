@@ -1,4 +1,5 @@
 // A job as the page knows it, and the converter from the wire.
+import { may } from "../session";
 import { type Placement, toPlacement } from "./placement";
 import { canCancel, canCommand, canPause, canResume, canRetry, isActive, isEnded, isWaiting } from "./states";
 import type { FeatureConfig, JobState, PresetName, Priority, Representation, TrainConfig, Wire } from "./wire_types";
@@ -75,6 +76,9 @@ export interface Job {
   readonly queuedAt: number;
   readonly startedAt: number | null;
   readonly endedAt: number | null;
+  /** Who submitted it; empty where nobody has to log in. */
+  readonly submittedBy: string;
+  /** What its state allows, and the role of who is logged in. */
   readonly can: Readonly<Record<JobAction, boolean>>;
 }
 
@@ -92,6 +96,7 @@ export interface JobDetail extends Job {
 
 export function toJob(wire: Wire<"JobView">): Job {
   const trains = wire.kind === "train";
+  const mayEdit = may("jobs.edit_job");
   return {
     id: wire.id,
     kind: wire.kind,
@@ -130,21 +135,22 @@ export function toJob(wire: Wire<"JobView">): Job {
     queuedAt: wire.queued_at,
     startedAt: wire.started_at,
     endedAt: wire.ended_at,
+    submittedBy: wire.submitted_by,
     can: {
-      cancel: canCancel(wire.state),
-      pause: trains && canPause(wire.state),
-      resume: canResume(wire.state) && (trains || wire.state !== "completed"),
-      retry: canRetry(wire.state),
-      hold: wire.state === "queued",
-      release: wire.state === "held",
-      next: isWaiting(wire.state),
-      reorder: isWaiting(wire.state),
-      prioritise: isWaiting(wire.state),
-      edit: isWaiting(wire.state),
-      place: isWaiting(wire.state) || canPause(wire.state),
-      delete: isEnded(wire.state),
-      save: trains && canCommand(wire.state),
-      preview: trains && canCommand(wire.state),
+      cancel: canCancel(wire.state) && may("jobs.cancel_job"),
+      pause: trains && canPause(wire.state) && may("jobs.pause_job"),
+      resume: canResume(wire.state) && (trains || wire.state !== "completed") && may("jobs.resume_job"),
+      retry: canRetry(wire.state) && may("jobs.retry_job"),
+      hold: wire.state === "queued" && may("jobs.hold_job"),
+      release: wire.state === "held" && may("jobs.release_job"),
+      next: isWaiting(wire.state) && may("jobs.run_job_next"),
+      reorder: isWaiting(wire.state) && may("jobs.move_job"),
+      prioritise: isWaiting(wire.state) && mayEdit,
+      edit: isWaiting(wire.state) && mayEdit,
+      place: (isWaiting(wire.state) || canPause(wire.state)) && mayEdit,
+      delete: isEnded(wire.state) && may("jobs.delete_job"),
+      save: trains && canCommand(wire.state) && may("jobs.save_job"),
+      preview: trains && canCommand(wire.state) && may("jobs.preview_job"),
     },
   };
 }

@@ -1,7 +1,8 @@
 // The live connection as state: connected or not, and since when nothing was heard.
 import { signal } from "@preact/signals";
-import { csrf, request } from "../http/request";
+import { request } from "../http/request";
 import { type LiveSocket, openSocket } from "../http/socket";
+import { csrf } from "../session";
 
 export const connected = signal(false);
 /** False until the first connection stands, so that a loading page does not cry "disconnected". */

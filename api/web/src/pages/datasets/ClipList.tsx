@@ -4,6 +4,7 @@ import { Player } from "../../components/Player";
 import { channelWord, count, decibels, hertz, plural } from "../../format";
 import { clipUrl } from "../../http/api";
 import type { Clip } from "../../model/dataset";
+import { may } from "../../session";
 import { findingsOf, takeOut } from "./findings";
 
 const ROWS = 60;
@@ -28,7 +29,7 @@ export function ClipList({ dataset, clips }: { dataset: number; clips: readonly 
               {findingsOf(clip).map(({ kind, text }) => <p key={kind} class="small clip-finding">{text}</p>)}
             </div>
             <Player src={clipUrl(dataset, clip.sha256, "audio")} wave={clipUrl(dataset, clip.sha256, "waveform.svg")} label={clip.name} durationS={clip.durationS} />
-            <button type="button" class="button button-small button-icon" aria-label={`Take ${clip.name} out`} title="Take it out" onClick={() => void takeOut(dataset, [clip.sha256])}><Icon name="close" /></button>
+            {may("datasets.remove_clips") && <button type="button" class="button button-small button-icon" aria-label={`Take ${clip.name} out`} title="Take it out" onClick={() => void takeOut(dataset, [clip.sha256])}><Icon name="close" /></button>}
           </li>
         ))}
         {found.length === 0 && <li class="clip-row muted">No clip has that in its name.</li>}

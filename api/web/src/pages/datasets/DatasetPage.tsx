@@ -1,10 +1,11 @@
 import { useEffect, useState } from "preact/hooks";
 import { Icon } from "../../components/Icon";
-import { Empty, Loading, Problem } from "../../components/Notices";
+import { Empty, Loading, Problem, Refused } from "../../components/Notices";
 import { Page } from "../../components/Page";
 import { duration, plural } from "../../format";
 import { getDataset } from "../../http/api";
 import type { DatasetDetail } from "../../model/dataset";
+import { may } from "../../session";
 import { deleting } from "../../store/actions";
 import { datasets, orderedJobs } from "../../store/queue";
 import { startUpload, uploadOf } from "../../store/uploads";
@@ -57,10 +58,12 @@ export function DatasetPage({ params }: { params?: { id: string } }) {
           {plural(dataset.clips, "clip")} · {duration(dataset.durationS)} · {contents(dataset)} · version {dataset.version}
         </p>
         {upload && <UploadPanel upload={upload} />}
-        <DropZone onFiles={(items) => startUpload(id, items)}>{dataset.clips > 0 ? "Drop more sounds or folders here" : undefined}</DropZone>
+        {may("datasets.upload_files")
+          ? <DropZone onFiles={(items) => startUpload(id, items)}>{dataset.clips > 0 ? "Drop more sounds or folders here" : undefined}</DropZone>
+          : <Refused route="datasets.upload_files" what="Adding sounds" />}
         {detail.files.length > 0 && <Soundness dataset={id} clips={detail.files} />}
         <UsedBy id={id} />
-        {detail.files.length > 0 ? <ClipList dataset={id} clips={detail.files} /> : !upload && <Empty title="No sounds in it yet"><p>Drop files or a folder above; anything that is not audio is left out with a reason.</p></Empty>}
+        {detail.files.length > 0 ? <ClipList dataset={id} clips={detail.files} /> : !upload && <Empty title="No sounds in it yet">{may("datasets.upload_files") && <p>Drop files or a folder above; anything that is not audio is left out with a reason.</p>}</Empty>}
       </div>
     </Page>
   );
@@ -69,8 +72,8 @@ export function DatasetPage({ params }: { params?: { id: string } }) {
 function DatasetActions({ id, name, isEmpty }: { id: number; name: string; isEmpty: boolean }) {
   return (
     <div class="row">
-      <button type="button" class="button button-danger" onClick={() => { deleting.value = { kind: "dataset", id, name }; }}><Icon name="bin" />Delete …</button>
-      {!isEmpty && (
+      {may("datasets.delete_dataset") && <button type="button" class="button button-danger" onClick={() => { deleting.value = { kind: "dataset", id, name }; }}><Icon name="bin" />Delete …</button>}
+      {!isEmpty && may("jobs.submit_job") && (
         <>
           <a class="button" href={`/new?dataset=${id}&kind=preprocess`}>Preprocess</a>
           <a class="button button-primary" href={`/new?dataset=${id}&kind=train`}><Icon name="ear" />Train on this</a>

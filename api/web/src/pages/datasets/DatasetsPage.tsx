@@ -1,8 +1,9 @@
 import { DiskLine } from "../../components/DiskLine";
-import { Loading, Problem } from "../../components/Notices";
+import { Loading, Problem, Refused } from "../../components/Notices";
 import { Page } from "../../components/Page";
 import { bytes, channelWord, duration, hertz, plural } from "../../format";
 import type { Dataset } from "../../model/dataset";
+import { may } from "../../session";
 import { loading, loadLists, orderedDatasets } from "../../store/queue";
 import { NewDataset } from "./NewDataset";
 
@@ -11,7 +12,7 @@ export function DatasetsPage() {
     <Page title="Datasets">
       <div class="datasets">
         <DatasetList />
-        <NewDataset />
+        {may("datasets.create_dataset") ? <NewDataset /> : <Refused route="datasets.create_dataset" what="Making a dataset" />}
       </div>
       <DiskLine />
     </Page>

@@ -1,5 +1,6 @@
 import { decibels, duration, plural } from "../../format";
 import type { Clip } from "../../model/dataset";
+import { may } from "../../session";
 import { durationBars, findingsOf, type FindingKind, MEANINGS, takeOut } from "./findings";
 
 const FINDING_KINDS = Object.keys(MEANINGS) as FindingKind[];
@@ -23,9 +24,9 @@ export function Soundness({ dataset, clips }: { dataset: number; clips: readonly
             <b>{MEANINGS[kind][0](concerned.length)}.</b> <span class="advice">{MEANINGS[kind][1]}</span>
             <span class="small muted"> {namesOf(concerned)}</span>
           </p>
-          <button type="button" class="button button-small push" onClick={() => void takeOut(dataset, concerned.map(({ sha256 }) => sha256))}>
+          {may("datasets.remove_clips") && <button type="button" class="button button-small push" onClick={() => void takeOut(dataset, concerned.map(({ sha256 }) => sha256))}>
             {concerned.length === 1 ? "Take it out" : `Take these ${concerned.length} out`}
-          </button>
+          </button>}
         </div>
       ))}
     </section>

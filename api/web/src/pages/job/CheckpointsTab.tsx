@@ -6,6 +6,7 @@ import { weightsUrl } from "../../http/api";
 import type { Checkpoint } from "../../model/artifacts";
 import type { JobDetail } from "../../model/job";
 import { busy, pin, resuming, unpinning } from "../../store/actions";
+import { may } from "../../session";
 import type { JobSession } from "../../store/job_session";
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -75,7 +76,7 @@ function CheckpointRow({ job, checkpoint, session }: { job: JobDetail; checkpoin
       <td data-label="Saved">{moment(checkpoint.at)} <span class="muted small">{REASONS[checkpoint.reason] ?? checkpoint.reason}</span></td>
       <td data-label="">
         <div class="row checkpoint-actions">
-          <button
+          {may("artifacts.pin_checkpoint") && <button
             type="button"
             class="button button-small"
             aria-describedby={titleId}
@@ -87,8 +88,8 @@ function CheckpointRow({ job, checkpoint, session }: { job: JobDetail; checkpoin
             }}
           >
             <Icon name="pin" />{checkpoint.pinned ? "Unpin" : "Pin"}
-          </button>
-          <a class="button button-small" href={trainFrom(job, checkpoint)} aria-describedby={titleId}><Icon name="branch" />Train from this</a>
+          </button>}
+          {may("jobs.submit_job") && <a class="button button-small" href={trainFrom(job, checkpoint)} aria-describedby={titleId}><Icon name="branch" />Train from this</a>}
           <a class="button button-small" href={weightsUrl(job.id, checkpoint.name)} download aria-describedby={titleId}><Icon name="save" />Download</a>
           {job.can.resume && (
             <button type="button" class="button button-small" aria-describedby={titleId} onClick={() => { resuming.value = { job, checkpoint: checkpoint.name }; }}>

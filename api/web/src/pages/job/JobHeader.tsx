@@ -101,6 +101,7 @@ function Facts({ job }: { job: JobDetail }) {
   if (job.lastCheckpointStep !== null) facts.push(["Saved at step", count(job.lastCheckpointStep)]);
   if (disk) facts.push(["On disk", bytes(disk)]);
   facts.push(job.endedAt !== null && !isActive(job.state) ? ["Ended", moment(job.endedAt)] : ["Queued", moment(job.queuedAt)]);
+  if (job.submittedBy) facts.push(["Submitted by", job.submittedBy]);
   if (job.attempt > 1) facts.push(["Attempt", count(job.attempt)]);
   return <dl class="facts">{facts.map(([label, value]) => <div key={label}><dt>{label}</dt><dd>{value}</dd></div>)}</dl>;
 }

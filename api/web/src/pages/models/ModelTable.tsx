@@ -2,6 +2,7 @@ import { Icon } from "../../components/Icon";
 import { bytes, count, measure, moment, REPRESENTATIONS } from "../../format";
 import { configUrl, weightsUrl } from "../../http/api";
 import type { Model } from "../../model/model";
+import { may } from "../../session";
 
 export function ModelTable({ models }: { models: readonly Model[] }) {
   return (
@@ -39,7 +40,7 @@ function ModelRow({ model }: { model: Model }) {
       <td data-label="Saved">{moment(model.at)}</td>
       <td data-label="">
         <div class="row checkpoint-actions">
-          <a class="button button-small" href={trainFrom(model)} aria-describedby={id}><Icon name="branch" />Train from this</a>
+          {may("jobs.submit_job") && <a class="button button-small" href={trainFrom(model)} aria-describedby={id}><Icon name="branch" />Train from this</a>}
           <a class="button button-small" href={weightsUrl(model.jobId, model.checkpoint)} download aria-describedby={id} title="The weights as a safetensors file"><Icon name="save" />Weights</a>
           <a class="button button-small" href={configUrl(model.jobId, model.checkpoint)} download aria-describedby={id} title="The configuration as a JSON file"><Icon name="file" />Configuration</a>
         </div>

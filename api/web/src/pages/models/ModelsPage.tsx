@@ -6,6 +6,7 @@ import { Page } from "../../components/Page";
 import { REPRESENTATIONS } from "../../format";
 import { listModels } from "../../http/api";
 import type { Model, ModelQuery } from "../../model/model";
+import { may } from "../../session";
 import { tellError } from "../../store/toasts";
 import { withQuery } from "../queue/filter";
 import { ModelTable } from "./ModelTable";
@@ -113,7 +114,7 @@ function NoModels({ isFiltered }: { isFiltered: boolean }) {
   return (
     <Empty title="No models yet">
       <p>The best and the final checkpoint of every training appear here, and those that you pin on a job’s Checkpoints tab: to download, or to start another training from.</p>
-      <a class="button button-primary" href="/new">Start a training</a>
+      {may("jobs.submit_job") && <a class="button button-primary" href="/new">Start a training</a>}
     </Empty>
   );
 }

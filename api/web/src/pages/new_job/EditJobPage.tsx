@@ -1,9 +1,10 @@
 import { useLocation } from "preact-iso";
 import { useEffect, useState } from "preact/hooks";
-import { Empty, Loading, Problem } from "../../components/Notices";
+import { Empty, Loading, Problem, Refused } from "../../components/Notices";
 import { Page } from "../../components/Page";
 import { editJob, getJob } from "../../http/api";
 import type { JobDetail } from "../../model/job";
+import { may } from "../../session";
 import { draft, editDraft } from "../../store/draft";
 import { toEdit } from "../../store/draft_request";
 import { putJob } from "../../store/queue";
@@ -36,6 +37,7 @@ export function EditJobPage({ params }: { params?: { id: string } }) {
     };
   }, [id]);
 
+  if (!may("jobs.edit_job")) return <Page title="Edit job"><Refused route="jobs.edit_job" what="Changing a job" /></Page>;
   if (error !== null) return <Page title="Edit job"><Problem error={error} /></Page>;
   if (!job) return <Page title="Edit job"><Loading what="the job" /></Page>;
   const title = `Edit ${job.name}`;

@@ -1,8 +1,9 @@
 import { useLocation } from "preact-iso";
-import { Empty, Loading } from "../../components/Notices";
+import { Empty, Loading, Refused } from "../../components/Notices";
 import { Page } from "../../components/Page";
 import { plural } from "../../format";
 import { submitJob, submitSweep } from "../../http/api";
+import { may } from "../../session";
 import { draft, EMPTY_DRAFT, putDraft } from "../../store/draft";
 import type { FormRequest } from "../../store/draft_request";
 import { datasets, loading, loadLists, putJob } from "../../store/queue";
@@ -12,6 +13,7 @@ import { useAddress } from "./prefill";
 
 export function NewJobPage() {
   const isFilling = useAddress();
+  if (!may("jobs.submit_job")) return <Page title="New job"><Refused route="jobs.submit_job" what="Starting a job" /></Page>;
   if (loading.value === "loading") return <Page title="New job"><Loading what="the datasets" /></Page>;
   if (isFilling) return <Page title="New job"><Loading what="the job" /></Page>;
   const usable = [...datasets.value.values()].filter((dataset) => dataset.clips > 0);

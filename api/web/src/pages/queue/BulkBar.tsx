@@ -9,7 +9,7 @@ const ACTIONS: readonly { readonly action: BulkAction; readonly label: string; r
   { action: "release", label: "Release", icon: "play", fits: (job) => job.can.release },
   { action: "hold", label: "Hold", icon: "hand", fits: (job) => job.can.hold },
   { action: "pause", label: "Pause", icon: "pause", fits: (job) => job.can.pause },
-  { action: "resume", label: "Resume", icon: "again", fits: (job) => job.state === "paused" },
+  { action: "resume", label: "Resume", icon: "again", fits: (job) => job.state === "paused" && job.can.resume },
   { action: "retry", label: "Retry", icon: "again", fits: (job) => job.can.retry && job.state !== "paused" },
   { action: "cancel", label: "Cancel", icon: "stop", fits: (job) => job.can.cancel },
 ];

@@ -34,7 +34,7 @@ export function JobRow({ job }: { job: Job }) {
           <StateBadge state={job.state} />
           <a id={nameId} class="job-name" href={`/jobs/${job.id}`}>{job.name}</a>
         </p>
-        <p class="small muted">{kindText(job)} · <a class="link-plain" href={`/datasets/${job.dataset.id}`}>{job.dataset.name}</a>, {plural(job.dataset.clips, "clip")}</p>
+        <p class="small muted">{kindText(job)} · <a class="link-plain" href={`/datasets/${job.dataset.id}`}>{job.dataset.name}</a>, {plural(job.dataset.clips, "clip")}{job.submittedBy && `, by ${job.submittedBy}`}</p>
         <JobWishes job={job} />
         {why && <p class={`small job-reason${job.state === "failed" ? " job-reason-bad" : ""}`}>{why}</p>}
       </div>

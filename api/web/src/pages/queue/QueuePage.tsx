@@ -11,6 +11,7 @@ import { busy, pauseQueue } from "../../store/actions";
 import { orderNews } from "../../store/order";
 import { counts, hasMore, jobs, loading, loadLists, orderedJobs, putJobs, queue } from "../../store/queue";
 import { bulkDo, clearSelection, isBulkBusy } from "../../store/selection";
+import { may } from "../../session";
 import { tellError } from "../../store/toasts";
 import { BulkBar } from "./BulkBar";
 import { belongs, grouped, matches, type Show, SHOWS, SHOW_WORDS, toBatch, toShow, withQuery } from "./filter";
@@ -20,10 +21,10 @@ export function QueuePage() {
   useEffect(() => clearSelection, []);
   const head = (
     <div class="row">
-      {!queue.value.paused && (
+      {!queue.value.paused && may("queue.pause_queue") && (
         <button type="button" class="button" disabled={busy.value.has("queue")} onClick={() => void pauseQueue(true)}><Icon name="pause" />Pause queue</button>
       )}
-      <a class="button button-primary" href="/new"><Icon name="plus" />Start a job</a>
+      {may("jobs.submit_job") && <a class="button button-primary" href="/new"><Icon name="plus" />Start a job</a>}
     </div>
   );
   return (
@@ -45,7 +46,7 @@ function PausedBanner() {
         <div class="note note-warn row queue-paused">
           <Icon name="pause" />
           <p><b>The queue is paused{pausedAt !== null && ` since ${moment(pausedAt)}`}.</b> Nothing new starts; what runs goes on.</p>
-          <button type="button" class="button button-small push" disabled={busy.value.has("queue")} onClick={() => void pauseQueue(false)}><Icon name="play" />Resume queue</button>
+          {may("queue.resume_queue") && <button type="button" class="button button-small push" disabled={busy.value.has("queue")} onClick={() => void pauseQueue(false)}><Icon name="play" />Resume queue</button>}
         </div>
       )}
     </div>
@@ -147,13 +148,16 @@ function QueueFilter({ show, words }: { show: Show; words: string }) {
 }
 
 function EmptyQueue() {
+  const isOpen = may("jobs.submit_job");
   return (
     <Empty title="The queue is empty">
-      <p>Jobs appear here as soon as they are submitted: first in line, then at work, then with their result. Bring some sounds and start one.</p>
-      <div class="row">
-        <a class="button button-primary" href="/new">Start a new job</a>
-        <a class="button" href="/datasets">Add sounds</a>
-      </div>
+      <p>Jobs appear here as soon as they are submitted: first in line, then at work, then with their result.{isOpen && " Bring some sounds and start one."}</p>
+      {isOpen && (
+        <div class="row">
+          <a class="button button-primary" href="/new">Start a new job</a>
+          <a class="button" href="/datasets">Add sounds</a>
+        </div>
+      )}
     </Empty>
   );
 }

@@ -30,7 +30,7 @@ export function toBatch(text: string | undefined): number | null {
 
 /** True when every word of `query` occurs somewhere in what the row shows. */
 export function matches(job: Job, query: string): boolean {
-  const text = [`#${job.id}`, job.name, job.kind, job.dataset.name, job.representation, job.preset ?? "", job.state, job.worker, job.device, ...job.placement.labels].join(" ").toLowerCase();
+  const text = [`#${job.id}`, job.name, job.kind, job.dataset.name, job.representation, job.preset ?? "", job.state, job.worker, job.device, job.submittedBy, ...job.placement.labels].join(" ").toLowerCase();
   return query.toLowerCase().split(/\s+/).filter(Boolean).every((word) => text.includes(word));
 }
 

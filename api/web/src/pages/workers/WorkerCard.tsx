@@ -5,6 +5,7 @@ import { ProgressText } from "../../components/ProgressText";
 import { TimeLine } from "../../components/TimeLine";
 import { ago, bytes, moment, percent, plural } from "../../format";
 import type { Worker } from "../../model/worker";
+import { may } from "../../session";
 import { nowMs } from "../../store/clock";
 import { jobs } from "../../store/queue";
 import { knownLabels } from "../../store/where";
@@ -23,6 +24,7 @@ export function WorkerCard({ worker }: { worker: Worker }) {
   const { word, tone } = STATES[worker.state];
   const isOffline = worker.state === "offline";
   const nameId = `worker-${worker.name}`;
+  const mayLabel = may("workers.label_worker");
   return (
     <li class="card worker" data-worker={worker.name} data-offline={isOffline || undefined} aria-labelledby={nameId}>
       <div class="worker-head">
@@ -38,7 +40,7 @@ export function WorkerCard({ worker }: { worker: Worker }) {
       {worker.warning && <div class="note note-warn"><p>{worker.warning}</p></div>}
       <CurrentJob worker={worker} />
       {!isOffline && <Meters worker={worker} />}
-      <Chips label={`Labels of ${worker.name}`} values={worker.labels} fixed={worker.ownLabels} fixedWhy="Given where the worker is started (--label)" suggestions={knownLabels()} placeholder="Add a label" onChange={(labels) => void setLabels(worker, labels)} />
+      <Chips label={`Labels of ${worker.name}`} values={worker.labels} fixed={mayLabel ? worker.ownLabels : worker.labels} fixedWhy={mayLabel ? "Given where the worker is started (--label)" : undefined} isFixed={!mayLabel} suggestions={knownLabels()} placeholder="Add a label" onChange={(labels) => void setLabels(worker, labels)} />
       <p class="small muted worker-age" title={`Since ${moment(worker.startedAt)}`}>
         {isOffline ? "Last heard of" : "Heard of"} {ago((nowMs.value - worker.heardAtMs) / 1000)}{worker.joined && " · joined over the network"}
       </p>
@@ -117,9 +119,9 @@ function WorkerActions({ worker, labelledBy }: { worker: Worker; labelledBy: str
   return (
     <div class="row worker-actions">
       {worker.drained
-        ? <button type="button" class="button button-small" aria-describedby={labelledBy} disabled={isBusy} onClick={() => void drainWorker(worker, false)}><Icon name="play" />Resume</button>
-        : worker.state !== "offline" && <button type="button" class="button button-small" aria-describedby={labelledBy} disabled={isBusy} title="It finishes what it does and gets no more" onClick={() => void drainWorker(worker, true)}><Icon name="pause" />Drain</button>}
-      {worker.state === "offline" && <button type="button" class="button button-small button-danger" aria-describedby={labelledBy} disabled={isBusy} onClick={() => void removeWorker(worker)}><Icon name="close" />Remove</button>}
+        ? may("workers.resume_worker") && <button type="button" class="button button-small" aria-describedby={labelledBy} disabled={isBusy} onClick={() => void drainWorker(worker, false)}><Icon name="play" />Resume</button>
+        : worker.state !== "offline" && may("workers.drain_worker") && <button type="button" class="button button-small" aria-describedby={labelledBy} disabled={isBusy} title="It finishes what it does and gets no more" onClick={() => void drainWorker(worker, true)}><Icon name="pause" />Drain</button>}
+      {worker.state === "offline" && may("workers.remove_worker") && <button type="button" class="button button-small button-danger" aria-describedby={labelledBy} disabled={isBusy} onClick={() => void removeWorker(worker)}><Icon name="close" />Remove</button>}
     </div>
   );
 }

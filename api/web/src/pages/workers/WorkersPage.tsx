@@ -1,8 +1,8 @@
 import { useEffect } from "preact/hooks";
-import { Empty, Loading, Problem } from "../../components/Notices";
+import { Empty, Loading, Problem, Refused } from "../../components/Notices";
 import { Page } from "../../components/Page";
 import { plural } from "../../format";
-import { isAdmin } from "../../http/request";
+import { may } from "../../session";
 import { loading, loadLists, loadWorkers, onlineWorkers, orderedWorkers } from "../../store/queue";
 import { AddMachine } from "./AddMachine";
 import { WorkerCard } from "./WorkerCard";
@@ -22,7 +22,7 @@ export function WorkersPage() {
     <Page title="Workers">
       <div class="stack workers-page">
         <Workers />
-        {isAdmin && <AddMachine />}
+        {may("tokens.create_token") ? <AddMachine /> : <Refused route="tokens.create_token" what="Adding a machine or a person" />}
       </div>
     </Page>
   );
@@ -45,7 +45,7 @@ function Workers() {
 function NoWorkers() {
   return (
     <Empty title="No worker is here">
-      <p>A worker runs the jobs, one for each device of a machine. Jobs wait until there is one. On this machine, <code>./deploy/up</code> starts them; another machine joins with one pasted line, made below.</p>
+      <p>A worker runs the jobs, one for each device of a machine. Jobs wait until there is one. On this machine, <code>./deploy/up</code> starts them; another machine joins with one pasted line{may("tokens.create_token") && ", made below"}.</p>
     </Empty>
   );
 }
