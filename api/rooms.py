@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import structlog
 from engineio import packet as eio_packet
 from flask_socketio import SocketIO
+from pydantic_core import to_json
 from socketio import packet
 
 from api.outlets import MAX_WAITING_BYTES, Outlet, text_frame
@@ -41,7 +42,8 @@ class RoomEmitter:
         if not there:
             return
         server = cast(Any, self._sockets).server
-        text = server.packet_class(packet.EVENT, namespace="/", data=[event, data]).encode()
+        # As the server's own packet would be, which costs ten times as much: it looks for bytes in each list of numbers.
+        text = f"{packet.EVENT}{to_json([event, data]).decode()}"
         message, frame = eio_packet.Packet(eio_packet.MESSAGE, text), b""
         for engine_sid in there:
             connection = server.eio.sockets.get(engine_sid)

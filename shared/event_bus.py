@@ -1,20 +1,20 @@
 """How events travel: a Redis stream per job for truth, pub/sub for speed.
 
 One script numbers the events of a batch, appends them to `spectrain:job:<id>:events` under their number as the
-stream id, and publishes them on `spectrain:events:<id>`, all in one round trip. It refuses an attempt that is no longer
-the newest. Each writer counts what it writes, so that a batch sent again after a lost answer is applied once.
+stream id, each as a field that has the name of its attempt, and publishes them on `spectrain:events:<id>`, all in one
+round trip. It refuses an attempt that is no longer the newest. Each writer counts what it writes, so that a batch sent
+again after a lost answer is applied once.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import structlog
-from pydantic import ValidationError
+from pydantic_core import from_json
 from redis import Redis
 
 from shared.control import control_key
@@ -60,7 +60,7 @@ for i = 8, #ARGV, 2 do
     if room == 0 then break end
     room = room - 1
     last = last + 1
-    redis.call('XADD', KEYS[3], last .. '-0', 'attempt', ARGV[1], 'event', ARGV[i + 1])
+    redis.call('XADD', KEYS[3], last .. '-0', ARGV[1], ARGV[i + 1])
     redis.call('PUBLISH', ARGV[4], last .. ' ' .. ARGV[i + 1])
     done = count
   end
@@ -247,7 +247,7 @@ class EventBus:
 def parse_message(message: str) -> dict[str, Any]:
     """An event message of pub/sub as a JSON object with its number, unvalidated: the script made it from an Event."""
     number, _, text = message.partition(" ")
-    event = cast(dict[str, Any], json.loads(text))
+    event = cast(dict[str, Any], from_json(text, allow_inf_nan=False))
     event["number"] = int(number)
     return event
 
@@ -259,11 +259,12 @@ def _numbered(job_id: int, entry_id: str, fields: Mapping[str, str]) -> Event:
     """
     number = int(entry_id.partition("-")[0])
     try:
-        event = Event.from_json(fields["event"])
-    except ValidationError as error:
+        [(attempt, text)] = fields.items()
+        event = Event.from_json(text)
+    except ValueError as error:  # or pydantic's ValidationError, which is one
         log.warning("event.unreadable", job=job_id, number=number, error=str(error))
     else:
-        if (event.job_id, event.attempt) == (job_id, int(fields["attempt"])):
+        if (event.job_id, event.attempt) == (job_id, int(attempt)):
             return event.model_copy(update={"number": number})
         log.warning("event.misplaced", job=job_id, number=number, of_job=event.job_id, of_attempt=event.attempt)
     body = LogLine(level="error", message=f"Event {number} could not be read; another version may have sent it.")

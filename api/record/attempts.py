@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from sqlalchemy import select
@@ -15,7 +16,7 @@ from api.record.notices import note_warning
 from api.record.rows import job_spec, job_summary, move, tell
 from api.record.summary import fold
 from api.record.tables import Checkpoint, Job
-from shared.events import AttemptEnded, AttemptStarted, CheckpointSaved, Event, Warned
+from shared.events import AttemptEnded, AttemptStarted, CheckpointSaved, Event, StepMetrics, Warned
 from shared.jobs import ACTIVE, AttemptSpec, JobSpec, JobState
 from shared.placement import Placement
 
@@ -48,9 +49,8 @@ def record_events(session: Session, streams: Mapping[int, Sequence[Event]]) -> d
 
 def _apply(session: Session, job: Job, events: Sequence[Event]) -> None:
     summary = told = job_summary(job)
-    for event in events:
-        job.last_number = event.number
-        if event.attempt != job.attempt:
+    for event, following in zip_longest(events, events[1:]):
+        if event.attempt != job.attempt or (following is not None and _is_overtaken(event, following)):
             continue
         summary = fold(summary, event.body, event.at)
         if isinstance(event.body, CheckpointSaved):
@@ -64,8 +64,17 @@ def _apply(session: Session, job: Job, events: Sequence[Event]) -> None:
                 _begun(session, job, event.at)
             else:
                 _ended(session, job, event.body)
+    if events:
+        job.last_number = events[-1].number
     if summary is not told:
         job.summary = summary.model_dump(mode="json")
+
+
+def _is_overtaken(event: Event, following: Event) -> bool:
+    """Whether a summary that has the next event, too, shows nothing of this one: its steps are not the newest."""
+    later = following.body
+    is_next = isinstance(event.body, StepMetrics) and isinstance(later, StepMetrics) and bool(later.step)
+    return is_next and following.attempt == event.attempt
 
 
 def assign(

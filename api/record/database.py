@@ -6,12 +6,15 @@ order in which it is committed. Who reads waits for nobody and sees one consiste
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import BaseModel
+from pydantic_core import from_json
 from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
@@ -100,7 +103,7 @@ class Database:
 
 def _engine(url: str) -> Engine:
     try:
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True, json_serializer=_as_json, json_deserializer=from_json)
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(
             f"DATABASE_URL is no address of a database ({error}): use sqlite:///PATH or postgresql+psycopg://…"
@@ -110,6 +113,11 @@ def _engine(url: str) -> Engine:
             f"DATABASE_URL needs the package {error.name}: pip install 'spectrain[postgres]', and start the address"
             " with postgresql+psycopg://."
         ) from error
+
+
+def _as_json(value: Any) -> str:
+    """For a JSON column; a model of pydantic's, which may come thousands of times a second, writes itself."""
+    return value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value)
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from engineio.packet import MESSAGE, Packet
-from socketio.packet import Packet as Message
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
@@ -154,7 +153,6 @@ class _Server:
 
     def __init__(self, **connections: _Connection) -> None:
         self.server = self.manager = self.eio = self
-        self.packet_class = Message
         self.sockets = connections
         self.sent: list[tuple[str, str]] = []
 

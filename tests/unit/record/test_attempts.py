@@ -7,11 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from api.record.attempts import attempt_spec, record_events, take_back
-from api.record.rows import find
+from api.record.rows import find, job_summary
+from api.record.summary import fold
 from shared.errors import ConfigError, NotFoundError, TransitionError
 from shared.events import (
     EpochMetrics,
     Event,
+    LogLine,
     StepMetrics,
     Warned,
 )
@@ -57,6 +59,41 @@ def test_what_lists_show_comes_from_events(bench: Bench) -> None:
     assert (job.progress.epoch, job.progress.step, job.progress.total_steps) == (1, 10, 100)
     assert [warning.code for warning in job.warnings] == ["collapse"]
     assert job.last_event == 5
+
+
+def test_events_that_come_together_come_to_the_same_as_one_by_one(bench: Bench) -> None:
+    def steps(first: int, *times: float | None) -> StepMetrics:
+        numbers = [1.0 / (first + index) for index in range(len(times))]
+        return StepMetrics(
+            step=[first + index for index in range(len(times))],
+            epoch=[1] * len(times),
+            **dict.fromkeys(("loss", "reconstruction", "kl", "kl_weight", "learning_rate", "grad_norm"), numbers),
+            step_time_s=list(times),
+            total_steps=100,
+        )
+
+    epoch = EpochMetrics(epoch=1, epochs=10, step=7, total_steps=100, train_loss=0.7, quality=0.9, elapsed_s=3.0)
+    log = LogLine(message="Grün \u2028 \U0001f600 \"\\")
+    told = [
+        *(STARTED, steps(1, 0.1, 0.2), steps(3, 0.3), steps(4, None), steps(4)),
+        *(epoch, steps(5, 0.2), log, steps(6, 0.5), checkpoint(6, kept=["1-6"])),
+        *(steps(7, 0.7), steps(8, 0.1), steps(8)),
+    ]
+    events = [
+        Event(job_id=bench.job_id, number=number, attempt=number != 5, at=float(number), body=body)
+        for number, body in enumerate(told, 1)
+    ]
+    bench.assign()
+    with bench.database.session() as session:
+        summary = job_summary(find(session, bench.job_id))
+    for event in events:
+        summary = fold(summary, event.body, event.at) if event.attempt else summary
+    for part in (events[:7], events[7:]):
+        with bench.database.session() as session:
+            record_events(session, {bench.job_id: part})
+    with bench.database.reading() as session:
+        assert job_summary(find(session, bench.job_id)) == summary
+    assert bench.record.events(bench.job_id).events == events
 
 
 def test_a_job_that_an_older_version_wrote_is_read(bench: Bench) -> None:
