@@ -42,7 +42,7 @@ class RoomEmitter:
         if not there:
             return
         server = cast(Any, self._sockets).server
-        # As the server's own packet would be, which costs ten times as much: it looks for bytes in each list of numbers.
+        # As a packet of the server's would be, which costs ten times as much: it looks for bytes in each list.
         text = f"{packet.EVENT}{to_json([event, data]).decode()}"
         message, frame = eio_packet.Packet(eio_packet.MESSAGE, text), b""
         for engine_sid in there:

@@ -103,7 +103,13 @@ class Database:
 
 def _engine(url: str) -> Engine:
     try:
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True, json_serializer=_as_json, json_deserializer=from_json)
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            json_serializer=_as_json,
+            json_deserializer=from_json,
+        )
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigError(
             f"DATABASE_URL is no address of a database ({error}): use sqlite:///PATH or postgresql+psycopg://…"
