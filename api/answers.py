@@ -82,7 +82,7 @@ def _refuse_constant(name: str) -> None:
 
 def register_error_answers(app: Flask) -> None:
     """Turn whatever leaves a route as an exception into an ErrorView."""
-    app.register_error_handler(SpectrainError, _of_ours)
+    app.register_error_handler(SpectrainError, answer_of)
     app.register_error_handler(HTTPException, _of_http)
     app.register_error_handler(RedisError, _of_redis)
     app.register_error_handler(OperationalError, _of_database)
@@ -90,7 +90,8 @@ def register_error_answers(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
-def _of_ours(error: SpectrainError) -> Response:
+def answer_of(error: SpectrainError) -> Response:
+    """What an error of ours says, with the headers that go with its status."""
     if error.http_status >= 500:
         log.error("request.failed", path=request.path, error=str(error))
     response = error_answer(error.http_status, str(error), field=cast(str, getattr(error, "field", "")))

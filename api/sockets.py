@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from api.access.door import Door
 from api.access.roles import Identity
-from api.answers import error_answer
+from api.answers import answer_of
 from api.background import Background
 from api.outlets import Pump, websocket_class
 from api.record.jobs import JobRecord
@@ -36,6 +36,8 @@ PING_TIMEOUT_S: Final = 20
 MAX_MESSAGE_BYTES: Final = 16_384
 """Largest message of a client; none has reason to be long."""
 _LOOK_EVERY_S: Final = 5.0
+_WHO: Final = "spectrain.who"
+"""Where a request's environment has who sends it."""
 
 _Handler = Callable[[object], dict[str, object]]
 
@@ -50,8 +52,8 @@ class Connected:
         self._who: dict[str, Identity] = {}
 
     def come(self, sid: str, environ: WSGIEnvironment) -> None:
-        """Let a connection in; raises AccessError."""
-        self._who[sid] = self._door.who(environ, EVENTS["connect"])
+        """Let a connection in, as whom `SocketDoor` has found behind its first request; raises AccessError."""
+        self._who[sid] = environ.get(_WHO) or self._door.who(environ, EVENTS["connect"])
 
     def gone(self, sid: str) -> None:
         """Forget a connection."""
@@ -156,9 +158,9 @@ class SocketDoor:
         """Pass the request on, or answer 401, 403 or 429."""
         if str(environ.get("PATH_INFO", "")).startswith("/socket.io"):
             try:
-                self._door.who(environ, EVENTS["connect"])
+                environ[_WHO] = self._door.who(environ, EVENTS["connect"])
             except (AccessError, TooManyError) as error:
-                return error_answer(error.http_status, str(error))(environ, start_response)
+                return answer_of(error)(environ, start_response)
         return self._application(environ, start_response)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -17,7 +18,8 @@ from werkzeug.test import TestResponse
 
 from api.access.door import FAILURES_PER_MINUTE, address_of
 from api.access.limits import Limit
-from api.access.roles import Role
+from api.access.roles import Identity, Role
+from api.access.tokens import Tokens
 from api.app import create_app
 from api.record.tables import BrowserSession, Token
 from api.routes.access import EVENTS, ROUTES, check_table
@@ -263,6 +265,32 @@ class TestSockets:
     def test_nobody_connects_without_a_token(self, network: Network) -> None:
         assert not network.sockets.test_client(network.app).is_connected()
         assert not network.socket("x").is_connected()
+
+    def test_strangers_are_refused_as_by_every_route(self, network: Network) -> None:
+        for path in ("/socket.io/?EIO=4&transport=polling", "/api/v1/jobs"):
+            refused = [network.ask("GET", path, token="wrong") for _ in range(FAILURES_PER_MINUTE)]
+            assert {answer.headers.get("WWW-Authenticate") for answer in refused if answer.status_code == 401} <= {
+                "Bearer"
+            }
+            too_many = network.ask("GET", path, token="wrong")
+            assert too_many.status_code == 429
+            assert 0 < int(too_many.headers["Retry-After"]) <= 60
+
+    def test_each_request_is_looked_up_once(self, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+        token, asked = network.token(Role.VIEWER), list[str]()
+        holder = Tokens.holder
+
+        def counting(tokens: Tokens, secret: str) -> Identity:
+            asked.append(secret)
+            return holder(tokens, secret)
+
+        monkeypatch.setattr(Tokens, "holder", counting)
+        path = "/socket.io/?EIO=4&transport=polling"
+        opened = network.ask("GET", path, token=token)
+        path += f"&sid={json.loads(opened.text.removeprefix('0'))['sid']}"
+        assert network.ask("POST", path, token=token, data="40").status_code == 200
+        assert network.ask("GET", path, token=token).text.startswith("40"), "it is connected"
+        assert asked == [token] * 3
 
     def test_every_event_asks(self, network: Network) -> None:
         handlers = set(cast(Any, network.sockets).server.handlers["/"]) - {"disconnect"}

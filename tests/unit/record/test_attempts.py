@@ -73,7 +73,7 @@ def test_events_that_come_together_come_to_the_same_as_one_by_one(bench: Bench) 
         )
 
     epoch = EpochMetrics(epoch=1, epochs=10, step=7, total_steps=100, train_loss=0.7, quality=0.9, elapsed_s=3.0)
-    log = LogLine(message="Grün \u2028 \U0001f600 \"\\")
+    log = LogLine(message='Grün \u2028 \U0001f600 "\\')
     told = [
         *(STARTED, steps(1, 0.1, 0.2), steps(3, 0.3), steps(4, None), steps(4)),
         *(epoch, steps(5, 0.2), log, steps(6, 0.5), checkpoint(6, kept=["1-6"])),
