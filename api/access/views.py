@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from shared.config import Frozen
+
+TOKEN_DAYS: Final = 30.0
+"""A token counts for so long where nobody says how long it shall."""
 
 
 class TokenView(Frozen):
@@ -38,7 +41,7 @@ class SessionView(Frozen):
     """admin, member or viewer."""
     name: str
     """Of the token."""
-    refused: dict[str, str]
+    refused: dict[str, str] = {}
     """The routes that this role may not call, each with the least role that may."""
 
 
@@ -54,5 +57,5 @@ class TokenRequest(Frozen):
     """What its holder is: worker for a machine that joins, the others for people and their programs."""
     name: Annotated[str, Field(max_length=200)] = ""
     """Whom or what it is for; empty for a name made of role and time."""
-    days: Annotated[float, Field(gt=0, le=3650)] | None = None
+    days: Annotated[float, Field(gt=0, le=3650)] | None = TOKEN_DAYS
     """Days until it expires; null for never."""

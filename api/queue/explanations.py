@@ -79,7 +79,7 @@ class Explanations:
         """Why the job waits, behind `came_back`, which is why it came back to the queue; for others, that alone."""
         sentence = ""
         if state is JobState.HELD:
-            sentence = "Held: release it."
+            sentence = "Waits until somebody releases it."
         elif state is JobState.QUEUED and (waiting := self._line.get(job_id)) is not None:
             sentence = self._why(waiting)
         return f"{came_back} {sentence}".strip()

@@ -9,7 +9,7 @@ import click
 from deploy.cli.exit_codes import ExitCode
 from deploy.cli.queue_options import PRIORITIES, order_options, placement_of, placement_options, placement_values
 from deploy.cli.session import Session, client_command
-from deploy.cli.submit import PRESETS, parse_settings, told
+from deploy.cli.submit import PRESETS, explained, parse_settings, told
 from shared.placement import Placement
 
 job_id_argument = click.argument("job_id", type=click.IntRange(min=1), metavar="JOB")
@@ -50,6 +50,14 @@ def _one(action: str, text: str) -> click.Command:
     return command
 
 
+@click.command("next")
+@job_id_argument
+@client_command
+def _next(session: Session, job_id: int) -> None:
+    """Put a waiting job before all others, with the priority of the first; a held one is released."""
+    _reorder(session, job_id, "next")
+
+
 @click.command("move")
 @job_id_argument
 @click.option("--before", type=click.IntRange(min=1), metavar="JOB", help="The waiting job that it goes before.")
@@ -59,7 +67,7 @@ def _move(session: Session, job_id: int, before: int | None, *, last: bool) -> N
     """Give a waiting job another place in the queue, and the priority that is usual there."""
     if (before is None) is not last:
         raise click.UsageError("Say where: --before JOB or --last.")
-    _act(session, job_id, "move", {"before": before})
+    _reorder(session, job_id, "move", {"before": before})
 
 
 @click.command("priority")
@@ -118,8 +126,16 @@ def _edit(session: Session, job_id: int, *, settings: tuple[str, ...], **values:
     _act(session, job_id, "edit", body)
 
 
+def _reorder(session: Session, job_id: int, action: str, body: dict[str, Any] | None = None) -> None:
+    """Give a job another place, and say where that came with another priority."""
+    before = session.client.job(job_id).priority
+    job = explained(session, session.client.act(job_id, action, body))
+    news = "" if job.priority == before else f" Its priority is now {job.priority}."
+    session.show(job, lambda: session.say(f"{told(job)}{news}"))
+
+
 def _act(session: Session, job_id: int, action: str, body: dict[str, Any] | None = None) -> None:
-    job = session.client.act(job_id, action, body)
+    job = explained(session, session.client.act(job_id, action, body))
     session.show(job, lambda: session.say(told(job)))
 
 
@@ -129,7 +145,7 @@ ACTIONS: Final = (
     _many("retry", "Queue failed, cancelled or paused jobs again: they go on from their newest checkpoint."),
     _many("hold", "Keep queued jobs from starting until they are released."),
     _many("release", "Let held jobs start when their turn comes."),
-    _one("next", "Put a waiting job before all others; a held one is released."),
+    _next,
     _move,
     _priority,
     _edit,

@@ -12,7 +12,7 @@ from deploy.cli.deletion import delete_job
 from deploy.cli.exit_codes import ExitCode
 from deploy.cli.job_actions import ACTIONS, job_id_argument
 from deploy.cli.session import Session, client_command
-from deploy.cli.submit import told
+from deploy.cli.submit import explained, told
 from deploy.cli.text import count, duration, moment, number, placement, progress, started_from
 from deploy.cli.watch import status_line, watch_job
 from shared.errors import TransitionError
@@ -106,6 +106,7 @@ def resume(
     job = session.client.resume(job_id, request)
     if watching:
         return watch_job(session, job, after=after)
+    job = explained(session, job)
     session.show(job, lambda: session.say(told(job)))
     return ExitCode.DONE
 
@@ -140,7 +141,7 @@ def _render_job(session: Session, job: JobDetailView) -> None:
     session.pairs(
         [
             ("Job", f"{job.id}: {job.name} ({job.kind})"),
-            ("State", status_line(job)),
+            ("State", status_line(job, why=False)),
             ("Reason", job.reason),
             ("Dataset", f"{job.dataset.name}, version {job.dataset.version}, {count(job.dataset.clips, 'clip')}"),
             ("Representation", job.representation),

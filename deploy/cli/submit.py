@@ -5,19 +5,26 @@ from __future__ import annotations
 import copy
 import json
 import re
-from typing import Any, Literal, TypeVar
+import time
+from contextlib import suppress
+from typing import Any, Final, Literal, TypeVar
 
 import click
 from pydantic import ValidationError
 
 from api.views import BatchView, JobDetailView
+from deploy.cli.api_client import ApiError, UnreachableError
 from deploy.cli.exit_codes import ExitCode
 from deploy.cli.queue_options import order_options, placement_of, placement_options, placement_values
 from deploy.cli.session import Session, client_command
 from deploy.cli.text import count, numbers, started_from
 from deploy.cli.watch import watch_job
 from shared.config import Representation, config_error
-from shared.jobs import PreprocessRequest, StartRequest, TrainRequest
+from shared.jobs import JobState, PreprocessRequest, StartRequest, TrainRequest
+
+_LOOK_EVERY_S: Final = 0.1
+_LOOKS: Final = 20
+"""The scheduler has looked at a new job within some tens of milliseconds."""
 
 PRESETS = ("auto", "conservative", "balanced", "aggressive")
 REPRESENTATIONS = ("mel", "mel_if")
@@ -235,6 +242,7 @@ def _submit(session: Session, request: TrainRequest | PreprocessRequest, *, watc
     job = session.client.submit(request)
     if watch:
         return watch_job(session, job, after=0)
+    job = explained(session, job)
     start = "" if job.start is None else f" It starts from {started_from(job.start)}."
     session.show(job, lambda: session.say(f"{told(job)}{start}"))
     return ExitCode.DONE
@@ -245,6 +253,18 @@ def _show_batch(session: Session, batch: BatchView) -> int:
         batch, lambda: session.say(f"{count(len(batch.jobs), 'job')} in batch {batch.batch}: {numbers(batch.jobs)}.")
     )
     return ExitCode.DONE
+
+
+def explained(session: Session, job: JobDetailView) -> JobDetailView:
+    """A job that has just entered the queue, or changed there, as it is once the server knows why it waits."""
+    # What was asked for is done: a server that goes away now must not make a failure of it.
+    with suppress(ApiError, UnreachableError):
+        for _ in range(_LOOKS):
+            if job.state is not JobState.QUEUED or job.reason:
+                break
+            time.sleep(_LOOK_EVERY_S)
+            job = session.client.job(job.id)
+    return job
 
 
 def told(job: JobDetailView) -> str:

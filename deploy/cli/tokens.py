@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from api.access.roles import Role
-from api.access.views import TokenView
+from api.access.views import TOKEN_DAYS, NewTokenView, TokenView
 from deploy.cli.session import Session, client_command
 from deploy.cli.text import moment
 from shared.settings import Settings
@@ -31,7 +31,11 @@ def token_command() -> None:
 )
 @click.option("--name", default="", help="Whom or what it is for, such as a person's or a machine's name.")
 @click.option(
-    "--days", type=click.FloatRange(min=0, min_open=True, max=3650), help="Days that it counts; else for ever."
+    "--days",
+    type=click.FloatRange(min=0, max=3650),
+    default=TOKEN_DAYS,
+    show_default=True,
+    help="Days that it counts; 0 for ever. A machine that joined with it is cut off when it ends.",
 )
 @click.option(
     "--data",
@@ -39,22 +43,22 @@ def token_command() -> None:
     help="Make it in this data folder, not through the server: for who has no token yet. DATABASE_URL counts.",
 )
 @client_command
-def create_command(session: Session, *, role: str, name: str, days: float | None, data: Path | None) -> None:
+def create_command(session: Session, *, role: str, name: str, days: float, data: Path | None) -> None:
     """Make a token; for a worker, print the line to paste on the other machine. The token is shown this one time."""
     if data is None:
-        made = session.client.make_token(role=role, name=name, days=days)
+        made = session.client.make_token(role=role, name=name, days=days or None)
     else:
         from api.access.first import make_token  # noqa: PLC0415 - the record, for this alone
 
-        expires_at = None if days is None else time.time() + days * _DAY_S
+        expires_at = time.time() + days * _DAY_S if days else None
         made = make_token(Settings(data=data.absolute()), role=Role(role), name=name or role, expires_at=expires_at)
 
     def render() -> None:
         if not made.command:
-            session.say(f"Token {made.id} ({made.name}, {made.role}). It is shown this one time:")
+            session.say(f"Token {made.id} ({made.name}, {made.role}), {_until(made)}. It is shown this one time:")
             click.echo(f"\n{made.secret}\n")
             return
-        session.say(f"Token {made.id} ({made.name}). Paste this line on the machine that is to join:")
+        session.say(f"Token {made.id} ({made.name}), {_until(made)}. Paste this line on the machine that is to join:")
         click.echo(f"\n{made.command}\n")
         click.echo("It needs Python 3.11 or newer there, and nothing else.", err=True)
         if made.note:
@@ -94,6 +98,10 @@ def revoke_command(session: Session, token_id: int) -> None:
     """Make a token worthless at once; who logged in with it is logged out, workers that joined with it stop."""
     revoked = session.client.revoke_token(token_id)
     session.show(revoked, lambda: session.say(f"Token {revoked.id} ({revoked.name}) is revoked."))
+
+
+def _until(made: NewTokenView) -> str:
+    return "which never expires" if made.expires_at is None else f"which counts until {moment(made.expires_at)}"
 
 
 def _validity(token: TokenView) -> str:

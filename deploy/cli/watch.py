@@ -193,10 +193,13 @@ class TerminalDisplay:
         self._progress.console.print(text)
 
 
-def status_line(job: JobDetailView) -> str:
-    """State, progress, loss and time to go: "running, epoch 3/100, step 1,200/40,000, loss 0.42, 12 min to go"."""
+def status_line(job: JobDetailView, *, why: bool = True) -> str:
+    """State, progress, loss and time to go: "running, epoch 3/100, step 1,200/40,000, loss 0.42, 12 min to go".
+
+    Of a job that waits it tells `why`.
+    """
     parts = [job.state.value]
-    if job.state is JobState.QUEUED and job.reason:
+    if why and job.state is JobState.QUEUED and job.reason:
         parts.append(job.reason)
     if how_far := progress(job):
         parts.append(how_far)

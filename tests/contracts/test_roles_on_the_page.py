@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from api.access.roles import Role
+from api.access.views import TOKEN_DAYS
 from api.routes.access import ROUTES
 
 SOURCES = Path(__file__).parents[2] / "api" / "web" / "src"
@@ -24,3 +25,8 @@ def test_the_page_asks_for_routes_that_there_are() -> None:
     for_some = {endpoint for endpoint, role in ROUTES.items() if role in (Role.MEMBER, Role.ADMIN)}
     assert asked <= for_some, "these are open to everybody who looks, or are no routes"
     assert for_some - asked == SHOWN_NOWHERE, "the page must ask who may, or this test must say why not"
+
+
+def test_a_token_counts_as_long_wherever_it_is_made() -> None:
+    form = (SOURCES / "pages" / "workers" / "AddMachine.tsx").read_text()
+    assert f"const TOKEN_DAYS = {TOKEN_DAYS:g};" in form

@@ -2628,7 +2628,7 @@ export interface components {
             /**
              * Days
              * @description Days until it expires; null for never.
-             * @default null
+             * @default 30
              */
             days: number | null;
             /**

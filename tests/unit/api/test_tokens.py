@@ -52,6 +52,16 @@ def test_a_request_without_a_bearer_token_says_how_to_send_one(header: str | Non
 
 def test_a_token_that_is_not_there_cannot_be_revoked(client: FlaskClient) -> None:
     assert client.post("/api/v1/tokens/7/revoke").status_code == 404
+
+
+def test_a_token_counts_for_thirty_days_unless_somebody_says_otherwise(client: FlaskClient) -> None:
+    def days(**said: float | None) -> float | None:
+        made = client.post("/api/v1/tokens", json=said).json
+        return None if made["expires_at"] is None else (made["expires_at"] - made["created_at"]) / 86_400
+
+    assert days() == pytest.approx(30.0, abs=1e-3)
+    assert days(days=7) == pytest.approx(7.0, abs=1e-3)
+    assert days(days=None) is None
     assert client.post("/api/v1/tokens", json={"days": 0}).status_code == 422
 
 

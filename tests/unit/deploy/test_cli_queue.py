@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+import httpx
 import pytest
 
 from api.views import BatchView, BulkResultView, BulkView, CheckView, JobListView, QueueView
@@ -93,6 +94,43 @@ def test_several_datasets_are_preprocessed_as_a_batch(server: FakeServer, spectr
     assert told == [("preprocess", name, {"labels": ["studio"]}) for name in ("kit", "voices")]
 
 
+def test_a_new_job_says_why_it_waits(server: FakeServer, spectrain: CommandLine) -> None:
+    server.answers["POST jobs"] = make_job()
+    waits = make_job(reason="Waits for a worker: none is online.")
+    server.answers["GET jobs/5"] = [make_job(), waits]
+    assert spectrain("train", "kit") == ExitCode.DONE
+    assert spectrain.out == "Job 5 (kit mel, 12 clips): queued. Waits for a worker: none is online.\n"
+    server.answers["GET jobs/5"] = [make_job(), make_job(JobState.STARTING)]
+    assert spectrain("train", "kit") == ExitCode.DONE
+    assert "starting." in spectrain.out
+    server.answers["GET jobs/5"] = httpx.ConnectError("gone")
+    assert spectrain("train", "kit") == ExitCode.DONE, "it was submitted"
+    assert "queued." in spectrain.out
+
+
+@pytest.mark.parametrize(
+    ("command", "route"), [("next 5", "next"), ("move 5 --before 3", "move"), ("move 5 --last", "move")]
+)
+def test_a_new_place_that_comes_with_another_priority_says_so(
+    server: FakeServer, spectrain: CommandLine, command: str, route: str
+) -> None:
+    server.answers["GET jobs/5"] = [make_job(), make_job(priority="high", reason="It starts next.")]
+    server.answers[f"POST jobs/5/{route}"] = make_job(priority="high")
+    assert spectrain("jobs", *command.split()) == ExitCode.DONE
+    assert spectrain.out.endswith("queued. It starts next. Its priority is now high.\n")
+    server.answers["GET jobs/5"] = make_job(priority="high", reason="It starts next.")
+    assert spectrain("jobs", *command.split()) == ExitCode.DONE
+    assert "priority" not in spectrain.out
+
+
+def test_a_reason_is_told_once(server: FakeServer, spectrain: CommandLine) -> None:
+    server.answers["GET jobs/5"] = make_job(reason="Waits for the cows.", submitted_by="ann")
+    assert spectrain("jobs", "show", "5") == ExitCode.DONE
+    assert spectrain.out.count("the cows") == 1
+    assert "Submitted by" in spectrain.out
+    assert "ann" in spectrain.out
+
+
 @pytest.mark.parametrize("action", ["cancel", "pause", "hold", "release", "retry"])
 def test_an_action_is_done_to_one_job_or_to_many(server: FakeServer, spectrain: CommandLine, action: str) -> None:
     server.answers[f"POST jobs/5/{action}"] = make_job()
@@ -123,6 +161,7 @@ def test_an_action_is_done_to_one_job_or_to_many(server: FakeServer, spectrain: 
 def test_the_queue_is_put_in_order(
     server: FakeServer, spectrain: CommandLine, command: str, route: str, body: dict[str, Any]
 ) -> None:
+    server.answers["GET jobs/5"] = make_job(reason="It starts next.")
     server.answers[f"POST jobs/5/{route}"] = make_job()
     assert spectrain("jobs", *command.split()) == ExitCode.DONE
     assert server.bodies("POST", f"jobs/5/{route}") == [body]

@@ -92,7 +92,7 @@ def test_a_token_for_a_person_is_shown_once(server: FakeServer, spectrain: Comma
     server.answers["POST tokens"] = made
     assert spectrain("token", "create", "--role", "member", "--name", "ann") == ExitCode.DONE
     assert "spt_ann" in spectrain.out.splitlines()
-    assert server.bodies("POST", "tokens") == [{"role": "member", "name": "ann", "days": None}]
+    assert server.bodies("POST", "tokens") == [{"role": "member", "name": "ann", "days": 30.0}]
 
 
 def test_who_lost_the_last_token_makes_one_in_the_data_folder(

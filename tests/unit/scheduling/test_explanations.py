@@ -101,7 +101,7 @@ def test_the_queue_and_the_clock(queue: Queue) -> None:
     assert queue.why(night, worker(), minute=720) == "Waits until 23:00."
     assert queue.why(night, worker(), minute=60) == "It starts next."
     assert queue.why(night, worker(), paused=True) == "The queue is paused."
-    assert queue.explanations.why(night, JobState.HELD) == "Held: release it."
+    assert queue.explanations.why(night, JobState.HELD) == "Waits until somebody releases it."
     assert queue.explanations.why(night, JobState.RUNNING, "Its hours ended.") == "Its hours ended."
 
 

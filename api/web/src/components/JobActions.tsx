@@ -22,9 +22,9 @@ const RELEASE: Button = { key: "release", label: "Release", icon: "play" };
 const RETRY: Button = { key: "retry", label: "Retry", icon: "again" };
 const RESUME: Button = { key: "resume", label: "Resume", icon: "again" };
 
-/** What most people want of a job in its state stands as buttons; the rest is in the menu. */
+/** What most people want of a job in its state stands as buttons; the rest is in the menu. A job's page releases it elsewhere. */
 function buttonsFor(job: Job, all: boolean): readonly Button[] {
-  const order = job.state === "failed" ? [CANCEL, RETRY] : [...(all ? [SAVE, PREVIEW] : []), PAUSE, RELEASE, CANCEL, RESUME];
+  const order = job.state === "failed" ? [CANCEL, RETRY] : [...(all ? [SAVE, PREVIEW] : [RELEASE]), PAUSE, CANCEL, RESUME];
   return order.filter(({ key }) => job.can[key]);
 }
 

@@ -155,6 +155,9 @@ export function toJob(wire: Wire<"JobView">): Job {
   };
 }
 
+/** Whether there is anything to show of its work. */
+export const hasBegun = (job: Job): boolean => job.progress.fraction !== null || isActive(job.state) || job.startedAt !== null;
+
 export function toStartPoint(wire: Wire<"StartPoint">): StartPoint {
   return { jobId: wire.job_id, jobName: wire.job_name, checkpoint: wire.checkpoint, epoch: wire.epoch, step: wire.step };
 }

@@ -38,6 +38,7 @@ describe("the order of the queue", () => {
     await done;
     expect(asked).toEqual([["/api/v1/jobs/3/move", { before: 1 }]]);
     expect(job(3).position).toBe(9.5);
+    expect(toasts.value).toEqual([]);
   });
 
   it("keeps the new place when an older view arrives before the answer", async () => {
@@ -61,6 +62,7 @@ describe("the order of the queue", () => {
     expect(order()).toEqual([5, 2, 3, 4, 1]);
     await done;
     expect(asked).toEqual([["/api/v1/jobs/1/move", { before: null }]]);
+    expect(toasts.value.map(({ text }) => text)).toEqual(["Job 1 is moved. Its priority is now low."]);
     await moveBy(job(1), 1);
     expect(asked).toHaveLength(1);
   });

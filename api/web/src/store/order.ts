@@ -3,7 +3,7 @@ import { computed, signal } from "@preact/signals";
 import { moveJob } from "../http/api";
 import type { Job } from "../model/job";
 import { jobs, type Place, placeJob, putJob, waitingJobs } from "./queue";
-import { tellError } from "./toasts";
+import { tell, tellError } from "./toasts";
 
 /** The last change in words, for screen readers. */
 export const orderNews = signal("");
@@ -44,6 +44,9 @@ export function placeOf(job: Job): number {
 
 const places = computed(() => new Map(waitingJobs.value.map(({ id }, index) => [id, index])));
 
+/** What a new place did to a job's priority, in words behind others; nothing where it stayed. */
+export const priorityNews = (before: Job, after: Job): string => (before.priority === after.priority ? "" : ` Its priority is now ${after.priority}.`);
+
 async function confirm(job: Job, before: number | null, shown: Place): Promise<void> {
   try {
     const moved = await moveJob(job.id, before);
@@ -51,6 +54,8 @@ async function confirm(job: Job, before: number | null, shown: Place): Promise<v
     if (jobs.value.get(job.id)?.position !== shown.position) return;
     placeJob(job.id, null);
     putJob(moved);
+    const news = priorityNews(job, moved);
+    if (news) tell(`${job.name} is moved.${news}`);
   } catch (error) {
     placeJob(job.id, null);
     const now = jobs.value.get(job.id);

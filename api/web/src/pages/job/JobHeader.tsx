@@ -8,8 +8,9 @@ import { ProgressText } from "../../components/ProgressText";
 import { StateBadge } from "../../components/StateBadge";
 import { bytes, count, duration, measure, moment, plural } from "../../format";
 import { getJobDisk } from "../../http/api";
-import type { JobDetail } from "../../model/job";
-import { isActive, isEnded } from "../../model/states";
+import { hasBegun, type JobDetail } from "../../model/job";
+import { isActive, isEnded, STATES } from "../../model/states";
+import { busy, command } from "../../store/actions";
 import { canTell, tellOf, told } from "../../store/notices";
 import { jobs } from "../../store/queue";
 import { kindText } from "../queue/JobRow";
@@ -31,11 +32,13 @@ export function JobHeader({ job }: { job: JobDetail }) {
       </div>
       <JobWishes job={job} />
       <Lineage job={job} />
-      {job.state === "failed" ? <Failure job={job} /> : job.reason && <p class="job-header-reason">{job.reason}</p>}
-      <div>
-        <ProgressBar job={job} />
-        <ProgressText job={job} />
-      </div>
+      {job.state === "failed" ? <Failure job={job} /> : job.state === "held" ? <Held job={job} /> : job.reason && <p class="job-header-reason">{job.reason}</p>}
+      {hasBegun(job) && (
+        <div>
+          <ProgressBar job={job} />
+          <ProgressText job={job} />
+        </div>
+      )}
       <Facts job={job} />
       {job.kind === "train" && job.progress.epoch > 0 && <QualityBar job={job} />}
       <Warnings job={job} />
@@ -69,6 +72,18 @@ function Lineage({ job }: { job: JobDetail }) {
   );
 }
 
+/** Nothing happens to it by itself. */
+function Held({ job }: { job: JobDetail }) {
+  return (
+    <div class="note note-warn row" role="status">
+      <p><b>{job.can.release ? "Held: waits for you." : "Held."}</b> {job.can.release ? job.reason.replace(STATES.held.meaning, "") : job.reason}</p>
+      {job.can.release && (
+        <button type="button" class="button button-small button-primary push" aria-describedby="job-kind" disabled={busy.value.has(`${job.id} release`)} onClick={() => void command(job, "release")}><Icon name="play" />Release</button>
+      )}
+    </div>
+  );
+}
+
 function Failure({ job }: { job: JobDetail }) {
   return (
     <div class="note note-bad" role="alert">
@@ -91,9 +106,9 @@ function Facts({ job }: { job: JobDetail }) {
     getJobDisk(job.id).then(setDisk, () => undefined);
   }, [job.id, job.lastCheckpoint, job.state]);
   const facts: (readonly [string, string])[] = [];
-  if (trains) facts.push(["Loss", measure(job.loss)], ["Validation error", measure(job.validationError)]);
+  if (trains && hasBegun(job)) facts.push(["Loss", measure(job.loss)], ["Validation error", measure(job.validationError)]);
   if (trains && isActive(job.state)) facts.push(["Steps per second", measure(job.stepsPerS)]);
-  facts.push(["Elapsed", duration(job.elapsedS)]);
+  if (hasBegun(job)) facts.push(["Elapsed", duration(job.elapsedS)]);
   if (isActive(job.state)) facts.push(["To go", job.etaS === null ? "–" : duration(job.etaS)]);
   facts.push(["Device", job.worker || job.device || "–"]);
   if (job.deviceMemoryBytes !== null) facts.push(["Device memory", bytes(job.deviceMemoryBytes)]);

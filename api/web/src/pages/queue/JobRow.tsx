@@ -5,7 +5,7 @@ import { ProgressText } from "../../components/ProgressText";
 import { Sparkline } from "../../components/Sparkline";
 import { StateBadge } from "../../components/StateBadge";
 import { ago, duration, measure, plural, REPRESENTATIONS } from "../../format";
-import type { Job } from "../../model/job";
+import { hasBegun, type Job } from "../../model/job";
 import { isActive, isWaiting, STATES } from "../../model/states";
 import { nowMs } from "../../store/clock";
 import { queue } from "../../store/queue";
@@ -15,7 +15,6 @@ import { Grip } from "./Grip";
 /** It has the job as its only property, so that of a long list only the rows whose jobs changed are drawn again. */
 export function JobRow({ job }: { job: Job }) {
   const nameId = `job-${job.id}-name`;
-  const hasBegun = job.progress.fraction !== null || isActive(job.state);
   const isSelected = selected.value.has(job.id);
   const why = reasonOf(job);
   return (
@@ -39,8 +38,8 @@ export function JobRow({ job }: { job: Job }) {
         {why && <p class={`small job-reason${job.state === "failed" ? " job-reason-bad" : ""}`}>{why}</p>}
       </div>
       <div class="job-progress">
-        {hasBegun && <ProgressBar job={job} />}
-        {hasBegun && <ProgressText job={job} />}
+        {hasBegun(job) && <ProgressBar job={job} />}
+        {hasBegun(job) && <ProgressText job={job} />}
       </div>
       <div class="job-loss">
         <Sparkline job={job} />

@@ -17,6 +17,9 @@ const EXPIRIES = [
   { days: 0, label: "Never" },
 ] as const;
 
+/** As on the command line. */
+const TOKEN_DAYS = 30;
+
 const ROLES: Readonly<Record<Role, string>> = {
   worker: "A machine",
   viewer: "A person who looks",
@@ -58,7 +61,7 @@ export function AddMachine() {
 function TokenForm({ onMade }: { onMade: (token: NewToken) => void }) {
   const [name, setName] = useState("");
   const [role, setRole] = useState<Role>("worker");
-  const [days, setDays] = useState(30);
+  const [days, setDays] = useState(TOKEN_DAYS);
   const [error, setError] = useState<unknown>(null);
   const [isSending, setSending] = useState(false);
   const send = async (): Promise<void> => {

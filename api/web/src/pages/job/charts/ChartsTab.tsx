@@ -1,8 +1,10 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
+import { Empty } from "../../../components/Notices";
 import { count } from "../../../format";
 import { epochsTableUrl, stepsTableUrl } from "../../../http/api";
-import { isActive } from "../../../model/states";
+import { hasBegun } from "../../../model/job";
+import { isActive, isEnded } from "../../../model/states";
 import type { Range } from "../../../store/close_up";
 import type { JobSession } from "../../../store/job_session";
 import { clipsOutliers, logAxis, smoothing, theme, type XAxis, xAxis } from "../../../store/preferences";
@@ -24,6 +26,10 @@ export function ChartsTab({ session }: { session: JobSession }) {
     if (range && follows.value && newest > range[1]) zoom.value = [newest - (range[1] - range[0]), newest];
   }, [version, follows.value]);
   const look = { smoothing: smoothing.value, isLog: logAxis.value, theme: useShownTheme(), zoom, xAxis: xAxis.value, clips: clipsOutliers.value };
+  const job = session.current();
+  if (job && !hasBegun(job) && session.metrics.newest === 0) {
+    return <Empty title={isEnded(job.state) ? "It never started" : "It has not started yet"}><p>{isEnded(job.state) ? "So there are no curves." : "Its curves appear here as soon as it trains."}</p></Empty>;
+  }
   return (
     <div class="stack">
       <BestSoFar session={session} />
