@@ -2304,6 +2304,7 @@ export interface components {
             /**
              * Refused
              * @description The routes that this role may not call, each with the least role that may.
+             * @default {}
              */
             refused: {
                 [key: string]: string;
