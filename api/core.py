@@ -28,6 +28,7 @@ from api.readiness import Readiness
 from api.record.database import Database
 from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord
+from api.record.write_ahead import WriteBack
 from api.recorder import Recorder
 from api.relay import Relay
 from api.rooms import QUEUE_ROOM
@@ -106,6 +107,7 @@ class Core:
             *(self.curves, self.recorder, self.outbox, self.workers, self.relay, self.scheduler, self.joined),
             self.access,
             self.notifier,
+            WriteBack(self.database),
         )
         self.readiness = Readiness(
             redis=self._redis, database=self.database, folders=_folders(settings, self.storage), parts=self._parts

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Select, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from api.queue.assignment import Group, Place
@@ -25,11 +25,16 @@ from shared.placement import Placement
 _CHUNK = 500
 """Ids in one query."""
 _NOT_ENDED: Final = sorted({*JobState} - ENDED)
+_IDS: Final = bindparam("ids", expanding=True)
 _UNMET: Final = (
     select(JobDependency.job_id, JobDependency.after_id)
     .join(Job, Job.id == JobDependency.after_id)
     .where(Job.state != JobState.COMPLETED.value)
 )
+_UNMET_OF: Final = _UNMET.where(JobDependency.job_id.in_(_IDS))
+_DEPENDENTS: Final = select(JobDependency.job_id).where(JobDependency.after_id.in_(_IDS))
+_QUEUED: Final = select(Job.id, Job.needs, Job.priority, Job.position).where(Job.state == JobState.QUEUED.value)
+_QUEUED_AMONG: Final = _QUEUED.where(Job.id.in_(_IDS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +96,8 @@ class Line:
 
     def reload(self, session: Session) -> None:
         """Read all that wait anew."""
-        queued = Job.state == JobState.QUEUED.value
-        jobs = list(session.execute(select(Job.id, Job.needs, Job.priority, Job.position).where(queued)))
-        after = _unmet(session, _UNMET)
+        jobs = list(session.execute(_QUEUED))
+        after = _unmet(session.execute(_UNMET))
         self.learn(session, (row.needs for row in jobs))
         with self._lock:
             self._waiting.clear()
@@ -107,15 +111,10 @@ class Line:
         """Read the jobs that changed, and those that wait for them, anew."""
         ids = set(changed)
         for chunk in _chunks(changed):
-            ids.update(session.scalars(select(JobDependency.job_id).where(JobDependency.after_id.in_(chunk))))
+            ids.update(session.scalars(_DEPENDENTS, {"ids": chunk}))
         for chunk in _chunks(ids):
-            rows = session.execute(
-                select(Job.id, Job.needs, Job.priority, Job.position).where(
-                    Job.id.in_(chunk), Job.state == JobState.QUEUED.value
-                )
-            )
-            found = {row.id: row for row in rows}
-            after = _unmet(session, _UNMET.where(JobDependency.job_id.in_(found))) if found else {}
+            found = {row.id: row for row in session.execute(_QUEUED_AMONG, {"ids": chunk})}
+            after = _unmet(session.execute(_UNMET_OF, {"ids": list(found)})) if found else {}
             self.learn(session, (row.needs for row in found.values()))
             with self._lock:
                 for job_id in chunk:
@@ -132,7 +131,7 @@ class Line:
             waiting is not None
             and job.state == JobState.QUEUED
             and job.needs == waiting.needs
-            and session.execute(_UNMET.where(JobDependency.job_id == job.id).limit(1)).first() is None
+            and session.execute(_UNMET_OF, {"ids": [job.id]}).first() is None
         )
 
     def take(self, job_ids: Iterable[int]) -> None:
@@ -161,9 +160,9 @@ class Line:
             del self._ready[waiting.needs]
 
 
-def _unmet(session: Session, statement: Select[int, int]) -> dict[int, tuple[int, ...]]:
+def _unmet(rows: Iterable[tuple[int, int]]) -> dict[int, tuple[int, ...]]:
     after: dict[int, list[int]] = {}
-    for job_id, after_id in session.execute(statement):
+    for job_id, after_id in rows:
         after.setdefault(job_id, []).append(after_id)
     return {job_id: tuple(sorted(ids)) for job_id, ids in after.items()}
 

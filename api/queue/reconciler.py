@@ -14,7 +14,7 @@ from typing import Final, cast
 
 import structlog
 from redis import Redis
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from api.queue.fitting import Needs, WorkerFacts, holds_much, is_open, is_wanted_back
@@ -44,6 +44,8 @@ _WANTED_BACK_S: Final = 30.0
 
 AT_WORK: Final = Job.state.in_([state.value for state in ACTIVE])
 """The jobs that have a worker."""
+_BUSY: Final = select(Job.worker, Job.id).where(AT_WORK)
+_BUSY_AMONG: Final = _BUSY.where(Job.worker.in_(bindparam("workers", expanding=True)))
 
 log = structlog.get_logger(__name__)
 
@@ -66,8 +68,7 @@ class Active:
 
 def read_busy(session: Session, workers: Collection[str] | None = None) -> dict[str, int]:
     """The workers that have a job, and which one: all or those among `workers`."""
-    wanted = select(Job.worker, Job.id).where(AT_WORK)
-    rows = session.execute(wanted if workers is None else wanted.where(Job.worker.in_(workers)))
+    rows = session.execute(_BUSY) if workers is None else session.execute(_BUSY_AMONG, {"workers": list(workers)})
     return {row.worker: row.id for row in rows}
 
 

@@ -126,8 +126,10 @@ class Scheduler(Background):
         No time is spent on asking Redis who is there: heartbeats came over pub/sub.
         """
         online = self._registry.online()
-        workers = self._registry.facts(online.values())
-        idle = {worker.name: worker for worker in workers if worker.job_id is None}
+        idle = {
+            worker.name: worker
+            for worker in self._registry.facts([beat for beat in online.values() if beat.job_id is None])
+        }
         with self._database.reading() as session:
             free = [idle[name] for name in idle.keys() - read_busy(session, idle)]
             paused = paused_at(session) is not None
@@ -139,6 +141,7 @@ class Scheduler(Background):
             busy = read_busy(session)
             active = read_active(session, dirty) if dirty and len(dirty) <= _FEW else []
         self._reconciler.reconcile(active, online)
+        workers = self._registry.facts(online.values())
         self.explanations.see(
             Scene(workers=workers, known=self._registry.names(), busy=busy, paused=paused, minute=minute)
         )

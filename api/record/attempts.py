@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from api.record.history import store_events
@@ -27,6 +27,7 @@ CRASHED: Final = 3
 LOST: Final = 1
 """Weight of an attempt that was lost with its worker, which has many causes."""
 
+_SAVED: Final = select(Checkpoint.name).where(Checkpoint.job_id == bindparam("job_id")).order_by(Checkpoint.name)
 _HOPELESS: Final = "It was tried again and again without getting further."
 
 
@@ -103,8 +104,7 @@ def attempt_spec(session: Session, job: Job) -> AttemptSpec:
 def _attempt_spec(session: Session, job: Job, number: int, secret: str, new: JobSpec | None = None) -> AttemptSpec:
     saved: tuple[str, ...] = ()
     if new is None:
-        names = select(Checkpoint.name).where(Checkpoint.job_id == job.id).order_by(Checkpoint.name)
-        saved = tuple(session.scalars(names))
+        saved = tuple(session.scalars(_SAVED, {"job_id": job.id}))
     limit_s, elapsed_s = Placement.model_validate(job.placement or {}).time_limit_s, job_summary(job).ended_elapsed_s
     return AttemptSpec(
         job_id=job.id,

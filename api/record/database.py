@@ -26,6 +26,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0002"
 """Newest migration; a test compares it with the folder."""
 
+_LONGEST_LOG: Final = 8_000
+"""Pages of SQLite's write-ahead log after which a commit brings it into the file by itself, as the last resort."""
 _READING = "spectrain_reading"
 """Execution option of SQLite's connections that only read."""
 _WRITERS_LOCK: Final = 0x5350_4543
@@ -68,6 +70,16 @@ class Database:
         with self._readers() as session, session.begin():
             yield session
 
+    def write_back(self) -> None:
+        """Bring SQLite's write-ahead log into the file; no reader and no writer waits for it."""
+        if self.file is None:
+            return
+        connection = self.engine.raw_connection()  # not within a transaction, which would have to wait for itself
+        try:
+            connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            connection.close()
+
     def migrate(self) -> None:
         """Bring the schema to the newest version; quick where it is already there."""
         if self.schema() == HEAD:
@@ -105,7 +117,8 @@ def _engine(url: str) -> Engine:
     try:
         return create_engine(
             url,
-            pool_pre_ping=True,
+            # A file does not go away between two uses of its connection; a server may.
+            pool_pre_ping=not url.startswith("sqlite"),
             hide_parameters=True,
             json_serializer=_as_json,
             json_deserializer=from_json,
@@ -133,6 +146,7 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA wal_autocheckpoint={_LONGEST_LOG}")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA busy_timeout=10000")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from api.record.tables import Dataset, Job, QueueSetting
@@ -13,13 +13,14 @@ Numbered = Literal["job", "dataset"]
 
 _PAUSED: Final = "paused"
 _DELETED: Final = "newest_deleted"
+_VALUE: Final = select(QueueSetting.value).where(QueueSetting.name == bindparam("name"))
 _TABLES: Final = {"job": Job, "dataset": Dataset}
 
 
 def paused_at(session: Session) -> float | None:
     """When the queue was paused, in seconds since 1970; None while it gives jobs to workers."""
-    row = session.get(QueueSetting, _PAUSED)
-    return None if row is None else float(row.value["at"])
+    value = session.scalar(_VALUE, {"name": _PAUSED})
+    return None if value is None else float(value["at"])
 
 
 def set_paused(session: Session, at: float | None) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from api.record.notices import note_state
@@ -24,6 +24,9 @@ from shared.jobs import ACTIVE, ENDED, Clip, JobSpec, JobState, PreprocessSpec, 
 KEPT_CLIPS: Final = "kept_clips"
 """Name of what the sessions of a database share: the clips of versions, which never change, once they were read."""
 _VERSIONS_KNOWN: Final = 32
+_VERSION: Final = select(DatasetVersion.id, DatasetVersion.created_at, DatasetVersion.clips.is_not(None)).where(
+    DatasetVersion.dataset_id == bindparam("dataset_id"), DatasetVersion.version == bindparam("version")
+)
 DELETION: Final = "delete"
 """What is wished of a job that has ended and is being deleted: nobody may bring it back or wait for it."""
 PRIORITIES: Final[Mapping[Priority, int]] = {"low": -1, "normal": 0, "high": 1}
@@ -75,11 +78,7 @@ def tell(session: Session, job: Job, now: float) -> None:
 
 def kept_clips(session: Session, dataset_id: int, version: int) -> tuple[Clip, ...] | None:
     """The clips of a dataset's version as the record keeps them for its jobs; None before the first of them."""
-    row = session.execute(
-        select(DatasetVersion.id, DatasetVersion.created_at, DatasetVersion.clips.is_not(None)).where(
-            DatasetVersion.dataset_id == dataset_id, DatasetVersion.version == version
-        )
-    ).first()
+    row = session.execute(_VERSION, {"dataset_id": dataset_id, "version": version}).first()
     return known_clips(session, row.id, row.created_at) if row is not None and row[2] else None
 
 
