@@ -3,7 +3,7 @@
     hold -> queue_settings "backup" {"until"} -> check_not_held, in the unit of work that would delete
 
 What its trainer removes is not kept by that: checkpoints of running jobs are pinned in the store, see `make`. A backup
-that was killed holds nothing for longer than two minutes.
+that was killed holds nothing for longer than two minutes; then the next one, or `spectrain gc`, takes its pins away.
 """
 
 from __future__ import annotations
@@ -23,13 +23,20 @@ from shared.errors import InUseError
 
 HOLD_S: Final = 120.0
 """How long a hold lasts that nobody renews."""
+PINS: Final = "backups"
+"""Folder of the store with second names of what a trainer may remove while a backup is made."""
 _SETTING: Final = "backup"
+
+
+def is_held(session: Session) -> bool:
+    """Whether a backup is being made."""
+    row = session.get(QueueSetting, _SETTING)
+    return row is not None and float(row.value["until"]) > time.time()
 
 
 def check_not_held(session: Session) -> None:
     """Raise InUseError while a backup is made."""
-    row = session.get(QueueSetting, _SETTING)
-    if row is not None and float(row.value["until"]) > time.time():
+    if is_held(session):
         raise InUseError("A backup is being made, and nothing can be deleted until it is done: try again later.")
 
 

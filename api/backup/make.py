@@ -24,7 +24,7 @@ from typing import Final
 from pydantic import ValidationError
 from sqlalchemy import func, select
 
-from api.backup.hold import forget_hold, held
+from api.backup.hold import PINS, forget_hold, held
 from api.backup.manifest import (
     LIST_FILE,
     MANIFEST_FILE,
@@ -50,8 +50,6 @@ from shared.storage.base import hash_in_name
 from shared.storage.folder import explained
 from shared.version import VERSION
 
-PINS: Final = "backups"
-"""Folder of the store with second names of what a trainer may remove."""
 _CHUNK_BYTES: Final = 1 << 20
 _SPARE_BYTES: Final = 64 << 20
 

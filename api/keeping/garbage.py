@@ -22,7 +22,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.backup.hold import check_not_held
+from api.backup.hold import PINS, check_not_held, forget_hold, is_held
 from api.keeping.arrivals import Arrivals
 from api.keeping.disk_use import PARTS
 from api.keeping.installation import Installation
@@ -44,6 +44,7 @@ _REASONS: Final[dict[GarbageKind, str]] = {
     "weights": "No training starts from them.",
     "job": "The record has no such job.",
     "pinned": "The checkpoint is not pinned any more.",
+    "backup": "A backup that was killed left it.",
     "upload": "It was never finished, and nothing came for a day.",
     "scratch": "A process that was killed left it.",
 }
@@ -74,22 +75,26 @@ class _Needs:
         self._jobs = set(session.scalars(select(Job.id)))
         pinned = select(Checkpoint.job_id, Checkpoint.name).where(Checkpoint.is_model, Checkpoint.pinned)
         self._pinned = {(row.job_id, row.name) for row in session.execute(pinned)}
+        self._is_held = is_held(session)
 
     def has(self, unit: _Unit) -> bool:
         name = unit.key.rpartition("/")[2]
         match unit.kind:
             case "clip":
-                return name in self._clips
+                needed = name in self._clips
             case "features":
-                return name in self._features
+                needed = name in self._features
             case "weights":
-                return name.partition(".")[0] in self._weights
+                needed = name.partition(".")[0] in self._weights
             case "job":
-                return int(name) in self._jobs
+                needed = int(name) in self._jobs
             case "pinned":
-                return (int(unit.key.split("/")[1]), name) in self._pinned
+                needed = (int(unit.key.split("/")[1]), name) in self._pinned
+            case "backup":
+                needed = self._is_held
             case _:
-                return False
+                needed = False
+        return needed
 
 
 class Garbage:
@@ -116,8 +121,9 @@ class Garbage:
         """Remove what is garbage now, and tell what went."""
         gone: list[_Unit] = []
         left: list[_Unit] = []
-        with self._database.reading() as session:
+        with self._database.session() as session:
             check_not_held(session)
+            forget_hold(session)  # of one that was killed
         with self._turn:
             found = self._find(fresh_s)
             for unit in found:
@@ -150,15 +156,20 @@ class Garbage:
 
     def _listed(self) -> list[_Unit]:
         units: dict[str, _Unit] = {}
-        for part in PARTS:
+        for part in (*PARTS, PINS):
             for entry in self._storage.entries(part):
                 for unit in _units_of(entry.key):
                     known = units.setdefault(unit.key, unit)
-                    known.size_bytes += entry.size_bytes
+                    known.size_bytes += 0 if self._is_second_name(entry.key) else entry.size_bytes
                     known.files += 1
                     changed_at = float("inf") if entry.changed_at is None else entry.changed_at
                     known.changed_at = max(known.changed_at, changed_at)
         return list(units.values())
+
+    def _is_second_name(self, key: str) -> bool:
+        """Whether it is a backup's name for what has its first name still: in a folder that takes no space."""
+        part, _, first = key.partition("/")
+        return part == PINS and isinstance(self._storage, FolderStorage) and self._storage.exists(first)
 
     def _left_behind(self, fresh_s: float) -> list[_Unit]:
         """Uploads that were given up, and temporary files of processes that were killed."""
@@ -200,6 +211,8 @@ class Garbage:
                 case "pinned":
                     row = session.get(Checkpoint, (int(names[0]), names[-1]))
                     return row is None or not row.pinned
+                case "backup":
+                    return not is_held(session)
                 case _:
                     return True
 
@@ -210,6 +223,8 @@ def _units_of(key: str) -> list[_Unit]:
     match part:
         case "clips" if not rest:
             return [_Unit(kind="clip", key=key)]
+        case _ if part == PINS:
+            return [_Unit(kind="backup", key=PINS)]
         case "weights" if not rest:
             return [_Unit(kind="weights", key=key)]
         case "features" if rest:

@@ -132,7 +132,7 @@ class JobDiskView(Frozen):
     size_bytes: int
 
 
-GarbageKind = Literal["clip", "features", "weights", "job", "pinned", "upload", "scratch"]
+GarbageKind = Literal["clip", "features", "weights", "job", "pinned", "backup", "upload", "scratch"]
 
 
 class GarbageItem(Frozen):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,18 +15,19 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from api.backup.hold import held
-from api.backup.make import PINS, Backup
+from api.backup.hold import HOLD_S, PINS, held
+from api.backup.make import Backup
 from api.backup.manifest import BackupManifest, read_files
 from api.backup.restore import MARK, Restore
 from api.record.database import HEAD, Database
 from api.record.datasets import DatasetRecord
 from api.record.rows import find, move
-from api.record.tables import Base, Checkpoint
+from api.record.tables import Base, Checkpoint, QueueSetting
 from shared.errors import DamagedError, InUseError, NotFoundError, StorageError
 from shared.jobs import JobState
 from shared.storage import FolderStorage
 from tests.postgresql import PostgresServer
+from tests.system import ROOT
 from tests.unit.api.conftest import TwinCore, clip
 from tests.unit.api.trainings import Jobs, sha256
 
@@ -122,6 +126,84 @@ def test_nothing_is_deleted_while_it_is_made(
         with pytest.raises(InUseError, match="A backup is being made"):
             backup.make(tmp_path / "backup")
     assert client.delete("/api/v1/jobs/1").status_code == 200
+
+
+_BACKUP_THAT_WAITS = """
+import sys
+from pathlib import Path
+from api.backup.make import Backup
+from api.record.database import Database
+from shared.storage import FolderStorage
+
+def say(sentence):
+    print(sentence, flush=True)
+    if sentence.startswith("Copying"):
+        sys.stdin.read()
+
+Backup(database=Database(sys.argv[1]), storage=FolderStorage(Path(sys.argv[2])), say=say).make(Path(sys.argv[3]))
+"""
+
+
+def killed_backup(core: TwinCore, folder: Path) -> None:
+    """One that gets as far as having its pins."""
+    arguments = [core.database.engine.url.render_as_string(hide_password=False), str(core.storage.root), str(folder)]
+    with subprocess.Popen(
+        [sys.executable, "-c", _BACKUP_THAT_WAITS, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline(), process.stdout.readline()]
+        process.kill()
+    assert said[1].startswith("Copying"), said
+    assert core.storage.names(PINS) == ["jobs"]
+
+
+def pass_two_minutes(core: TwinCore) -> None:
+    with core.database.session() as session:
+        row = session.get_one(QueueSetting, "backup")
+        assert 0 < row.value["until"] - time.time() <= HOLD_S
+        row.value = {"until": row.value["until"] - HOLD_S}
+
+
+@pytest.mark.usefixtures("jobs", "backup")
+def test_what_a_killed_backup_leaves_is_garbage(client: FlaskClient, core: TwinCore, tmp_path: Path) -> None:
+    killed_backup(core, tmp_path / "backup")
+
+    def garbage() -> list[dict[str, Any]]:
+        items = client.get("/api/v1/disk/garbage?fresh_s=0").get_json()["items"]
+        return [item for item in items if item["kind"] == "backup"]
+
+    assert garbage() == [], "it may still be made"
+    assert client.post("/api/v1/disk/garbage/collect", json={"fresh_s": 0}).status_code == 409
+    pass_two_minutes(core)
+    before = [entry.key for entry in core.storage.entries("jobs/2")]
+    [found] = garbage()
+    assert found == {**found, "key": PINS, "reason": "A backup that was killed left it.", "size_bytes": 0, "files": 6}
+    core.storage.delete("jobs/2/checkpoints/1-10")
+    assert garbage()[0]["size_bytes"] > 0, "these have no other name now"
+    collected = client.post("/api/v1/disk/garbage/collect", json={"fresh_s": 0}).get_json()
+    assert PINS in [item["key"] for item in collected["removed"]]
+    assert core.storage.names(PINS) == []
+    assert [entry.key for entry in core.storage.entries("jobs/2")] == [key for key in before if "/1-10/" not in key]
+    with core.database.reading() as session:
+        assert session.get(QueueSetting, "backup") is None
+
+
+@pytest.mark.usefixtures("jobs")
+def test_the_next_backup_goes_where_a_killed_one_was(core: TwinCore, backup: Backup, tmp_path: Path) -> None:
+    folder = tmp_path / "backup"
+    killed_backup(core, folder)
+    with pytest.raises(InUseError, match="A backup is being made"):
+        backup.make(folder)
+    pass_two_minutes(core)
+    core.storage.write(f"{PINS}/jobs/77/checkpoints/1-1/state.pt", b"of a job that is long gone")
+    made = backup.make(folder)
+    assert not any("/77/" in key for key in keys(folder))
+    assert made.jobs == {"completed": 1, "running": 1}
+    assert core.storage.names(PINS) == []
 
 
 @pytest.mark.parametrize(
