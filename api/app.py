@@ -77,6 +77,7 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
         workers=core.workers.list,
         arrivals=arrivals,
     )
+    deletion = Deletion(database=core.database, storage=core.storage, arrivals=arrivals)
     app = _bare_app()
     app.extensions[EXTENSION] = Services(
         core=core,
@@ -87,7 +88,7 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
         batches=Batches(record=core.jobs, submission=submission),
         edits=JobEdits(database=core.database, record=core.jobs, actions=core.actions, submission=submission),
         pins=Pins(database=core.database, storage=core.storage, arrivals=arrivals),
-        deletion=Deletion(database=core.database, storage=core.storage, arrivals=arrivals),
+        deletion=deletion,
         disk_use=disk_use,
         garbage=Garbage(
             database=core.database,
@@ -112,6 +113,7 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
     core.relay.emit = emitter = RoomEmitter(sockets)
     core.relay.hears, core.relay.watched = emitter.hears, emitter.watched
     core.access.look = lambda: cut_off(sockets, connected)
+    core.deletions.finish = lambda: _finish(deletion, core, disk_use)
     follow_requests(app, core.observed.answered)
     ask_before_every_request(app, door, core.settings)
     core.observed.registry.register(
@@ -130,6 +132,12 @@ def create_app(core: Core, *, dist: Path = DIST) -> tuple[OpenAPI, SocketIO]:
     )
     app.wsgi_app = RequestIds(guarded)
     return app, sockets
+
+
+def _finish(deletion: Deletion, core: Core, disk_use: DiskUse) -> None:
+    for job_id in deletion.finish():
+        disk_use.forget()
+        core.gone("job", job_id)
 
 
 def _measured(disk_use: DiskUse) -> Measured:

@@ -16,6 +16,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from api.curves.keeper import CurveKeeper
+from api.keeping.deletion import Unfinished
 from api.metrics.observed import Observed
 from api.notify.notifier import Notifier
 from api.notify.targets import Targets
@@ -64,6 +65,7 @@ class Core:
         self.workers = Registry(self.database, bus, push=self._worker_changed)
         self.joined = JoinedWorkers(settings=settings, database=self.database, redis=self._redis)
         self.access = SocketAccess()
+        self.deletions = Unfinished()
         self.newest_events = bus.newest
         self.outbox = OutboxSender(self.database, bus)
         self.notifier = Notifier(self.database, Targets(self.database, private=settings.notify_private))
@@ -106,6 +108,7 @@ class Core:
         self._parts = (
             *(self.curves, self.recorder, self.outbox, self.workers, self.relay, self.scheduler, self.joined),
             self.access,
+            self.deletions,
             self.notifier,
             WriteBack(self.database),
         )

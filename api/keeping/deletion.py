@@ -2,6 +2,7 @@
 
     preview -> what goes, what it frees, or why it is not possible
     delete  -> the record, in short steps -> the artifacts
+    finish  -> the same for what was interrupted between those steps
 
 Once the record has forgotten them, artifacts that could not be removed, or that a killed api did not come to, belong
 to nobody: `spectrain gc` finds them, and after a day also a folder that was half removed.
@@ -9,13 +10,17 @@ to nobody: `spectrain gc` finds them, and after a day also a folder that was hal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
+from typing_extensions import override
 
+from api.background import Background, progressed
 from api.backup.hold import check_not_held
 from api.datasets.uploads import clip_key
 from api.keeping.arrivals import Arrivals
@@ -36,7 +41,7 @@ from api.record.tables import (
     Outbox,
     Preview,
 )
-from shared.errors import InUseError, StorageError
+from shared.errors import InUseError, NotFoundError, StorageError
 from shared.jobs import ENDED, JobState, start_weights_key
 from shared.storage import Storage
 
@@ -44,6 +49,7 @@ _LINKS: Final = 20
 """Jobs in the way that are named."""
 _SLICE: Final = 2_000
 """Events that are deleted at a time."""
+_LOOK_EVERY_S: Final = 600.0
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +61,9 @@ class Deletion:
         self._database = database
         self._storage = storage
         self._arrivals = arrivals
+        self._at_work = set[int]()
+        """Jobs that are being deleted by some thread."""
+        self._done = threading.Condition()
 
     def preview_job(self, job_id: int) -> JobDeletionView:
         """What would go with a job."""
@@ -79,8 +88,29 @@ class Deletion:
         """Delete a job that has ended, with all that it made.
 
         Whoever writes the record waits for short steps only. From the first one on the job cannot go on any more, and
-        where the api is killed in between, it is deleted by asking again.
+        where the api is killed in between, `finish` does the rest.
         """
+        with self._alone_with(job_id):
+            return self._delete_job(job_id)
+
+    def finish(self) -> list[int]:
+        """Delete the jobs whose deletion was interrupted; returns their numbers."""
+        with self._database.reading() as session:
+            interrupted = session.scalars(select(Job.id).where(Job.wish == DELETION).order_by(Job.id)).all()
+        finished: list[int] = []
+        for job_id in interrupted:
+            try:
+                self.delete_job(job_id)
+            except NotFoundError:
+                continue  # somebody was at it
+            except InUseError as error:
+                log.info("deletion.waits", job=job_id, error=str(error))
+            else:
+                log.info("deletion.finished", job=job_id)
+                finished.append(job_id)
+        return finished
+
+    def _delete_job(self, job_id: int) -> DeletedView:
         size_bytes = self._size(f"jobs/{job_id}")
         with self._database.reading() as session:
             reason, _ = self._in_the_way(session, find(session, job_id))
@@ -95,7 +125,7 @@ class Deletion:
                 raise InUseError(reason)
             job.wish = DELETION
         while self._delete_events(job_id) == _SLICE:
-            pass
+            progressed()
         with self._database.session() as session:
             session.execute(delete(Outbox).where(Outbox.job_id == job_id))
             session.delete(find(session, job_id))  # and with it all rows that are of it
@@ -150,6 +180,19 @@ class Deletion:
                 freed += own[sha256] if gone else 0
         return dataset_id, DeletedView(freed_bytes=freed, left_bytes=left)
 
+    @contextmanager
+    def _alone_with(self, job_id: int) -> Generator[None]:
+        """Wait until no other thread deletes the job, and keep others waiting."""
+        with self._done:
+            self._done.wait_for(lambda: job_id not in self._at_work)
+            self._at_work.add(job_id)
+        try:
+            yield
+        finally:
+            with self._done:
+                self._at_work.discard(job_id)
+                self._done.notify_all()
+
     def _has_clip(self, sha256: str) -> bool:
         """Whether a dataset has the clip, which may have got it since its own one went."""
         with self._database.reading() as session:
@@ -192,6 +235,19 @@ class Deletion:
             log.warning("deletion.left", key=prefix, error=str(error))
             return DeletedView(freed_bytes=0, left_bytes=size_bytes)
         return DeletedView(freed_bytes=size_bytes)
+
+
+class Unfinished(Background):
+    """Finishes, when the api starts and now and then, what was interrupted."""
+
+    def __init__(self) -> None:
+        super().__init__("deletions", every_s=_LOOK_EVERY_S)
+        self.finish: Callable[[], None] = lambda: None
+        """Set by the application."""
+
+    @override
+    def work(self) -> None:
+        self.finish()
 
 
 def _waited_for(session: Session, job: Job) -> tuple[str, list[Job]]:

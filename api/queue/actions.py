@@ -282,7 +282,7 @@ def _why_not(job: Job, trains: bool, view: ResumeSummaryView) -> str:
     """Why a resume is not possible, or nothing."""
     state = JobState(job.state)
     if job.wish == DELETION:
-        return f"Job {job.id} is being deleted; delete it again where that was interrupted."
+        return f"Job {job.id} is being deleted."
     if state not in RESUMABLE:
         return f"Job {job.id} is {state.value}; it can be resumed once it is paused, cancelled, failed or completed."
     limit_s = Placement.model_validate(job.placement or {}).time_limit_s

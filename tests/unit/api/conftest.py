@@ -15,6 +15,7 @@ from redis import Redis
 
 from api.app import create_app
 from api.curves.keeper import CurveKeeper
+from api.keeping.deletion import Unfinished
 from api.metrics.observed import Observed
 from api.queue.actions import JobActions
 from api.queue.switch import QueueSwitch
@@ -77,6 +78,7 @@ class TwinCore:
         self.newest_events = lambda job_ids: dict.fromkeys(job_ids, 0)
         self.relay = SimpleNamespace(emit=None)
         self.access = SocketAccess()
+        self.deletions = Unfinished()
         self.joined = JoinedWorkers(settings=self.settings, database=self.database, redis=cast(Redis, TwinRedis()))
         self.checks: dict[str, str] = {"redis": "", "record": ""}
         self.ended: list[str] = []

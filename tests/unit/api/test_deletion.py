@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
+from api.backup.hold import held
 from api.keeping import deletion
 from api.keeping.deletion import Deletion
 from api.record.datasets import DatasetRecord
@@ -209,7 +210,7 @@ def test_a_job_on_a_dataset_that_was_just_deleted_is_refused(
 
 
 @pytest.mark.usefixtures("ended")
-def test_events_go_in_slices_and_a_deletion_that_was_interrupted_is_asked_for_again(
+def test_events_go_in_slices_and_what_was_interrupted_is_finished(
     client: FlaskClient, jobs: Jobs, core: TwinCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deletion, "_SLICE", 2)
@@ -242,10 +243,50 @@ def test_events_go_in_slices_and_a_deletion_that_was_interrupted_is_asked_for_ag
         return done
 
     monkeypatch.setattr(Deletion, "_delete_events", watched)
-    assert client.delete("/api/v1/jobs/1").status_code == 200
+    with held(core.database):
+        core.deletions.work()
+    assert left == [], "it waits until a backup is made"
+    core.deletions.work()
+    assert core.deleted == [("job", 1)]
     assert left == [max(0, before - 2 - 2 * turn) for turn in range(1, len(left) + 1)]
     assert left[-1] == 0
     assert set(rows(core).values()) == {0}
+    assert core.storage.names("jobs") == []
+    core.deletions.work()
+    assert client.delete("/api/v1/jobs/1").status_code == 404
+    assert core.deleted == [("job", 1)]
+
+
+@pytest.mark.usefixtures("ended")
+def test_a_deletion_that_goes_on_is_not_taken_for_an_interrupted_one(
+    client: FlaskClient, core: TwinCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, waits = threading.Event(), threading.Event(), threading.Event()
+    delete_events, wait_for = Deletion._delete_events, threading.Condition.wait_for
+
+    def slowly(self: Deletion, job_id: int) -> int:
+        begun.set()
+        assert go_on.wait(20)
+        return delete_events(self, job_id)
+
+    def waiting(self: threading.Condition, *arguments: Any) -> bool:
+        waits.set()
+        return wait_for(self, *arguments)
+
+    answers: list[int] = []
+    monkeypatch.setattr(Deletion, "_delete_events", slowly)
+    asking = threading.Thread(target=lambda: answers.append(client.delete("/api/v1/jobs/1").status_code))
+    asking.start()
+    assert begun.wait(20)
+    monkeypatch.setattr(threading.Condition, "wait_for", waiting)
+    finishing = threading.Thread(target=core.deletions.work)
+    finishing.start()
+    assert waits.wait(20)
+    go_on.set()
+    asking.join(20)
+    finishing.join(20)
+    assert answers == [200]
+    assert core.deleted == [("job", 1)], "told of once"
 
 
 @pytest.mark.usefixtures("ended")
