@@ -952,7 +952,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "clip" | "features" | "weights" | "job" | "pinned" | "upload" | "scratch";
+            kind: "clip" | "features" | "weights" | "job" | "pinned" | "backup" | "upload" | "scratch";
             /** Reason */
             reason: string;
             /** Size Bytes */
