@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from shared import patterns
 from shared.errors import ConfigError
 
 Representation = Literal["mel", "mel_if"]
@@ -295,6 +296,8 @@ def config_error(error: ValidationError) -> ConfigError:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_pattern_mismatch":
+        message = patterns.IN_WORDS.get(first.get("ctx", {}).get("pattern", ""), "this is not written as it must be")
     if (words := _PROBLEMS.get(first["type"])) is not None:
         message = words.format(**first.get("ctx", {}))
     return ConfigError(f"{field}: {message}" if field else message, field=field)

@@ -15,7 +15,8 @@ from pydantic import Field, TypeAdapter
 
 from shared.config import FeatureConfig, Frozen, Representation, TrainConfig
 from shared.errors import TransitionError
-from shared.placement import DEVICE_PATTERN, Placement
+from shared.patterns import DEVICE
+from shared.placement import Placement
 
 JobKind = Literal["preprocess", "train"]
 
@@ -201,7 +202,7 @@ class QueueRequest(Frozen):
     """Name or id of the dataset."""
     name: Annotated[str, Field(max_length=200)] = ""
     """What the job is called; empty for a name made of what it is about."""
-    device: Annotated[str, Field(pattern=DEVICE_PATTERN)] = "auto"
+    device: Annotated[str, Field(pattern=DEVICE)] = "auto"
     """Which kind of device, or which one: auto, cpu, mps, cuda, cuda:0 …"""
     placement: Placement = Placement()
     """Which workers it may run on, and when."""

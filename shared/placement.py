@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import Field
 
+from shared import patterns
 from shared.config import Frozen
 
-DEVICE_PATTERN: Final = r"^(auto|cpu|mps|cuda(:\d+)?)$"
-Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
+Label = Annotated[str, Field(pattern=patterns.LABEL)]
 """A word that a person gives to workers, such as `studio` or `big-gpu`."""
-ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+ClockTime = Annotated[str, Field(pattern=patterns.CLOCK_TIME)]
 """Time of day as HH:MM, by the clock of the api's machine."""
 
 

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from shared.config import Frozen
 from shared.jobs import JobRequest, Priority
-from shared.placement import DEVICE_PATTERN, Placement
+from shared.patterns import DEVICE
+from shared.placement import Placement
 
 MAX_BATCH: Final = 1_000
 """Jobs that one request may submit, or act on."""
@@ -21,7 +22,7 @@ class EditRequest(Frozen):
 
     name: Annotated[str, Field(max_length=200)] | None = None
     """What the job is called; empty for a name made of what it is about."""
-    device: Annotated[str, Field(pattern=DEVICE_PATTERN)] | None = None
+    device: Annotated[str, Field(pattern=DEVICE)] | None = None
     """A job at work that may no longer run where it does saves, and goes on where it may."""
     placement: Placement | None = None
     """All of it: what it leaves out is not asked for any more."""

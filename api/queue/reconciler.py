@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from api.queue.fitting import Needs, WorkerFacts, holds_much, is_open, is_wanted_back
 from api.record.attempts import attempt_spec, hand_back, take_back
 from api.record.database import Database
-from api.record.tables import Job
+from api.record.tables import Job, Token, Worker
 from api.recorder import Recorder
 from shared.control import Controls, Wish
 from shared.events import WorkerHeartbeat
@@ -208,7 +208,7 @@ class Reconciler:
             if _replaced(job, lease, online):
                 self._lost(job, f"{job.worker} was started anew, so the job was taken back.")
             elif self._lapsed(job, lease, online):
-                self._lost(job, f"{job.worker} went silent, so the job was taken back.")
+                self._lost(job, self._why_silent(job.worker))
         elif _runs(job, online) or (job.state != JobState.STARTING and not settled):
             return  # Redis forgot the claim; the next renewal brings it back
         elif job.wish != "none":
@@ -238,6 +238,22 @@ class Reconciler:
         lapsed_s = now - self._lapsed_since.setdefault(job.id, now)
         patience_s = _BUSY_LEASES * self._lease_s if _runs(job, online) else _LAPSED_S
         return lapsed_s > patience_s and now > self._reap_after
+
+    def _why_silent(self, worker: str) -> str:
+        """Why nothing is heard of a worker: what somebody here did to it, where it was that."""
+        with self._database.reading() as session:
+            row = session.execute(
+                select(Worker.redis_sha256, Token.revoked_at, Token.expires_at)
+                .join(Token, Token.id == Worker.token_id)
+                .where(Worker.name == worker)
+            ).first()
+        if row is not None and row.revoked_at is not None:
+            return f"The token of {worker} was revoked, so the job goes on elsewhere."
+        if row is not None and row.expires_at is not None and row.expires_at <= time.time():
+            return f"The token of {worker} has expired, so the job goes on elsewhere."
+        if row is not None and not row.redis_sha256:
+            return f"{worker} was removed, so the job goes on elsewhere."
+        return f"{worker} went silent, so the job was taken back."
 
     def _lost(self, job: Active, reason: str) -> None:
         """Take the attempt back, unless its end is on its way in the stream.

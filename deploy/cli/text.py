@@ -108,7 +108,8 @@ def event_lines(event: Event) -> Iterator[str]:
             if body.detail:
                 yield body.detail.rstrip()
         case AttemptStarted():
-            yield f"attempt {event.attempt} started on {body.device} of {body.worker}"
+            again = f", try {event.attempt}" if event.attempt > 1 else ""
+            yield f"began on {body.device} of {body.worker}{again}"
         case EpochMetrics():
             yield _epoch_line(body)
         case PreviewMade():
@@ -128,8 +129,8 @@ def _epoch_line(body: EpochMetrics) -> str:
     parts = [f"epoch {body.epoch}/{body.epochs}", f"step {body.step:,}", f"loss {number(body.train_loss)}"]
     if body.val_reconstruction is not None:
         parts.append(f"validation error {number(body.val_reconstruction)}{' (best)' if body.best else ''}")
-    if body.quality is not None:
-        parts.append(f"quality {body.quality:.0%}")
+    if body.overfitting_gap is not None:
+        parts.append(f"overfitting gap {body.overfitting_gap:+.0%}")
     if body.eta_s is not None:
         parts.append(f"{duration(body.eta_s)} to go")
     return ", ".join(parts)

@@ -226,8 +226,9 @@ def test_extending_with_too_few_epochs_is_refused_in_plain_words(server: FakeSer
 
 
 def test_a_device_that_is_none_is_wrong_input(server: FakeServer, spectrain: CommandLine) -> None:
-    assert spectrain("train", "kit", "--device", "gpu") == ExitCode.WRONG_INPUT
-    assert "device" in spectrain.err
+    assert spectrain("train", "kit", "--device", "tpu") == ExitCode.WRONG_INPUT
+    assert spectrain.err.startswith("Error: device: this must be auto, cpu, mps (a Mac's), cuda, or one of several")
+    assert "^" not in spectrain.err, "a pattern tells nobody anything"
     assert server.requests == []
 
 

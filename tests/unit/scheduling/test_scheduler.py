@@ -13,6 +13,7 @@ from api.queue.dispatch import Dispatch
 from api.queue.reconciler import Active, Reconciler
 from api.queue.scheduler import Scheduler
 from api.record.database import Database
+from api.record.tables import Token, Worker
 from api.recorder import Recorder
 from api.workers.registry import Registry
 from shared.errors import StorageError
@@ -84,6 +85,32 @@ def test_a_restart_of_redis_is_not_forgotten_before_it_was_dealt_with(
     scheduler._notice_restart()
     scheduler._notice_restart()
     assert told == ["restarted"]
+
+
+@pytest.mark.parametrize(
+    ("token", "worker", "told"),
+    [
+        ({}, {}, "studio/cpu went silent"),
+        (
+            {"revoked_at": 1.0},
+            {"redis_sha256": ""},
+            "The token of studio/cpu was revoked, so the job goes on elsewhere.",
+        ),
+        ({"expires_at": 1.0}, {}, "The token of studio/cpu has expired"),
+        ({}, {"redis_sha256": ""}, "studio/cpu was removed"),
+    ],
+)
+def test_a_worker_that_was_cut_off_is_not_said_to_be_silent(
+    scheduler: Scheduler, token: dict[str, float], worker: dict[str, str], told: str
+) -> None:
+    scheduler._database.migrate()
+    with scheduler._database.session() as session:
+        session.add(Token(id=1, name="studio", role="worker", sha256="0" * 64, created_at=0.0, **token))
+        session.flush()
+        known = {"name": "studio/cpu", "token_id": 1, "redis_sha256": "1" * 64, **worker}
+        session.add(Worker(first_seen_at=0.0, last_seen_at=0.0, **known))
+    assert scheduler._reconciler._why_silent("studio/cpu").startswith(told)
+    assert "went silent" in scheduler._reconciler._why_silent("here/cpu"), "one of this machine has no token"
 
 
 def test_the_fence_goes_up_before_the_last_events_are_read(tmp_path: Path) -> None:

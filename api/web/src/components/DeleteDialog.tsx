@@ -8,6 +8,7 @@ import { deleting, type Doomed } from "../store/actions";
 import { drop } from "../store/queue";
 import { tell } from "../store/toasts";
 import { Dialog } from "./Dialog";
+import { Said } from "./Said";
 import { Loading } from "./Notices";
 import { StateBadge } from "./StateBadge";
 
@@ -46,7 +47,7 @@ function DeleteForm({ doomed }: { doomed: Doomed }) {
   return (
     <Dialog title={`Delete ${doomed.name}?`} onClose={close} onSubmit={() => void submit()}>
       {plan ? <Plan plan={plan} /> : error === null && <Loading what="what would go" />}
-      {error !== null && <div class="note note-bad" role="alert"><p>{messageOf(error)}</p></div>}
+      {error !== null && <div class="note note-bad" role="alert"><p><Said text={messageOf(error)} /></p></div>}
       <div class="dialog-foot">
         <button type="button" class="button" onClick={close}>Keep it</button>
         {plan?.possible && <button type="submit" class="button button-danger" disabled={isSending}>Delete for good</button>}

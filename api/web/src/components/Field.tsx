@@ -1,4 +1,5 @@
 import type { ComponentChildren } from "preact";
+import { Said } from "./Said";
 
 export interface ControlProps {
   readonly id: string;
@@ -19,8 +20,8 @@ export function Field({ id, label, help, error, children }: {
     <div class="field">
       <label for={id}>{label}</label>
       {children({ id, "aria-describedby": describedBy || undefined, "aria-invalid": error ? true : undefined })}
-      {error && <p class="field-error" id={`${id}-error`} role="alert">{error}</p>}
-      {help && <p class="field-help" id={`${id}-help`}>{help}</p>}
+      {error && <p class="field-error" id={`${id}-error`} role="alert"><Said text={error} /></p>}
+      {help && <p class="field-help" id={`${id}-help`}><Said text={help} /></p>}
     </div>
   );
 }

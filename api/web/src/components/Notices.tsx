@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { messageOf } from "../http/request";
 import { roleFor, session } from "../session";
+import { Said } from "./Said";
 
 const BARS = [14, 30, 46, 24, 38, 18, 28];
 
@@ -28,7 +29,7 @@ export function Loading({ what }: { what: string }) {
 export function Problem({ error, retry }: { error: unknown; retry?: () => void }) {
   return (
     <div class="card problem" role="alert">
-      <p>{messageOf(error)}</p>
+      <p><Said text={messageOf(error)} /></p>
       {retry && <button type="button" class="button" onClick={retry}>Try again</button>}
     </div>
   );

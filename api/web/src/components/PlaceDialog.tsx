@@ -7,6 +7,7 @@ import { place, placing } from "../store/actions";
 import { orderedWorkers } from "../store/queue";
 import { deviceChoices, workerText } from "../store/where";
 import { Dialog } from "./Dialog";
+import { Said } from "./Said";
 import { Field } from "./Field";
 
 /** Asks which device or worker a job shall run on from now on. */
@@ -54,7 +55,7 @@ function PlaceForm({ job }: { job: Job }) {
           </select>
         )}
       </Field>
-      {error !== null && <div class="note note-bad" role="alert"><p>{messageOf(error)}</p></div>}
+      {error !== null && <div class="note note-bad" role="alert"><p><Said text={messageOf(error)} /></p></div>}
       <div class="dialog-foot">
         <button type="button" class="button" onClick={close}>Not now</button>
         <button type="submit" class="button button-primary" disabled={isUnchanged || isSending}>Move it</button>

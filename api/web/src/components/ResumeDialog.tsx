@@ -8,6 +8,7 @@ import { resuming } from "../store/actions";
 import { putJob } from "../store/queue";
 import { tell } from "../store/toasts";
 import { Dialog } from "./Dialog";
+import { Said } from "./Said";
 import { Field } from "./Field";
 
 /** Shows what a resume would go on from, and waits for "Continue training"; a finished run is extended. */
@@ -77,7 +78,7 @@ function ResumeForm({ job, checkpoint }: { job: Job; checkpoint: string | undefi
         </p>
       )}
       {summary && !summary.possible && <div class="note note-warn" role="status"><p>{summary.reason || "This job cannot be resumed."}</p></div>}
-      {error !== null && !epochsError && <div class="note note-bad" role="alert"><p>{messageOf(error)}</p></div>}
+      {error !== null && !epochsError && <div class="note note-bad" role="alert"><p><Said text={messageOf(error)} /></p></div>}
       {!summary && error === null && <p class="muted" role="status">Looking for the newest checkpoint …</p>}
       {trains && summary && (
         <Field id="resume-epochs" label="Epochs in all" help={isExtension ? `More than the ${count(job.progress.epochs)} that are done.` : "Leave it empty to keep the number. More than before extends the run."} error={epochsError}>

@@ -1,9 +1,10 @@
 import { Icon } from "../../components/Icon";
 import { StateBadge } from "../../components/StateBadge";
-import { measure, percent } from "../../format";
+import { measure } from "../../format";
 import { messageOf } from "../../http/request";
 import type { JobSession } from "../../store/job_session";
 import { orderedJobs } from "../../store/queue";
+import { gapText } from "../job/QualityBar";
 import { kindText } from "../queue/JobRow";
 import { MOST_JOBS, idsOf, type Slots, withJob, withoutJob } from "./slots";
 import { Swatch } from "./Swatch";
@@ -48,7 +49,7 @@ function ChosenJob({ id, slot, session, drop }: { id: number; slot: number; sess
       <Swatch slot={slot} />
       <div>
         <p><a class="job-name" href={`/jobs/${id}`}>{name}</a></p>
-        {job && <p class="small muted">{kindText(job)} · {job.dataset.name}{job.validationError !== null && ` · error ${measure(job.validationError)}`}{job.quality !== null && ` · quality ${percent(job.quality)}`}</p>}
+        {job && <p class="small muted">{kindText(job)} · {job.dataset.name}{job.validationError !== null && ` · error ${measure(job.validationError)}`}{job.overfittingGap !== null && ` · gap ${gapText(job.overfittingGap)}`}</p>}
         {!job && error ? <p class="small field-error">{messageOf(error)}</p> : null}
       </div>
       {job && <StateBadge state={job.state} />}

@@ -9,7 +9,8 @@ import { busy, pin, resuming, unpinning } from "../../store/actions";
 import { may } from "../../session";
 import type { JobSession } from "../../store/job_session";
 
-const REASONS: Readonly<Record<string, string>> = {
+/** Why it was saved. */
+export const SAVED: Readonly<Record<string, string>> = {
   interval: "regular", best: "new best", epoch: "end of epoch", save: "asked for", cancel: "on cancelling",
   pause: "on pausing", shutdown: "worker stopped", final: "end of training",
 };
@@ -73,7 +74,7 @@ function CheckpointRow({ job, checkpoint, session }: { job: JobDetail; checkpoin
       <td class="right" data-label="Loss">{measure(checkpoint.loss)}</td>
       <td class="right" data-label="Validation error">{measure(checkpoint.validationError)}</td>
       <td class="right" data-label="Size">{bytes(checkpoint.sizeBytes)}</td>
-      <td data-label="Saved">{moment(checkpoint.at)} <span class="muted small">{REASONS[checkpoint.reason] ?? checkpoint.reason}</span></td>
+      <td data-label="Saved">{moment(checkpoint.at)} <span class="muted small">{SAVED[checkpoint.reason] ?? checkpoint.reason}</span></td>
       <td data-label="">
         <div class="row checkpoint-actions">
           {may("artifacts.pin_checkpoint") && <button

@@ -1,5 +1,6 @@
 import { Empty } from "../../components/Notices";
 import { Icon } from "../../components/Icon";
+import { Said } from "../../components/Said";
 import { JobLinks } from "../../components/JobWishes";
 import { fieldLabel, setting } from "../../format";
 import type { JobDetail } from "../../model/job";
@@ -34,7 +35,7 @@ export function ConfigTab({ job }: { job: JobDetail }) {
           <tbody>
             {rows.map(({ name, value, help }) => (
               <tr key={name} data-changed={isDifferent(name)}>
-                <td><b>{fieldLabel(name)}</b> {isDifferent(name) && <span class="badge tone-work">Changed</span>}<p class="small muted">{help.replaceAll("`", "")}</p></td>
+                <td><b>{fieldLabel(name)}</b> {isDifferent(name) && <span class="badge tone-work">Changed</span>}<p class="small muted"><Said text={help} /></p></td>
                 <td class="number">{setting(value) || (Array.isArray(value) ? "none" : "automatic")}</td>
               </tr>
             ))}

@@ -5,6 +5,7 @@ import { JobActions } from "../../components/JobActions";
 import { JobWishes } from "../../components/JobWishes";
 import { ProgressBar } from "../../components/ProgressBar";
 import { ProgressText } from "../../components/ProgressText";
+import { Said } from "../../components/Said";
 import { StateBadge } from "../../components/StateBadge";
 import { bytes, count, duration, measure, moment, plural } from "../../format";
 import { getJobDisk } from "../../http/api";
@@ -32,7 +33,7 @@ export function JobHeader({ job }: { job: JobDetail }) {
       </div>
       <JobWishes job={job} />
       <Lineage job={job} />
-      {job.state === "failed" ? <Failure job={job} /> : job.state === "held" ? <Held job={job} /> : job.reason && <p class="job-header-reason">{job.reason}</p>}
+      {job.state === "failed" ? <Failure job={job} /> : job.state === "held" ? <Held job={job} /> : job.reason && <p class="job-header-reason"><Said text={job.reason} /></p>}
       {hasBegun(job) && (
         <div>
           <ProgressBar job={job} />
@@ -87,7 +88,7 @@ function Held({ job }: { job: JobDetail }) {
 function Failure({ job }: { job: JobDetail }) {
   return (
     <div class="note note-bad" role="alert">
-      <p><b>{job.reason || "The job failed without saying why."}</b></p>
+      <p><b><Said text={job.reason || "The job failed without saying why."} /></b></p>
       {job.detail && (
         <details class="advice">
           <summary>Details for a bug report</summary>
@@ -117,7 +118,7 @@ function Facts({ job }: { job: JobDetail }) {
   if (disk) facts.push(["On disk", bytes(disk)]);
   facts.push(job.endedAt !== null && !isActive(job.state) ? ["Ended", moment(job.endedAt)] : ["Queued", moment(job.queuedAt)]);
   if (job.submittedBy) facts.push(["Submitted by", job.submittedBy]);
-  if (job.attempt > 1) facts.push(["Attempt", count(job.attempt)]);
+  if (job.attempt > 1) facts.push(["Started", plural(job.attempt, "time")]);
   return <dl class="facts">{facts.map(([label, value]) => <div key={label}><dt>{label}</dt><dd>{value}</dd></div>)}</dl>;
 }
 

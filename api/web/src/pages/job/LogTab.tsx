@@ -1,12 +1,19 @@
 import { useState } from "preact/hooks";
 import { Empty, Loading } from "../../components/Notices";
+import { Said } from "../../components/Said";
 import { count, duration, moment } from "../../format";
 import { STATES } from "../../model/states";
 import type { EventBody } from "../../model/wire_types";
 import type { JobEvent } from "../../store/event_follower";
 import type { JobSession } from "../../store/job_session";
+import { SAVED } from "./CheckpointsTab";
 
 const SHOWN = 200;
+
+const OUTCOMES: Readonly<Record<Extract<EventBody, { type: "attempt_ended" }>["outcome"], string>> = {
+  completed: "Done", cancelled: "Stopped", paused: "Paused", handed_back: "Stopped here, to go on later or elsewhere", failed: "Failed",
+  crashed: "Broke off", fenced: "Given up here, since it goes on elsewhere,",
+};
 
 interface Line {
   readonly level: "info" | "good" | "warning" | "error" | "quiet";
@@ -35,7 +42,7 @@ function LogRow({ event }: { event: JobEvent }) {
     <li class="log-row" data-level={line.level} data-number={event.number}>
       <time class="muted number" dateTime={new Date(event.at * 1000).toISOString()}>{moment(event.at)}</time>
       <div>
-        {line.text}
+        <Said text={line.text} />
         {line.detail && <details><summary>Details</summary><pre tabIndex={0}>{line.detail}</pre></details>}
       </div>
     </li>
@@ -55,13 +62,13 @@ export function lineOf(body: EventBody): Line {
     case "attempt_ended":
       return {
         level: body.outcome === "failed" || body.outcome === "crashed" ? "error" : "info",
-        text: `Attempt ended (${body.outcome.replace("_", " ")}) at step ${count(body.step)} after ${duration(body.elapsed_s)}.${body.reason ? ` ${body.reason}` : ""}`,
+        text: `${OUTCOMES[body.outcome]} at step ${count(body.step)} after ${duration(body.elapsed_s)}.${body.reason ? ` ${body.reason}` : ""}`,
         detail: body.detail,
       };
     case "warning":
       return { level: "warning", text: [body.message, body.advice].filter(Boolean).join(" "), detail: "" };
     case "checkpoint":
-      return { level: "quiet", text: `Saved step ${count(body.step)} in ${duration(body.seconds)} (${body.reason}).`, detail: "" };
+      return { level: "quiet", text: `Saved step ${count(body.step)} in ${duration(body.seconds)} (${SAVED[body.reason] ?? body.reason}).`, detail: "" };
     case "preview":
       return { level: "quiet", text: `Made a preview at epoch ${count(body.epoch)}, step ${count(body.step)}.`, detail: "" };
     case "log":

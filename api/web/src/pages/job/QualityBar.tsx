@@ -13,6 +13,8 @@ export function verdict(quality: number): Verdict {
   return { tone: "bad", word: "Overfitting", text: "It memorises its sounds. The best checkpoint may be behind it." };
 }
 
+const MEANING = "By how much the error on held-out sounds is above that on the sounds it learns from. It says nothing of how good it sounds.";
+
 /** The gap in words: a share while it is small, a multiple once it is not. */
 export function gapText(gap: number): string {
   if (gap < 1) return `${gap > 0 ? "+" : ""}${(gap * 100).toFixed(0)} %`;
@@ -22,22 +24,21 @@ export function gapText(gap: number): string {
 /** How well the model does on sounds that it never learns from: a colour, a word and a number. */
 export function QualityBar({ job }: { job: Job }) {
   if (job.quality === null) {
-    return <p class="small muted">Quality shows after the first check against held-out files.</p>;
+    return <p class="small muted">How well it does on sounds that it never learns from shows after the first check against held-out files.</p>;
   }
   const { tone, word, text } = verdict(job.quality);
   const gap = job.overfittingGap;
   return (
     <div class="quality" data-quality={tone}>
       <p class="row quality-line">
-        <span class="quality-label">Quality</span>
+        <span class="quality-label" title={MEANING}>On held-out sounds</span>
         <b>{word}</b>
-        <span class="number">{job.quality.toFixed(2)}</span>
-        {gap !== null && <span class="small muted number push">Overfitting gap: {gapText(gap)}</span>}
+        {gap !== null && <span class="small muted number push" title={MEANING}>Overfitting gap: {gapText(gap)}</span>}
       </p>
-      <div class="quality-track" role="meter" aria-label="Quality" aria-valuemin={0} aria-valuemax={1} aria-valuenow={Number(job.quality.toFixed(2))} aria-valuetext={`${word}, ${job.quality.toFixed(2)}`}>
+      <div class="quality-track" role="meter" aria-label="Quality on held-out sounds" aria-valuemin={0} aria-valuemax={1} aria-valuenow={Number(job.quality.toFixed(2))} aria-valuetext={`${word}, ${job.quality.toFixed(2)}`}>
         <i style={{ inlineSize: `${job.quality * 100}%` }} />
       </div>
-      <p class="small muted">{text}</p>
+      <p class="small muted">{text} How good it sounds, the previews tell.</p>
     </div>
   );
 }

@@ -15,7 +15,7 @@ export function ConfigField({ field, preset, error }: { field: TrainField; prese
   const id = fieldId(field.name);
   return (
     <div class="config-field" data-changed={isChanged}>
-      <Field id={id} label={label} help={field.help.replaceAll("`", "")} error={error}>
+      <Field id={id} label={label} help={field.help} error={error}>
         {(props) => {
           const change = (text: string): void => typeInto(field.name, text, presetText);
           if (field.type === "boolean") {

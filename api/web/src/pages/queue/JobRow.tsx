@@ -2,6 +2,7 @@ import { JobActions } from "../../components/JobActions";
 import { JobWishes } from "../../components/JobWishes";
 import { ProgressBar } from "../../components/ProgressBar";
 import { ProgressText } from "../../components/ProgressText";
+import { Said } from "../../components/Said";
 import { Sparkline } from "../../components/Sparkline";
 import { StateBadge } from "../../components/StateBadge";
 import { ago, duration, measure, plural, REPRESENTATIONS } from "../../format";
@@ -35,7 +36,7 @@ export function JobRow({ job }: { job: Job }) {
         </p>
         <p class="small muted">{kindText(job)} · <a class="link-plain" href={`/datasets/${job.dataset.id}`}>{job.dataset.name}</a>, {plural(job.dataset.clips, "clip")}{job.submittedBy && `, by ${job.submittedBy}`}</p>
         <JobWishes job={job} />
-        {why && <p class={`small job-reason${job.state === "failed" ? " job-reason-bad" : ""}`}>{why}</p>}
+        {why && <p class={`small job-reason${job.state === "failed" ? " job-reason-bad" : ""}`}><Said text={why} /></p>}
       </div>
       <div class="job-progress">
         {hasBegun(job) && <ProgressBar job={job} />}

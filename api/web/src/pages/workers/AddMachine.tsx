@@ -2,6 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import { CopyLine } from "../../components/CopyLine";
 import { Field } from "../../components/Field";
 import { Icon } from "../../components/Icon";
+import { Said } from "../../components/Said";
 import { ago, moment } from "../../format";
 import { createToken, listTokens, revokeToken } from "../../http/api";
 import { messageOf } from "../../http/request";
@@ -50,7 +51,7 @@ export function AddMachine() {
         <div class="stack new-token" role="status">
           <p><b>{made.command ? "Paste this on the other machine." : "Log in with this."}</b> It is shown this once: it holds the token {made.name}.</p>
           <CopyLine text={made.command || made.secret} label={made.command ? "Command for the other machine" : "Token"} />
-          {made.note && <div class="note note-warn"><p>{made.note}</p></div>}
+          {made.note && <div class="note note-warn"><p><Said text={made.note} /></p></div>}
         </div>
       )}
       {tokens && tokens.length > 0 && <TokenList tokens={tokens} onRevoked={refresh} />}

@@ -2,6 +2,7 @@ import { Chips } from "../../components/Chips";
 import { Icon } from "../../components/Icon";
 import { ProgressBar } from "../../components/ProgressBar";
 import { ProgressText } from "../../components/ProgressText";
+import { Said } from "../../components/Said";
 import { TimeLine } from "../../components/TimeLine";
 import { ago, bytes, moment, percent, plural } from "../../format";
 import type { Worker } from "../../model/worker";
@@ -37,7 +38,7 @@ export function WorkerCard({ worker }: { worker: Worker }) {
           {worker.drained && <span class="badge tone-wait" title="It finishes what it does and gets no more">Drained</span>}
         </div>
       </div>
-      {worker.warning && <div class="note note-warn"><p>{worker.warning}</p></div>}
+      {worker.warning && <div class="note note-warn"><p><Said text={worker.warning} /></p></div>}
       <CurrentJob worker={worker} />
       {!isOffline && <Meters worker={worker} />}
       <Chips label={`Labels of ${worker.name}`} values={worker.labels} fixed={mayLabel ? worker.ownLabels : worker.labels} fixedWhy={mayLabel ? "Given where the worker is started (--label)" : undefined} isFixed={!mayLabel} suggestions={knownLabels()} placeholder="Add a label" onChange={(labels) => void setLabels(worker, labels)} />
