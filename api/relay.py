@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from api.background import Rounds
 from api.record.jobs import JobRecord
 from api.rooms import QUEUE_ROOM, room_of
-from shared.event_bus import EVENT_CHANNEL, WORKER_CHANNEL, parse_message
+from shared.event_bus import EVENT_CHANNEL, WORKER_CHANNEL, parse_line
 from shared.events import WorkerHeartbeat
 from shared.redis_client import connect_blocking
 
@@ -152,8 +152,12 @@ class Relay:
         if channel == WORKER_CHANNEL:
             self._heard(WorkerHeartbeat.model_validate_json(data))
             return
-        event = parse_message(data)
         job_id = int(channel.removeprefix(EVENT_CHANNEL))
+        for line in data.split("\n"):
+            self._try(self._pass_event_on, job_id, line)
+
+    def _pass_event_on(self, job_id: int, line: str) -> None:
+        event = parse_line(line)
         if event["job_id"] != job_id:
             log.warning("event.misplaced", job=job_id)
             return

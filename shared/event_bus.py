@@ -24,7 +24,7 @@ from shared.lease import STANDING, UnknownAttemptError, lease_key
 from shared.redis_client import KEY_PREFIX
 
 EVENT_CHANNEL: Final = f"{KEY_PREFIX}events:"
-"""Pub/sub channel of a job is this and its id; a message is `<number> <event as JSON>`."""
+"""Pub/sub channel of a job is this and its id; a message has a line `<number> <event as JSON>` for each event."""
 WORKER_CHANNEL: Final = f"{KEY_PREFIX}workers"
 """Pub/sub channel of heartbeats."""
 WORKER_KEY: Final = f"{KEY_PREFIX}worker:"
@@ -37,6 +37,8 @@ DELETED_TTL_S: Final = 86_400
 _STREAMS: Final = f"{KEY_PREFIX}streams"
 """Set of the jobs that have a stream."""
 
+_MESSAGE_BYTES: Final = 64 << 10
+"""Events that are published together are that long, give or take one."""
 _STALE: Final = -1
 _UNKNOWN: Final = -2
 
@@ -44,6 +46,7 @@ log = structlog.get_logger(__name__)
 
 _PUBLISH: Final = (
     STANDING
+    + f"local most = {_MESSAGE_BYTES}\n"
     + """
 if ARGV[6] == '1' then
   local stands = standing(KEYS[1], tonumber(ARGV[1]), ARGV[7])
@@ -54,6 +57,11 @@ local last = math.max(tonumber(redis.call('HGET', KEYS[2], 'last') or '0'), tonu
 local room = tonumber(ARGV[5])
 if room > 0 then room = math.max(0, room - redis.call('XLEN', KEYS[3])) else room = #ARGV end
 local taken = 0
+local lines, size = {}, 0
+local function tell()
+  if size > 0 then redis.call('PUBLISH', ARGV[4], table.concat(lines, '\\n')) end
+  lines, size = {}, 0
+end
 for i = 8, #ARGV, 2 do
   local count = tonumber(ARGV[i])
   if count > done then
@@ -61,11 +69,14 @@ for i = 8, #ARGV, 2 do
     room = room - 1
     last = last + 1
     redis.call('XADD', KEYS[3], last .. '-0', ARGV[1], ARGV[i + 1])
-    redis.call('PUBLISH', ARGV[4], last .. ' ' .. ARGV[i + 1])
+    lines[#lines + 1] = last .. ' ' .. ARGV[i + 1]
+    size = size + #ARGV[i + 1]
+    if size > most then tell() end
     done = count
   end
   taken = taken + 1
 end
+tell()
 redis.call('HSET', KEYS[2], 'last', last, ARGV[2], done)
 redis.call('SADD', KEYS[4], string.match(ARGV[4], '%d+$'))
 return {last, taken}
@@ -244,9 +255,9 @@ class EventBus:
         return cast(list[str | None], self._redis.mget([f"{WORKER_KEY}{worker}" for worker in workers]))
 
 
-def parse_message(message: str) -> dict[str, Any]:
-    """An event message of pub/sub as a JSON object with its number, unvalidated: the script made it from an Event."""
-    number, _, text = message.partition(" ")
+def parse_line(line: str) -> dict[str, Any]:
+    """A line of a message of pub/sub as a JSON object with its number, unvalidated: the script made it of an Event."""
+    number, _, text = line.partition(" ")
     event = cast(dict[str, Any], from_json(text, allow_inf_nan=False))
     event["number"] = int(number)
     return event

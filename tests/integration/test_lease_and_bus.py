@@ -12,7 +12,7 @@ from redis import Redis
 from shared.config import FeatureConfig
 from shared.control import Controls
 from shared.errors import LeaseLostError
-from shared.event_bus import EVENT_CHANNEL, Entry, EventBus, parse_message
+from shared.event_bus import EVENT_CHANNEL, Entry, EventBus, parse_line
 from shared.events import Event, LogLine
 from shared.jobs import AttemptSpec, DatasetSnapshot, PreprocessSpec, Ticket
 from shared.lease import Leases, UnknownAttemptError, lease_key
@@ -213,11 +213,14 @@ def test_subscribers_get_each_event_with_its_number(redis: Redis, job_id: int) -
     with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(f"{EVENT_CHANNEL}{job_id}")
         pubsub.get_message(timeout=5.0)
-        bus.publish([line(job_id, 1, "a b\nc")], writer="t", first_count=1, secret=SECRET)
-        message = None
-        while message is None:
-            message = pubsub.get_message(timeout=5.0)
-    event = parse_message(message["data"])
-    assert event["number"] == 1
-    assert event["job_id"] == job_id
-    assert event["body"] == {"type": "log", "level": "info", "message": "a b\nc"}
+        long = "x" * 40_000
+        lines = [line(job_id, 1, text) for text in ("a b\nc", "d", long, long, "e")]
+        bus.publish(lines, writer="t", first_count=1, secret=SECRET)
+        messages: list[str] = []
+        while len(messages) < 2:
+            if (message := pubsub.get_message(timeout=5.0)) is not None:
+                messages.append(message["data"])
+    events = [parse_line(each) for message in messages for each in message.split("\n")]
+    assert [message.count("\n") for message in messages] == [3, 0], "together, unless they are long"
+    assert [(event["number"], event["job_id"]) for event in events] == [(number, job_id) for number in range(1, 6)]
+    assert [event["body"]["message"] for event in events] == ["a b\nc", "d", long, long, "e"]

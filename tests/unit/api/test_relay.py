@@ -60,6 +60,16 @@ def test_an_event_that_names_another_job_reaches_nobody(relay: Relay) -> None:
     assert sent == ["event 1 to job:5"]
 
 
+def test_a_line_that_is_none_costs_itself_alone(relay: Relay) -> None:
+    sent: list[int] = []
+    relay.emit = lambda _event, data, _room: sent.append(data["number"])
+    told = json.dumps({"job_id": 5, "body": {"type": "log"}})
+    relay._pass_on(
+        f"{EVENT_CHANNEL}5", f'1 {told}\n2 {{"job_id": 5\n3 {told}\n\n4 {told.replace("5", "NaN")}\n5 {told}'
+    )
+    assert sent == [1, 3, 5]
+
+
 def test_watchers_are_told_how_far_their_jobs_go_as_soon_as_nothing_is_missed(redis_url: str, owner: Redis) -> None:
     told: SimpleQueue[tuple[str, Mapping[str, Any], str]] = SimpleQueue()
     relay = Relay(
