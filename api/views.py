@@ -347,3 +347,13 @@ class CheckView(Frozen):
     """About how long it computes, as fast as earlier trainings here did; null where there is none to go by."""
     warnings: list[str]
     """What a person should know before submitting, such as that no fitting worker is online."""
+
+
+class SweepCheckView(CheckView):
+    """A sweep that would be accepted: what its first job comes to, and what all of them do together."""
+
+    jobs: int
+    all_steps: int | None = None
+    """Of all jobs; null where they are too many to look at each."""
+    all_seconds: float | None = None
+    """About how long they compute, one after the other; null where that is not known of each."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from math import prod
 from typing import Any, Final, TypeVar
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from api.queue.submission import NOT_CHANGES, Submission, within
 from api.record.jobs import JobRecord
-from api.views import BatchView
+from api.views import BatchView, SweepCheckView
 from shared.config import TrainConfig, config_error
 from shared.errors import ConfigError, NotFoundError
 from shared.jobs import JobRequestAdapter, PreprocessRequest, TrainRequest
@@ -23,6 +24,7 @@ Values = Mapping[str, Any]
 _MAX_NAME: Final = 200
 
 Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 
 class Batches:
@@ -38,13 +40,21 @@ class Batches:
 
     def sweep(self, request: SweepRequest, *, by: str = "") -> BatchView:
         """Submit a job for every combination; a refusal names `job`, `datasets` or `vary` and what is in them."""
-        combinations = list(_combinations(request))
-        requests = [_varied(request, dataset, values) for dataset, values in combinations]
-        try:
-            jobs = self._submission.prepare_all(requests, by=by)
-        except (ConfigError, NotFoundError) as error:
-            raise _in_sweep(request, combinations, error) from error
-        return self._record.submit_batch(jobs)
+        return self._record.submit_batch(_for_each(request, partial(self._submission.prepare_all, by=by)))
+
+    def check(self, request: SweepRequest) -> SweepCheckView:
+        """What a sweep would come to; refuses as `sweep` does, and submits nothing."""
+        return _for_each(request, self._submission.check_all)
+
+
+def _for_each(request: SweepRequest, do: Callable[[Sequence[PreprocessRequest | TrainRequest]], Done]) -> Done:
+    """Do it to the requests of all combinations; what it refuses is named as a part of the sweep."""
+    combinations = list(_combinations(request))
+    requests = [_varied(request, dataset, values) for dataset, values in combinations]
+    try:
+        return do(requests)
+    except (ConfigError, NotFoundError) as error:
+        raise _in_sweep(request, combinations, error) from error
 
 
 def _combinations(request: SweepRequest) -> Iterator[tuple[str, Values]]:

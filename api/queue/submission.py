@@ -11,12 +11,12 @@ from redis.exceptions import RedisError
 
 from api.keeping.arrivals import Arrivals
 from api.queue.capable import what_is_lacking
-from api.queue.estimate import memory_bytes, seconds
+from api.queue.estimate import EarlierTraining, memory_bytes, seconds
 from api.queue.fitting import Needs
 from api.queue.start_points import Start, StartPoints
 from api.record.datasets import DatasetRecord
 from api.record.jobs import JobRecord, NewJob
-from api.views import CheckView, PresetListView, PresetView, WorkerView
+from api.views import CheckView, PresetListView, PresetView, SweepCheckView, WorkerView
 from shared.config import PresetName, Representation, TrainConfig
 from shared.errors import ConfigError, NotFoundError
 from shared.jobs import (
@@ -40,6 +40,8 @@ RECOMMENDED_FOR: Final[dict[PresetName, str]] = {
     "aggressive": "200 and more files",
 }
 _SMALL_CORPUS: Final = 5
+_MOST_CLIPS: Final = 300_000
+"""Clips of all jobs up to which a check plans each of them, which takes a second."""
 NOT_CHANGES: Final = frozenset({"representation", "preset"})
 """Fields of TrainConfig that a request has a place of its own for."""
 _FOLLOWED: Final = frozenset({"objective", "latent_dim", "chunk_s", "spectrogram", "mask_threshold"})
@@ -97,19 +99,35 @@ class Submission:
 
     def prepare_all(self, requests: Sequence[PreprocessRequest | TrainRequest], *, by: str = "") -> list[NewJob]:
         """The same for several, each dataset looked at once; a refusal names the request, as `jobs.3.device`."""
-        known = _Known()
-        jobs: list[NewJob] = []
-        for index, request in enumerate(requests):
-            try:
-                jobs.append(replace(self._job(request, known), submitted_by=by))
-            except (ConfigError, NotFoundError) as error:
-                raise within(f"jobs.{index}", error) from error
+        jobs = [replace(job, submitted_by=by) for job in self._jobs_of(requests)]
         self._keep(jobs)
         return jobs
 
     def check(self, request: PreprocessRequest | TrainRequest) -> CheckView:
         """What `request` comes to; raises as `prepare` does, and writes nothing but the dataset's version."""
-        spec = self._job(request, _Known()).spec
+        return self._comes_to(request, self._job(request, _Known()).spec)
+
+    def check_all(self, requests: Sequence[PreprocessRequest | TrainRequest]) -> SweepCheckView:
+        """What several come to; a refusal names the request, as `jobs.3.device`, and nothing is kept."""
+        specs = [job.spec for job in self._jobs_of(requests)]
+        first = self._comes_to(requests[0], specs[0])
+        check = SweepCheckView(**first.model_dump(), jobs=len(specs))
+        if sum(len(spec.dataset.clips) for spec in specs) > _MOST_CLIPS:
+            return check
+        earlier: dict[Representation, EarlierTraining | None] = {}
+        steps, lasting = 0, list[float | None]()
+        for spec in specs:
+            if isinstance(spec, TrainSpec):
+                planned, representation = plan_training(spec.dataset.clips, spec.train), spec.train.representation
+                if representation not in earlier:
+                    earlier[representation] = self._jobs.earlier_training(representation)
+                steps += planned.total_steps
+                lasting.append(seconds(spec.train, planned, earlier[representation]))
+        known = [each for each in lasting if each is not None]
+        all_seconds = sum(known) if known and len(known) == len(lasting) else None
+        return check.model_copy(update={"all_steps": steps, "all_seconds": all_seconds})
+
+    def _comes_to(self, request: PreprocessRequest | TrainRequest, spec: JobSpec) -> CheckView:
         clips = spec.dataset.clips
         warnings = _corpus_warnings(spec) + self._device_warnings(
             Needs(device=request.device, placement=request.placement)
@@ -158,6 +176,16 @@ class Submission:
                 for preset, recommended_for in RECOMMENDED_FOR.items()
             ],
         )
+
+    def _jobs_of(self, requests: Sequence[PreprocessRequest | TrainRequest]) -> list[NewJob]:
+        known = _Known()
+        jobs: list[NewJob] = []
+        for index, request in enumerate(requests):
+            try:
+                jobs.append(self._job(request, known))
+            except (ConfigError, NotFoundError) as error:
+                raise within(f"jobs.{index}", error) from error
+        return jobs
 
     def _job(self, request: PreprocessRequest | TrainRequest, known: _Known, settled: Settled | None = None) -> NewJob:
         spec = self._spec(request, known, settled or Settled())

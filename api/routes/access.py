@@ -37,7 +37,14 @@ _VIEWERS: Final = (
     *("session.get_session", "session.log_out", "health.get_openapi", "metrics.get_metrics"),
 )
 _MEMBERS: Final = (
-    *("jobs.check_job", "jobs.submit_job", "jobs.submit_batch", "jobs.submit_sweep", "jobs.duplicate_job"),
+    *(
+        "jobs.check_job",
+        "jobs.check_sweep",
+        "jobs.submit_job",
+        "jobs.submit_batch",
+        "jobs.submit_sweep",
+        "jobs.duplicate_job",
+    ),
     *("jobs.act_on_jobs", "jobs.cancel_job", "jobs.pause_job", "jobs.resume_job", "jobs.retry_job", "jobs.hold_job"),
     *("jobs.release_job", "jobs.run_job_next", "jobs.move_job", "jobs.edit_job", "jobs.save_job", "jobs.preview_job"),
     *("datasets.create_dataset", "datasets.upload_files", "datasets.remove_clips", "models.import_model"),

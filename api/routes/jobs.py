@@ -21,6 +21,7 @@ from api.views import (
     JobDetailView,
     JobListView,
     ResumeSummaryView,
+    SweepCheckView,
 )
 from shared.config import Frozen
 from shared.errors import ConfigError
@@ -116,6 +117,12 @@ def submit_batch(body: BatchRequest) -> Response:
 def submit_sweep(body: SweepRequest) -> Response:
     """Submit a job in every combination of datasets and values: all of them, or none."""
     return answer(services().batches.sweep(body, by=submitter()), 201)
+
+
+@jobs.does("/sweep/check", SweepCheckView)
+def check_sweep(body: SweepRequest) -> Response:
+    """Tell what a sweep would come to, without submitting it."""
+    return answer(services().batches.check(body))
 
 
 @jobs.does("/bulk", BulkView)

@@ -13,7 +13,14 @@ SOURCES = Path(__file__).parents[2] / "api" / "web" / "src"
 ASKED = re.compile(r'''(?:may\(|route=)"([a-z_]+\.[a-z_]+)"''')
 SHOWN_NOWHERE = {
     # What the page shows only together with something else of the same role, and what only programs ask for.
-    *("jobs.check_job", "jobs.submit_batch", "jobs.submit_sweep", "jobs.duplicate_job", "jobs.act_on_jobs"),
+    *(
+        "jobs.check_job",
+        "jobs.check_sweep",
+        "jobs.submit_batch",
+        "jobs.submit_sweep",
+        "jobs.duplicate_job",
+        "jobs.act_on_jobs",
+    ),
     *("artifacts.unpin_checkpoint", "models.import_model", "tokens.list_tokens", "tokens.revoke_token"),
     *("notifications.list_targets", "notifications.create_target", "notifications.try_target"),
     *("notifications.remove_target", "disk.get_garbage", "disk.collect_garbage"),

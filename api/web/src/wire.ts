@@ -2527,6 +2527,60 @@ export interface components {
             received: number;
         };
         /**
+         * SweepCheckView
+         * @description A sweep that would be accepted: what its first job comes to, and what all of them do together.
+         */
+        SweepCheckView: {
+            /**
+             * All Seconds
+             * @description About how long they compute, one after the other; null where that is not known of each.
+             * @default null
+             */
+            all_seconds: number | null;
+            /**
+             * All Steps
+             * @description Of all jobs; null where they are too many to look at each.
+             * @default null
+             */
+            all_steps: number | null;
+            /** Chunks */
+            chunks: number;
+            /** @default null */
+            features: components["schemas"]["FeatureConfig"] | null;
+            /** File Count */
+            file_count: number;
+            /** Jobs */
+            jobs: number;
+            /**
+             * Memory Bytes
+             * @description About what it takes of a device's memory.
+             * @default null
+             */
+            memory_bytes: number | null;
+            /**
+             * Seconds
+             * @description About how long it computes, as fast as earlier trainings here did; null where there is none to go by.
+             * @default null
+             */
+            seconds: number | null;
+            /**
+             * @description The checkpoint that it would start from; null for new weights.
+             * @default null
+             */
+            start: components["schemas"]["StartPoint"] | null;
+            /** Steps Per Epoch */
+            steps_per_epoch: number;
+            /** Total Steps */
+            total_steps: number;
+            /** @default null */
+            train: components["schemas"]["TrainConfig"] | null;
+            /**
+             * Warnings
+             * @description What a person should know before submitting, such as that no fitting worker is online.
+             */
+            warnings: string[];
+        };
+        /**
          * SweepRequest
          * @description One job in every combination of datasets and values.
          */

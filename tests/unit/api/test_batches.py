@@ -148,3 +148,30 @@ def test_a_sweep_that_cannot_work_names_what_is_wrong(
 ) -> None:
     assert refused(client, "jobs/sweep", {"job": TRAIN} | sweep)[:2] == (status, field)
     assert waiting(client) == []
+
+
+@pytest.mark.usefixtures("voices")
+def test_a_sweep_that_is_checked_tells_its_sum_and_submits_nothing(client: FlaskClient) -> None:
+    sweep = {"job": TRAIN, "datasets": ["drums", "voices"], "vary": {"epochs": [2, 5], "batch_size": [2, 4]}}
+    check = client.post("/api/v1/jobs/sweep/check", json=sweep).get_json()
+    alone = [
+        client.post(
+            "/api/v1/jobs/check",
+            json=TRAIN | {"dataset": dataset, "changes": {"epochs": epochs, "batch_size": batch_size}},
+        ).get_json()
+        for dataset in ("drums", "voices")
+        for epochs in (2, 5)
+        for batch_size in (2, 4)
+    ]
+    assert check["jobs"] == len(alone) == 8
+    assert check["all_steps"] == sum(each["total_steps"] for each in alone)
+    assert {name: check[name] for name in alone[0]} == alone[0]
+    assert check["all_seconds"] is None, "nothing was trained here to go by"
+    assert views(client) == {}
+
+
+def test_a_sweep_that_is_checked_names_what_is_wrong(client: FlaskClient) -> None:
+    sweep = {"job": TRAIN, "vary": {"epochs": [2, 0]}}
+    told = client.post("/api/v1/jobs/sweep/check", json=sweep)
+    assert (told.status_code, told.get_json()["field"]) == (422, "vary.epochs")
+    assert told.get_json() == client.post("/api/v1/jobs/sweep", json=sweep).get_json()

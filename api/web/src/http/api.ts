@@ -56,6 +56,10 @@ export function checkJob(body: JobRequest, signal: AbortSignal): Promise<Wire<"C
   return request("/jobs/check", { method: "POST", body, signal });
 }
 
+export function checkSweep(body: SweepRequest, signal: AbortSignal): Promise<Wire<"SweepCheckView">> {
+  return request("/jobs/sweep/check", { method: "POST", body, signal });
+}
+
 export type JobCommand = "cancel" | "pause" | "save" | "preview" | "hold" | "release" | "next" | "retry";
 
 export async function commandJob(id: number, command: JobCommand): Promise<JobDetail> {

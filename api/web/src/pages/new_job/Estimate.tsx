@@ -4,12 +4,14 @@ import { onlineWorkers } from "../../store/queue";
 import type { FormCheck } from "./form_check";
 
 /** What the job comes to, what to know before starting it, and the button that does. */
-export function Estimate({ check, general, fileCount, isSending, jobCount, isEdit }: {
+export function Estimate({ check, general, fileCount, isSending, jobCount, isWrong, isEdit }: {
   check: FormCheck;
   general: string | undefined;
   fileCount: number | undefined;
   isSending: boolean;
   jobCount: number;
+  /** Something in the form has to be corrected first. */
+  isWrong: boolean;
   isEdit: boolean;
 }) {
   const trains = draft.value.kind === "train";
@@ -17,17 +19,27 @@ export function Estimate({ check, general, fileCount, isSending, jobCount, isEdi
   return (
     <aside class="card estimate" aria-label="Summary">
       <h2>What it comes to</h2>
-      {jobCount > 1 && <p class="small muted">The numbers below are of the first job.</p>}
-      {draft.value.dataset ? (
-        <dl class="estimate-facts number" data-fresh={check.isFresh}>
-          {jobCount > 1 && <div><dt>Jobs</dt><dd>{count(jobCount)}</dd></div>}
-          <div><dt>Clips</dt><dd>{count(view?.file_count ?? fileCount)}</dd></div>
-          {trains && <div><dt>Chunks</dt><dd>{count(view?.chunks)}</dd></div>}
-          {trains && <div><dt>Steps an epoch</dt><dd>{count(view?.steps_per_epoch)}</dd></div>}
-          {trains && <div><dt>Steps in all</dt><dd>{count(view?.total_steps)}</dd></div>}
-          {trains && <div><dt>Memory</dt><dd>{view?.memory_bytes ? `about ${bytes(view.memory_bytes)}` : "–"}</dd></div>}
-          {trains && <div><dt>Time</dt><dd title="By how fast earlier trainings were here">{view?.seconds ? remaining(view.seconds) : "after a first training"}</dd></div>}
-        </dl>
+      {isWrong && draft.value.dataset ? (
+        <p class="muted">It waits for what is wrong in the form to be corrected.</p>
+      ) : draft.value.dataset ? (
+        <>
+          {jobCount > 1 && (
+            <dl class="estimate-facts number" data-fresh={check.isFresh}>
+              <div><dt>Jobs</dt><dd>{count(jobCount)}</dd></div>
+              {trains && <div><dt>Steps of all jobs</dt><dd>{count(view?.all_steps)}</dd></div>}
+              {trains && <div><dt>Time of all jobs</dt><dd title="One after the other: several devices share it">{view?.all_seconds ? remaining(view.all_seconds) : "–"}</dd></div>}
+            </dl>
+          )}
+          {jobCount > 1 && <p class="small muted">The first of them:</p>}
+          <dl class="estimate-facts number" data-fresh={check.isFresh}>
+            <div><dt>Clips</dt><dd>{count(view?.file_count ?? fileCount)}</dd></div>
+            {trains && <div><dt>Chunks</dt><dd>{count(view?.chunks)}</dd></div>}
+            {trains && <div><dt>Steps an epoch</dt><dd>{count(view?.steps_per_epoch)}</dd></div>}
+            {trains && <div><dt>Steps in all</dt><dd>{count(view?.total_steps)}</dd></div>}
+            {trains && <div><dt>Memory</dt><dd>{view?.memory_bytes ? `about ${bytes(view.memory_bytes)}` : "–"}</dd></div>}
+            {trains && <div><dt>Time</dt><dd title="By how fast earlier trainings were here">{view?.seconds ? remaining(view.seconds) : "after a first training"}</dd></div>}
+          </dl>
+        </>
       ) : (
         <p class="muted">Choose a dataset to see it.</p>
       )}

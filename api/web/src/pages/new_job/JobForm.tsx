@@ -19,7 +19,7 @@ export function JobForm({ submit, editing }: { submit: (request: FormRequest) =>
   const preset = presets?.presets.find((one) => one.preset === form.preset)?.train ?? null;
   const request = readForm(form, preset);
   const isParsed = Object.keys(request.errors).length === 0;
-  const check = useFormCheck(isParsed ? request.job : null);
+  const check = useFormCheck(request);
   const [sentErrors, setSentErrors] = useState<Readonly<Record<string, string>>>({});
   const [isSending, setSending] = useState(false);
   const wantsFocus = useRef(false);
@@ -70,7 +70,7 @@ export function JobForm({ submit, editing }: { submit: (request: FormRequest) =>
         {(!editing || editing.kind === "train") && <Advanced preset={preset} errors={errors} />}
         {!editing && <AsJson job={isParsed ? request.job : null} />}
       </div>
-      <Estimate check={check} general={generalError(errors)} fileCount={presets?.fileCount} isSending={isSending} jobCount={request.jobCount} isEdit={editing !== undefined} />
+      <Estimate check={check} general={generalError(errors)} fileCount={presets?.fileCount} isSending={isSending} jobCount={request.jobCount} isWrong={Object.keys(errors).length > 0} isEdit={editing !== undefined} />
     </form>
   );
 }

@@ -1,15 +1,16 @@
 // Asks the server what the draft comes to, as it is being typed.
 import { useEffect, useState } from "preact/hooks";
-import { checkJob, type JobRequest, listPresets } from "../../http/api";
+import { checkJob, checkSweep, listPresets } from "../../http/api";
 import { ApiError } from "../../http/request";
 import type { Representation, TrainConfig, Wire } from "../../model/wire_types";
 import type { Draft } from "../../store/draft";
+import type { FormRequest } from "../../store/draft_request";
 import { formField } from "./field_groups";
 
 const CHECK_AFTER_MS = 300;
 
 export interface FormCheck {
-  readonly view: Wire<"CheckView"> | null;
+  readonly view: (Wire<"CheckView"> & Partial<Wire<"SweepCheckView">>) | null;
   /** What the server refuses, by field; "" for what is about no field. */
   readonly errors: Readonly<Record<string, string>>;
   /** False while the answer belongs to an older draft. */
@@ -23,19 +24,20 @@ export function errorsOf(error: unknown): Record<string, string> {
   return { "": error instanceof Error ? error.message : String(error) };
 }
 
-/** Checks `request` a moment after its last change; null means that there is nothing to ask yet. */
-export function useFormCheck(request: JobRequest | null): FormCheck {
+/** Checks what the form asks for a moment after its last change, as soon as there is something to ask. */
+export function useFormCheck({ job, sweep, errors }: FormRequest): FormCheck {
   const [check, setCheck] = useState<FormCheck>(NOTHING);
-  const key = JSON.stringify(request);
+  const isParsed = Object.keys(errors).length === 0;
+  const key = JSON.stringify(isParsed && (sweep ?? job));
   useEffect(() => {
     setCheck((old) => ({ ...old, isFresh: false }));
-    if (!request) {
+    if (!job || !isParsed) {
       setCheck(NOTHING);
       return;
     }
     const abort = new AbortController();
     const timer = setTimeout(() => {
-      checkJob(request, abort.signal).then(
+      (sweep ? checkSweep(sweep, abort.signal) : checkJob(job, abort.signal)).then(
         (view) => setCheck({ view, errors: {}, isFresh: true }),
         (error: unknown) => {
           if (!abort.signal.aborted) setCheck({ view: null, errors: errorsOf(error), isFresh: true });
