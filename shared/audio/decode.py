@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
+from typing_extensions import override
 
 from shared.config import MIN_CLIP_SAMPLES
 from shared.errors import AudioError
@@ -71,12 +72,25 @@ def resample(mono: Samples, source_rate: int, sample_rate: int, *, speed: float 
     return to_full_scale(soxr.resample(mono, source_rate * speed, sample_rate, quality=RESAMPLER))
 
 
+class _Forward(soundfile.SoundFile):
+    """A file that is read once, from its beginning to its end.
+
+    Of one that can be sought, soundfile asks the place before every read and seeks it afterwards: compressed formats
+    take a quarter of their time for that.
+    """
+
+    @override
+    def seekable(self) -> bool:
+        """Not as far as reading goes."""
+        return False
+
+
 @contextmanager
 def open_mono(path: Path, *, name: str = "") -> Generator[MonoSound]:
     """The file at `path`, to be read block by block; raises AudioError where it cannot be, or holds no numbers."""
     name = name or path.name
     with _explained(name):
-        file = soundfile.SoundFile(path)
+        file = _Forward(path)
     with file:
         yield MonoSound(sample_rate=int(file.samplerate), blocks=_mono_blocks(file, name))
 
@@ -97,9 +111,11 @@ def peak_of(mono: Samples) -> float:
 
 
 def to_full_scale(mono: Samples) -> Samples:
-    """Scaled to a peak of 1; silence as it is."""
+    """`mono` itself, scaled to a peak of 1; silence as it is."""
     peak = peak_of(mono)
-    return mono / np.float32(peak) if peak not in (0.0, 1.0) else mono
+    if peak not in (0.0, 1.0):
+        mono /= np.float32(peak)
+    return mono
 
 
 def write_wav_16(target: Path | BinaryIO, waveform: Samples, sample_rate: int) -> None:
@@ -112,14 +128,14 @@ def write_wav_16(target: Path | BinaryIO, waveform: Samples, sample_rate: int) -
 def _mono_blocks(file: Any, name: str) -> Iterator[Samples]:
     # Each channel's share before they are added: two at the end of float32's range do not overflow.
     share = np.full(file.channels, 1 / file.channels, np.float32)
-    size = max(1, BLOCK_VALUES // file.channels)
+    buffer = np.empty((max(1, BLOCK_VALUES // file.channels), file.channels), np.float32)
     while True:
         with _explained(name):
-            frames: Samples = file.read(size, dtype="float32", always_2d=True)
+            frames: Samples = file.read(out=buffer)
         if not len(frames):
             return
         with np.errstate(invalid="ignore"):  # infinities of both signs: refused below
-            mono = frames[:, 0] if len(share) == 1 else frames @ share
+            mono = frames[:, 0].copy() if len(share) == 1 else frames @ share
         if not np.isfinite(peak_of(mono)):
             raise AudioError(
                 f"{name} holds values that are not numbers: export it again from where it came.", file_name=name

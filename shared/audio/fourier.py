@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-BLOCK_FRAMES: Final = 128
-"""Frames that `blocks` transforms at a time: 1 MB of spectrum at n_fft 2048, which a core's cache holds."""
+BLOCK_FRAMES: Final = 64
+"""Frames that `blocks` transforms at a time: 0.5 MB of spectrum at n_fft 2048, which a core's cache holds."""
 
 _SMALLEST_ENVELOPE: Final = 1e-8
 """Below this sum of squared windows a sample is taken as uncovered."""
@@ -57,10 +57,14 @@ class FourierFrames(nn.Module):
 
     def _pad(self, waveform: Tensor) -> Tensor:
         """[B, S] to [B, (T - 1) * hop_length + n_fft]: frame t covers n_fft samples from t * hop_length on."""
-        half = self.n_fft // 2
+        before, after = self.n_fft // 2, self.n_fft - self.n_fft // 2
         samples = waveform.shape[-1]
-        mode = "reflect" if samples > self.n_fft - half else "constant"
-        padded = functional.pad(waveform.unsqueeze(1), (half, self.n_fft - half), mode=mode).squeeze(1)
+        if samples > after:
+            # Mirrored by hand: torch's own padding takes three times as long.
+            mirrored = waveform[:, 1 : before + 1].flip(1), waveform, waveform[:, -after - 1 : -1].flip(1)
+            padded = torch.cat(mirrored, dim=1)
+        else:
+            padded = functional.pad(waveform, (before, after))
         return padded[:, : (samples // self.hop_length) * self.hop_length + self.n_fft]
 
     def transform(self, padded: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ factorization", 2001; with a fixed bank and an exponent of 1 it is the Richardso
 value non-negative and weigh relative errors, as ears and log spectra do. An exponent of 3/2 takes larger steps.
 
 A bin lies in two triangles at most, so all but two in n_mels of the bank's weights are zeros: products with it add
-up a few rows each.
+up a few rows each, or, where frames lie one after the other, are small dense ones of neighbouring bands.
 """
 
 from __future__ import annotations
@@ -69,6 +69,27 @@ class SparseProduct:
         return functional.embedding_bag(
             self._columns, values.contiguous(), self._begins, mode="sum", per_sample_weights=self._weights
         )
+
+
+class BandSums:
+    """Products of frames [N, C] with the transpose of one matrix [R, C] whose rows each reach over few columns.
+
+    Neighbouring rows reach over nearly the same columns: each group of them is a small dense product. Frames need not
+    be turned round for it, as `SparseProduct` needs them to be.
+    """
+
+    def __init__(self, matrix: Tensor, *, group: int) -> None:
+        self._parts: list[tuple[slice, Tensor]] = []
+        for rows in matrix.detach().to("cpu", torch.float32).split(group):
+            reached = rows.any(dim=0).nonzero()
+            first, end = (int(reached[0]), int(reached[-1]) + 1) if len(reached) else (0, 1)
+            self._parts.append((slice(first, end), rows[:, first:end].T.contiguous()))
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """[..., N, R] of `frames` [..., N, C], float32 on the CPU; each example is computed alone."""
+        if frames.ndim > 2:
+            return torch.stack([self(each) for each in frames])
+        return torch.cat([frames[:, columns] @ weights for columns, weights in self._parts], dim=1)
 
 
 class MelInverse:

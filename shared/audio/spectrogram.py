@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from shared.audio.fourier import FourierFrames
 from shared.audio.griffin_lim import griffin_lim
-from shared.audio.mel import MelInverse, mel_filterbank
+from shared.audio.mel import BandSums, MelInverse, mel_filterbank
 from shared.audio.phase import first_phase, frequency_offsets, log_magnitude
 from shared.config import SpectrogramConfig
 
@@ -28,6 +28,9 @@ LARGEST_LOG: Final = 30.0
 
 UPDATES: Final = 8
 """Of the filterbank's inversion: beside phase recovery even these cost little."""
+
+GROUP: Final = 16
+"""Bands that are summed together: more would multiply with more zeros, fewer would be more products."""
 
 _SMALLEST: Final = 1e-12
 
@@ -44,6 +47,8 @@ class AudioSpectrogram(nn.Module):
         bank = mel_filterbank(self.config)
         self.register_buffer("filterbank", bank, persistent=False)
         self.inverse = MelInverse(bank)
+        # A bin's real and imaginary part, squared, count the same: its power needs no sum of its own.
+        self._power_bands = BandSums(bank.repeat_interleave(2, dim=1), group=GROUP)
         self._cpu_fourier = (FourierFrames(self.config.n_fft, self.config.hop_length),)
         """In a tuple, so that moving the module leaves it on the CPU."""
 
@@ -61,8 +66,14 @@ class AudioSpectrogram(nn.Module):
 
     def waveform_to_mel(self, waveform: Tensor) -> Tensor:
         """log1p of mel power, [B, 1, n_mels, T] float32 >= 0, of `waveform` [B, 1, S] in [-1, 1], S >= 1."""
-        blocks = [self.bands(power(spectrum)) for spectrum in self.spectrum_blocks(waveform)]
-        return torch.log1p(torch.cat(blocks, dim=-1)).unsqueeze(1)
+        blocks = [self._banded_power(spectrum.mT) for spectrum in self.spectrum_blocks(waveform)]
+        return torch.cat(blocks, dim=1).log1p_().mT.unsqueeze(1)
+
+    def _banded_power(self, frames: Tensor) -> Tensor:
+        """[B, T, n_mels] of complex `frames` [B, T, F], on their device; their memory is used up."""
+        if frames.device.type != "cpu":
+            return (self.filterbank @ power(frames).mT).mT
+        return self._power_bands(torch.view_as_real(frames).flatten(-2).square_())
 
     def bands(self, bins: Tensor) -> Tensor:
         """Sums over bands [B, n_mels, T] of real values [B, F, T], on their device."""

@@ -15,16 +15,29 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_order(pool: Executor, items: Iterable[Item], work: Callable[[Item], Result]) -> Generator[Result]:
-    """Results of `work` in the order of `items`, at most WORKERS of them ahead of the one that is asked for."""
-    waiting: deque[Future[Result]] = deque()
+def _one(item: object) -> float:  # noqa: ARG001 - all alike
+    return 1.0
+
+
+def in_order(
+    pool: Executor, items: Iterable[Item], work: Callable[[Item], Result], *, size: Callable[[Item], float] = _one
+) -> Generator[Result]:
+    """Results of `work` in the order of `items`, ahead of the one that is asked for at most WORKERS in `size`.
+
+    Small items may wait in greater number: a large one among them then keeps only one thread.
+    """
+    waiting: deque[tuple[float, Future[Result]]] = deque()
+    ahead = 0.0
     try:
         for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > WORKERS:
-                yield waiting.popleft().result()
+            waiting.append((size(item), pool.submit(work, item)))
+            ahead += waiting[-1][0]
+            while ahead > WORKERS:
+                taken, future = waiting.popleft()
+                ahead -= taken
+                yield future.result()
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()[1].result()
     finally:
-        for future in waiting:
+        for _, future in waiting:
             future.cancel()

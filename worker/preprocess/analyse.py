@@ -43,14 +43,20 @@ class ClipAnalyser:
         self.config = config
         self._rate = config.spectrogram.sample_rate
         self._whole = make_representation(config)
-        self._pieces = make_representation(config.model_copy(update={"mask_threshold": 0.0}))
+        self._pieces = self._whole
         """Hides no frequency, since it does not see the whole clip."""
+        if config.representation == "mel_if":
+            self._pieces = make_representation(config.model_copy(update={"mask_threshold": 0.0}))
         self.channels = self._whole.channels
 
     def is_long(self, clip: Clip) -> bool:
         """Whether the clip is to be made piece by piece."""
+        return self.size(clip) > 1.0
+
+    def size(self, clip: Clip) -> float:
+        """Samples that the clip is in memory at its own rate or at its slowest, as a share of what makes it long."""
         slowest = clip.num_samples / clip.sample_rate * self._rate / min(self.config.speeds)
-        return max(clip.num_samples, slowest) > LONG_SAMPLES
+        return max(clip.num_samples, slowest) / LONG_SAMPLES
 
     def short(self, path: Path, name: str) -> list[list[Tensor]]:
         """Rows of each variant of the clip in `path`, in one part; raises AudioError, which calls it `name`."""

@@ -2,9 +2,9 @@
 
     clip --ClipAnalyser--> rows [T, C * n_mels] of each variant --> FeatureWriter
 
-A few threads work on one short file each, or on one piece each of a long one, and each computes alone: what a file
-gives does not depend on the others nor on their number, and operations this small would spend their time waiting for
-each other.
+A few threads work on one short file each, or on one piece each of a long one, and each computes alone, as the one
+does that collects: what a file gives does not depend on the others nor on their number, and operations this small
+would spend their time waiting for each other.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from worker.preprocess.analyse import ClipAnalyser
 from worker.preprocess.feature_set import FeatureManifest, FeatureWriter, check_clip_is_there
 from worker.scratch import scratch_folder
 
+SMALLEST_SIZE: Final = 1 / 16
+"""What the shortest clip counts as, where the longest that is made at once counts as 1: 11 seconds at 48 kHz."""
 PROGRESS_EVENTS: Final = 200
 """Most events of progress that a set publishes, however many its files."""
 
@@ -53,8 +55,11 @@ def make_features(
     def analyse_short(clip: Clip) -> Iterable[Iterable[Tensor]] | None:
         return None if analyser.is_long(clip) else analyser.short(path_of(clip), clip.name)
 
+    def size(clip: Clip) -> float:
+        return min(max(analyser.size(clip), SMALLEST_SIZE), 1.0)
+
     with (
-        _restored_threads(),
+        _alone(),
         scratch_folder() as folder,
         ThreadPoolExecutor(
             WORKERS, thread_name_prefix="features", initializer=torch.set_num_threads, initargs=(1,)
@@ -62,7 +67,7 @@ def make_features(
     ):
         key = config.cache_key(dataset.version_hash)
         writer = FeatureWriter(storage, key, config, analyser.channels, folder)
-        analysed = in_order(pool, clips, analyse_short)
+        analysed = in_order(pool, clips, analyse_short, size=size)
         for done, clip in enumerate(clips):
             if control.wish() != "none":
                 analysed.close()
@@ -97,9 +102,10 @@ def _write(writer: FeatureWriter, variants: Iterable[Iterable[Tensor]], control:
 
 
 @contextmanager
-def _restored_threads() -> Generator[None]:
-    """Parts of torch's number of threads belong to the process, though a pool's thread sets them."""
+def _alone() -> Generator[None]:
+    """One thread for torch, and afterwards as many as before: parts of that number belong to the whole process."""
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         yield
     finally:

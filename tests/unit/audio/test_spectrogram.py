@@ -9,7 +9,7 @@ import torch
 
 from shared.audio.fourier import BLOCK_FRAMES, FourierFrames
 from shared.audio.griffin_lim import griffin_lim
-from shared.audio.mel import MelInverse, SparseProduct, mel_filterbank
+from shared.audio.mel import BandSums, MelInverse, SparseProduct, mel_filterbank
 from shared.audio.spectrogram import AudioSpectrogram
 from shared.audio.torchaudio_compat import import_torchaudio
 from shared.config import SpectrogramConfig
@@ -87,9 +87,9 @@ def test_a_full_scale_sine_has_the_power_of_its_window(transform: AudioSpectrogr
 
 def test_long_sounds_are_analysed_in_equal_pieces():
     fourier = FourierFrames(64, 16)
-    waveform = torch.randn(2, (BLOCK_FRAMES + 100) * 16, generator=torch.Generator().manual_seed(0))
+    waveform = torch.randn(2, (BLOCK_FRAMES + 30) * 16, generator=torch.Generator().manual_seed(0))
     pieces = list(fourier.blocks(waveform))
-    assert [piece.shape[-1] for piece in pieces] == [BLOCK_FRAMES, 101]
+    assert [piece.shape[-1] for piece in pieces] == [BLOCK_FRAMES, 31]
     torch.testing.assert_close(torch.cat(pieces, dim=-1), fourier.analyse(waveform))
 
 
@@ -111,6 +111,27 @@ def test_sparse_products_are_dense_ones(batch: tuple[int, ...]):
     values = torch.randn(*batch, 9, 50, generator=generator).mT
     torch.testing.assert_close(SparseProduct(matrix)(values), matrix @ values, atol=PRODUCT_TOLERANCE, rtol=0)
     assert not SparseProduct(torch.zeros(30, 50))(values).any()
+
+
+@pytest.mark.parametrize("n_mels", [16, 100, 512])
+@pytest.mark.parametrize("batch", [(), (1,), (3,)])
+def test_sums_of_bands_are_dense_products(n_mels: int, batch: tuple[int, ...]):
+    bank = mel_filterbank(SpectrogramConfig(n_mels=n_mels))
+    bank[:20] = 0  # a whole group that reaches nothing
+    frames = torch.rand(*batch, 9, bank.shape[1], generator=torch.Generator().manual_seed(0))
+    sums = BandSums(bank, group=16)(frames)
+    torch.testing.assert_close(sums, frames @ bank.T, atol=PRODUCT_TOLERANCE, rtol=RELATIVE)
+    assert not sums[..., :20].any()
+
+
+@pytest.mark.parametrize("samples", [1, 32, 33, 34, 1_000])
+def test_the_edges_are_mirrored_where_the_sound_is_long_enough(samples: int):
+    fourier = FourierFrames(65, 16)
+    waveform = torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
+    mode = "reflect" if samples > 33 else "constant"
+    padded = torch.nn.functional.pad(waveform[:, None], (32, 33), mode=mode)[:, 0]
+    expected = fourier.transform(padded[:, : samples // 16 * 16 + 65])
+    torch.testing.assert_close(fourier.analyse(waveform), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("n_mels", [16, 128, 256, 512])

@@ -33,6 +33,22 @@ def test_results_keep_their_order_and_wait_for_whoever_takes_them(pool: ThreadPo
     assert taken == 100
 
 
+def test_small_items_go_further_ahead_than_large_ones(pool: ThreadPoolExecutor):
+    """A large item at the front keeps one thread while the small ones behind it are done."""
+    small_done = threading.Semaphore(0)
+
+    def work(number: int) -> bool:
+        if number:
+            small_done.release()
+            return True
+        return all(small_done.acquire(timeout=10.0) for _ in range(4 * (WORKERS - 1)))
+
+    results = in_order(pool, range(4 * WORKERS), work, size=lambda number: 0.25 if number else 1.0)
+    if WORKERS > 1:
+        assert next(results), "they waited for the large one"
+    assert all(results)
+
+
 def test_an_error_comes_where_its_result_would_and_the_rest_is_dropped(pool: ThreadPoolExecutor):
     go_on = threading.Event()
 
