@@ -61,6 +61,8 @@ class Presence:
         while not self._closed.is_set() and self._supervisor.failure is None:
             try:
                 self._bus.beat(self._heartbeat())
+                if told:
+                    log.info("presence.reachable")
                 self.reachable, told = True, False
             except RedisError as error:
                 if not told:

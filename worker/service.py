@@ -25,6 +25,7 @@ from shared.jobs import Ticket
 from shared.logs import carry
 from shared.settings import Settings
 from shared.tickets import CANARY_TASK, RUN_TASK, device_queue, make_celery
+from worker.broker_log import hush_connection_lines
 from worker.canary import Canary
 from worker.leftovers import send_leftovers
 from worker.locks import hold_lock
@@ -52,6 +53,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
         locks.append(hold_lock(settings.data, device.name, device.name))
 
     supervisor = Supervisor(settings=settings, device=device, worker=name)
+    hush_connection_lines()
     presence = Presence(settings, worker=name, device=device, supervisor=supervisor)
     app = make_celery(settings.redis_url)
 

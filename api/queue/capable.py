@@ -1,49 +1,78 @@
-"""Whether any worker that is online could ever run a job, told before it is submitted."""
+"""Whether any worker that is online could ever run a job: in words for one that waits, and before one is submitted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from api.queue.fitting import Needs, WorkerFacts, has_memory, suits
+from api.queue.fitting import Needs, WorkerFacts, has_memory, may_work, suits
 from api.views import WorkerView
 from shared.devices import parse_device
+from shared.placement import Placement
+from shared.version import VERSION
 
 
-def what_is_lacking(online: Sequence[WorkerView], needs: Needs) -> str:
-    """Why none of the workers that are online can run a job with such needs, to be followed by what that means.
-
-    Empty where one can, whatever it does at the moment.
-    """
-    facts = [_lasting(worker) for worker in online]
-    wanted = needs.placement
-    but_memory = Needs(device=needs.device, placement=wanted.model_copy(update={"min_free_memory_bytes": 0}))
-    able = [worker for worker in facts if suits(worker, but_memory)]
-    memory = max((worker.memory_total_bytes or 0 for worker in able), default=0)
-    rules = (
-        (not online, "No worker is online"),
-        (
-            not any(worker.device.fits(needs.device) for worker in facts),
-            f"No worker that is online has the device {needs.device!r}",
-        ),
-        (
-            bool(wanted.worker) and all(worker.name != wanted.worker for worker in facts),
-            f"No worker called {wanted.worker} is online",
-        ),
-        (not able, f"No worker that is online has all that is asked for ({_all_of(needs)})"),
-        (all(worker.drained for worker in able), "No worker that fits takes jobs at the moment"),
-        (
-            not any(has_memory(worker, needs) for worker in able),
-            f"No worker that fits has {wanted.min_free_memory_bytes / 1e9:.1f} GB of memory"
-            f" ({memory / 1e9:.1f} GB is the most)",
-        ),
-    )
-    return next((sentence for applies, sentence in rules if applies), "")
+def what_is_lacking(workers: Sequence[WorkerView], needs: Needs) -> str:
+    """Why a job with such needs would wait, whatever the workers do at the moment; empty where one could run it."""
+    online = [_lasting(worker) for worker in workers if worker.state not in ("offline", "stopping")]
+    suiting = [worker for worker in online if suits(worker, needs)]
+    if any(may_work(worker) for worker in suiting):
+        return ""
+    known = {worker.name for worker in workers}
+    sentence = nobody_works(suiting) if suiting else nobody_suits(online, known, needs)
+    will = sentence.replace("Waits for", "The job will wait for", 1)
+    return will if will != sentence else f"{sentence} The job will wait for one."
 
 
-def _all_of(needs: Needs) -> str:
-    wanted = needs.placement
-    device = () if needs.device == "auto" else (needs.device,)
-    return ", ".join((*device, *wanted.labels, *((wanted.worker,) if wanted.worker else ())))
+def nobody_suits(online: Sequence[WorkerFacts], known: Collection[str], needs: Needs) -> str:
+    """Why none of the workers that are online is one that such a job may run on; `known` were ever seen."""
+    placement = needs.placement
+    if placement.worker:
+        named = next((worker for worker in online if worker.name == placement.worker), None)
+        if named is None:
+            trouble = "is offline" if placement.worker in known else "was never seen"
+            return f"Waits for the worker {placement.worker}, which {trouble}."
+        online = [named]
+    if not online:
+        return "Waits for a worker: none is online."
+    fitting = [worker for worker in online if worker.device.fits(needs.device)]
+    if not fitting:
+        there = ", ".join(sorted({worker.device.name for worker in online}))
+        return f"Waits for a worker with {needs.device}: only {there} is online."
+    if not any(has_memory(worker, needs) for worker in fitting):
+        largest = max(worker.memory_total_bytes or 0 for worker in fitting)
+        wanted = placement.min_free_memory_bytes
+        return f"No worker that is online has {gigabytes(wanted)} of memory: {gigabytes(largest)} is the most."
+    return _nobody_has_the_labels(fitting, placement)
+
+
+def nobody_works(suiting: Sequence[WorkerFacts]) -> str:
+    """Why those that suit get no job: where they differ, what a person can change first."""
+    more = f" So it is with {len(suiting) - 1} more that fit." if len(suiting) > 1 else ""
+    drained = next((worker for worker in suiting if worker.drained), None)
+    if drained is not None:
+        return f"Worker {drained.name} is drained.{more}"
+    other = next((worker for worker in suiting if worker.version != VERSION), None)
+    if other is not None:
+        return (
+            f"Worker {other.name} runs Spectrain {other.version or 'of another version'}: update it to {VERSION}.{more}"
+        )
+    return f"Worker {suiting[0].name} is stopping.{more}"
+
+
+def gigabytes(count: int) -> str:
+    """Bytes as everywhere in tables and on the page: 6400000000 -> "6.4 GB"."""
+    return f"{count / 1e9:.1f} GB"
+
+
+def _nobody_has_the_labels(fitting: Sequence[WorkerFacts], placement: Placement) -> str:
+    for label in placement.labels:
+        if not any(label in worker.labels for worker in fitting):
+            if placement.worker:
+                return f"The worker {placement.worker} does not have the label {label}."
+            return f"No worker that is online has the label {label}."
+    if any(worker.labels.issuperset(placement.labels) for worker in fitting):
+        return "No worker that is online has both the memory and the labels that it asks for."
+    return f"No worker that is online has all the labels {', '.join(placement.labels)}."
 
 
 def _lasting(worker: WorkerView) -> WorkerFacts:
@@ -54,5 +83,6 @@ def _lasting(worker: WorkerView) -> WorkerFacts:
         device=parse_device(worker.device.name),
         labels=frozenset(worker.labels),
         drained=worker.drained,
+        version=worker.versions.get("spectrain", VERSION),
         memory_total_bytes=worker.device.memory_total_bytes,
     )

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from api.queue.capable import gigabytes, nobody_suits, nobody_works
 from api.queue.fitting import (
     Needs,
     WorkerFacts,
-    has_memory,
     holds_much,
     is_idle,
     is_open,
@@ -23,11 +23,8 @@ from api.queue.fitting import (
 )
 from api.queue.line import Line, Waiting
 from shared.jobs import JobState
-from shared.placement import Placement
-from shared.version import VERSION
 
 _KINDS: Final = {"cuda": "CUDA", "mps": "MPS", "cpu": "the CPU"}
-_GIB: Final = 2**30
 _NEXT: Final = "It starts next."
 _LOOKED_AT: Final = 100
 """Running jobs that are looked at to say when the first of them ends."""
@@ -131,10 +128,10 @@ class Explanations:
             return f"Waits until {placement.hours.start if placement.hours else ''}."
         suiting = [worker for worker in scene.workers if suits(worker, needs)]
         if not suiting:
-            return _nobody_suits(scene, needs)
+            return nobody_suits(scene.workers, scene.known, needs)
         working = [worker for worker in suiting if may_work(worker)]
         if not working:
-            return _nobody_works(suiting)
+            return nobody_works(suiting)
         free = [worker for worker in working if worker.name not in scene.busy and worker.job_id is None]
         hindered = [sentence for worker in free if (sentence := _hindrance(worker, needs))]
         if len(hindered) < len(free):
@@ -183,67 +180,21 @@ class Explanations:
         return suiting[key]
 
 
-def _nobody_suits(scene: Scene, needs: Needs) -> str:
-    online, placement = scene.workers, needs.placement
-    if placement.worker:
-        named = next((worker for worker in online if worker.name == placement.worker), None)
-        if named is None:
-            trouble = "is offline" if placement.worker in scene.known else "was never seen"
-            return f"Waits for the worker {placement.worker}, which {trouble}."
-        online = [named]
-    if not online:
-        return "Waits for a worker: none is online."
-    fitting = [worker for worker in online if worker.device.fits(needs.device)]
-    if not fitting:
-        there = ", ".join(sorted({worker.device.name for worker in online}))
-        return f"Waits for a worker with {needs.device}: only {there} is online."
-    if not any(has_memory(worker, needs) for worker in fitting):
-        largest = max(worker.memory_total_bytes or 0 for worker in fitting)
-        wanted = placement.min_free_memory_bytes
-        return f"No worker that is online has {_gib(wanted)} of memory: {_gib(largest)} is the most."
-    return _nobody_has_the_labels(fitting, placement)
-
-
-def _nobody_has_the_labels(fitting: Sequence[WorkerFacts], placement: Placement) -> str:
-    for label in placement.labels:
-        if not any(label in worker.labels for worker in fitting):
-            if placement.worker:
-                return f"The worker {placement.worker} does not have the label {label}."
-            return f"No worker that is online has the label {label}."
-    if any(worker.labels.issuperset(placement.labels) for worker in fitting):
-        return "No worker that is online has both the memory and the labels that it asks for."
-    return f"No worker that is online has all the labels {', '.join(placement.labels)}."
-
-
-def _nobody_works(suiting: Sequence[WorkerFacts]) -> str:
-    """Why those that suit get no job: where they differ, what a person can change first."""
-    more = f" So it is with {len(suiting) - 1} more that fit." if len(suiting) > 1 else ""
-    drained = next((worker for worker in suiting if worker.drained), None)
-    if drained is not None:
-        return f"Worker {drained.name} is drained.{more}"
-    other = next((worker for worker in suiting if worker.version != VERSION), None)
-    if other is not None:
-        return (
-            f"Worker {other.name} runs Spectrain {other.version or 'of another version'}: update it to {VERSION}.{more}"
-        )
-    return f"Worker {suiting[0].name} is stopping.{more}"
-
-
 def _hindrance(worker: WorkerFacts, needs: Needs) -> str:
     """What keeps a free worker from such a job at the moment; nothing where nothing does."""
     wanted = lacks_memory(worker, needs)
     if wanted:
         used = worker.memory_others_bytes if worker.memory_others_bytes is not None else worker.memory_used_bytes
         return (
-            f"Waits for {_gib(wanted)} of free memory on {worker.place}: {_gib(worker.free_bytes or 0)} are free,"
-            f" other programs hold {_gib(used or 0)}."
+            f"Waits for {gigabytes(wanted)} of free memory on {worker.place}:"
+            f" {gigabytes(worker.free_bytes or 0)} are free, other programs hold {gigabytes(used or 0)}."
         )
     if not needs.placement.only_when_idle or is_idle(worker):
         return ""
     if worker.others_load is None:
         return f"Waits until it is known whether {worker.host} is idle."
     if holds_much(worker):
-        held = _gib(worker.memory_others_bytes or 0)
+        held = gigabytes(worker.memory_others_bytes or 0)
         return f"Waits until the machine is idle: other programs hold {held} of {worker.place}."
     return f"Waits until the machine is idle: other programs use {worker.others_load * 100:.0f} % of {worker.host}."
 
@@ -260,10 +211,6 @@ def _jobs(count: int) -> str:
 
 def _device_words(wanted: str) -> str:
     return _KINDS.get(wanted, wanted)
-
-
-def _gib(count: int) -> str:
-    return f"{count / _GIB:.1f} GiB"
 
 
 def _about(left_s: float | None) -> str:

@@ -246,11 +246,10 @@ class Submission:
 
     def _device_warnings(self, needs: Needs) -> list[str]:
         try:
-            online = [worker for worker in self._workers() if worker.state not in ("offline", "stopping")]
+            lack = what_is_lacking(self._workers(), needs)
         except RedisError:
             return ["Redis does not answer, so the job will wait until it does."]
-        lack = what_is_lacking(online, needs)
-        return [f"{lack}: the job will wait for one."] if lack else []
+        return [lack] if lack else []
 
 
 def _train_config(request: TrainRequest, file_count: int, start: Start | None) -> TrainConfig:

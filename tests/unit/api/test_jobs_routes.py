@@ -45,7 +45,7 @@ def test_a_check_tells_what_a_request_comes_to_and_submits_nothing(client: Flask
     assert check["warnings"] == []
     core.online = []
     [warning] = client.post("/api/v1/jobs/check", json=TRAIN).get_json()["warnings"]
-    assert "No worker is online" in warning
+    assert warning == "The job will wait for a worker: none is online."
     assert client.get("/api/v1/jobs").get_json() == {"jobs": []}
 
 

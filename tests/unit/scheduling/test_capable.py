@@ -12,20 +12,29 @@ from shared.config import TrainConfig
 from shared.events import DeviceStatus
 from shared.placement import Placement
 from shared.planning import Plan
+from shared.version import VERSION
 
 GIB = 2**30
 
 
-def worker(name: str, device: str = "cpu", *, labels: tuple[str, ...] = (), drained: bool = False) -> WorkerView:
+def worker(
+    name: str,
+    device: str = "cpu",
+    *,
+    labels: tuple[str, ...] = (),
+    drained: bool = False,
+    state: str = "idle",
+    version: str = VERSION,
+) -> WorkerView:
     return WorkerView(
         name=name,
         host="here",
-        state="idle",
+        state=state,
         device=DeviceStatus(name=device, memory_total_bytes=8 * GIB),
         job_id=None,
         heartbeat_age_s=0.0,
         started_at=0.0,
-        versions={},
+        versions={"spectrain": version},
         system="Linux",
         labels=list(labels),
         drained=drained,
@@ -35,12 +44,15 @@ def worker(name: str, device: str = "cpu", *, labels: tuple[str, ...] = (), drai
 @pytest.mark.parametrize(
     ("online", "device", "placement", "sentence"),
     [
-        ([], "auto", {}, "No worker is online"),
-        ([worker("a")], "cuda", {}, "No worker that is online has the device 'cuda'"),
-        ([worker("a")], "auto", {"worker": "b"}, "No worker called b is online"),
-        ([worker("a", labels=("fast",))], "cpu", {"labels": ("fast", "big")}, "all that is asked for (cpu, fast, big)"),
-        ([worker("a", drained=True)], "auto", {}, "No worker that fits takes jobs at the moment"),
-        ([worker("a")], "auto", {"min_free_memory_bytes": 9 * GIB}, "No worker that fits has 9.7 GB of memory (8.6 GB"),
+        ([], "auto", {}, "The job will wait for a worker: none is online."),
+        ([worker("a")], "cuda", {}, "The job will wait for a worker with cuda: only cpu is online."),
+        ([worker("a")], "auto", {"worker": "b"}, "The job will wait for the worker b, which was never seen."),
+        ([worker("b", state="offline")], "auto", {"worker": "b"}, "for the worker b, which is offline."),
+        ([worker("a", state="stopping")], "auto", {}, "The job will wait for a worker: none is online."),
+        ([worker("a", labels=("fast",))], "cpu", {"labels": ("fast", "big")}, "online has the label big. The job will"),
+        ([worker("a", drained=True)], "auto", {}, "Worker a is drained. The job will wait for one."),
+        ([worker("a", version="0.0.1")], "auto", {}, "Worker a runs Spectrain 0.0.1: update it to"),
+        ([worker("a")], "auto", {"min_free_memory_bytes": 9 * GIB}, "online has 9.7 GB of memory: 8.6 GB is the most."),
     ],
 )
 def test_what_no_worker_has_is_named(

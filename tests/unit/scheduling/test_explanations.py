@@ -148,12 +148,12 @@ def test_other_programs(queue: Queue) -> None:
         others_load=0.0,
     )
     assert queue.why(big, gpu) == (
-        "Waits for 6.0 GiB of free memory on cuda:0 on studio-pc: 3.1 GiB are free, other programs hold 12.9 GiB."
+        "Waits for 6.4 GB of free memory on cuda:0 on studio-pc: 3.3 GB are free, other programs hold 13.9 GB."
     )
     assert queue.why(quiet, worker(others_load=0.8)) == (
         "Waits until the machine is idle: other programs use 80 % of studio-pc."
     )
-    assert "other programs hold 12.9 GiB of cuda:0" in queue.why(quiet, gpu)
+    assert "other programs hold 13.9 GB of cuda:0" in queue.why(quiet, gpu)
     assert queue.why(quiet, worker()) == "Waits until it is known whether studio-pc is idle."
 
 
@@ -227,7 +227,7 @@ def test_jobs_whose_hours_are_closed_are_before_nobody(queue: Queue) -> None:
 def test_memory_that_nobody_has(queue: Queue) -> None:
     huge = queue.add(min_free_memory_bytes=600 * GIB)
     small = worker(memory_total_bytes=24 * GIB, memory_used_bytes=20 * GIB)
-    assert queue.why(huge, small) == "No worker that is online has 600.0 GiB of memory: 24.0 GiB is the most."
+    assert queue.why(huge, small) == "No worker that is online has 644.2 GB of memory: 25.8 GB is the most."
     labelled = queue.add(min_free_memory_bytes=100 * GIB, labels=("studio",))
     large = worker("big/cpu", memory_total_bytes=200 * GIB, memory_used_bytes=0)
     mine = worker(labels=("studio",), memory_total_bytes=24 * GIB, memory_used_bytes=0)
