@@ -130,5 +130,5 @@ def obtain_plan(
         if plan.load <= BUSY:
             cache.put(key, plan)
     keep_job_plan(storage, job_id, device, plan)
-    reporter.publish(LogLine(message=f"Computes in {plan.describe()}."))
+    reporter.publish(LogLine(message=f"Found the fastest way to compute here: {plan.describe()}."))
     return plan
