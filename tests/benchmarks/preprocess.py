@@ -1,9 +1,10 @@
 """Sound files to log-mel features: librosa, or the nearest that is installed, and ours; in times real time.
 
-librosa: `librosa.load` (soundfile and soxr), `melspectrogram`, log1p, one file after the other. Without it: soundfile,
-torchaudio's Resample and MelSpectrogram, the same way. Ours is the whole preprocess job at one playback speed:
-decoding, the best quality of soxr, features written to the artifact store and hashed. `five_speeds` is ours with the
-default preset's playback speeds, in times real time of the sound as it is played at them.
+librosa (the extra `bench`): `librosa.load` (soundfile and soxr's second-best quality), `melspectrogram`, log1p, one
+file after the other. Without it: soundfile, torchaudio's Resample and MelSpectrogram, the same way. Ours is the whole
+preprocess job at one playback speed: decoding, the best quality of soxr, features written to the artifact store and
+hashed. `five_speeds` is ours with the default preset's playback speeds, in times real time of the sound as it is
+played at them.
 """
 
 from __future__ import annotations
