@@ -13,10 +13,11 @@ import sys
 import threading
 import warnings
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from celery import signals
+from celery.apps import worker as program
 from celery.exceptions import SecurityWarning
 from celery.worker import state
 
@@ -106,6 +107,8 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
         presence.start()
         canary.start()
         log.info("worker.ready", pid=os.getpid())
+        # What Celery says past all logs when it gets a signal; "worker.stopping" says it as a record.
+        cast(Any, program).safe_say = _say_nothing
         # Celery warns root of hostile pickles; JSON is all that is accepted here.
         warnings.filterwarnings("ignore", category=SecurityWarning)
         consumer = app.Worker(
@@ -120,6 +123,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
             without_heartbeat=True,
         )
         consumer.start()
+        log.info("worker.stopping")
         return 1 if supervisor.failure else consumer.exitcode or 0
     finally:
         canary.stop()
@@ -128,6 +132,10 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
         presence.stop()
         for lock in locks:
             lock.close()
+
+
+def _say_nothing(*_: object) -> None:
+    """Stands in for what writes to the standard output."""
 
 
 def _end_soon(number: int, frame: FrameType | None) -> None:

@@ -25,10 +25,6 @@ def redis(tmp_path_factory: pytest.TempPathFactory, redis_binary: Path, owner_pa
         yield server
 
 
-FAREWELL = ("", "worker: Warm shutdown (MainProcess)")
-"""What Celery writes past all logs when it is told to stop."""
-
-
 class Run:
     """A training that was cancelled, one that ended, a worker with a token, a Redis that was away for a moment."""
 
@@ -86,8 +82,7 @@ class Run:
         return {path.name: path.read_text() for path in sorted(self.folder.rglob("*.log"))}
 
     def records(self, name: str) -> list[dict[str, Any]]:
-        lines = self.logs()[f"{name}.log"].splitlines()
-        return [json.loads(line) for line in lines if line not in FAREWELL]
+        return [json.loads(line) for line in self.logs()[f"{name}.log"].splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +121,7 @@ def test_every_line_is_a_record(run: Run) -> None:
 def test_lines_say_what_they_are_about(run: Run) -> None:
     for record in run.records("far"):
         assert (record["worker"], record["device"]) == ("far", "cpu"), record
+    assert [record["event"] for record in run.records("far")].count("worker.stopping") == 1
     for event in ("attempt.started", "attempt.ended", "presence.unreachable"):
         about = [record for record in run.records("far") if record["event"] == event]
         assert about, event
