@@ -50,6 +50,22 @@ class Block:
             metrics=[column[begin:end] for column in self.metrics],
         )
 
+    def goes_on_with(self, other: Block, *, within: int) -> bool:
+        """Whether `other` has the next steps, in the one bucket of width `within` that all of these are in."""
+        if not self.step or not other.step or other.step[0] != self.step[-1] + 1:
+            return False
+        return (self.step[0] - 1) // within == (other.step[-1] - 1) // within
+
+    def joined(self, other: Block) -> Block:
+        """These steps and those of `other`, as of when that came."""
+        columns = zip(self.metrics, other.metrics, strict=True)
+        return Block(
+            step=[*self.step, *other.step],
+            epoch=[*self.epoch, *other.epoch],
+            at=other.at,
+            metrics=[[*ours, *theirs] for ours, theirs in columns],
+        )
+
 
 class Buckets:
     """Buckets of `width` steps that are not empty, by rising step, as columns."""

@@ -10,7 +10,7 @@ that arrive later count for nothing. `cuts` says so in numbers.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
@@ -73,8 +73,8 @@ class StepHistory:
         """Read the events up to number `last`, or about so many steps of them; True when it got there."""
         done = 0
         with closing(self._events(self.number, last)) as events:
-            for number, block, attempt in events:
-                self._take(number, attempt, block)
+            for first, number, block, attempt in _joined(events):
+                self._take(first, number, attempt, block)
                 self.number = number
                 done += len(block.step)
                 if steps is not None and done >= steps:
@@ -151,8 +151,8 @@ class StepHistory:
             "fine": chunk.fine.pack(),
         }
 
-    def _take(self, number: int, attempt: int, block: Block) -> None:
-        """Take in the next event with steps."""
+    def _take(self, number: int, last_number: int, attempt: int, block: Block) -> None:
+        """Take in the steps of the next events, `number` … `last_number`."""
         if not block.step or (self._cuts and attempt < self._cuts[-1].attempt):
             return
         first = block.step[0]
@@ -164,7 +164,7 @@ class StepHistory:
             numbers = list(steps)
             chunk = self._changeable(index, number)
             chunk.fine.add(block.between(numbers[0], numbers[-1]))
-            chunk.last_number = number
+            chunk.last_number = last_number
         self.newest = block.step[-1]
 
     def _forget_from(self, step: int, number: int) -> None:
@@ -254,6 +254,24 @@ class StepHistory:
         history = cls(session, job.id)
         history.catch_up(job.last_number or 0)
         return history
+
+
+def _joined(events: Iterable[tuple[int, Block, int]]) -> Generator[tuple[int, int, Block, int]]:
+    """The same events, those that follow each other within a bucket as one, with the first number and the last.
+
+    A slow training tells of a few steps at a time; taking in each event by itself would cost as much as a large one.
+    """
+    first = last = attempt = 0
+    held: Block | None = None
+    for number, block, of_attempt in events:
+        if held is not None and attempt == of_attempt and held.goes_on_with(block, within=_FINE):
+            held, last = held.joined(block), number
+            continue
+        if held is not None:
+            yield first, last, held, attempt
+        first, last, held, attempt = number, number, block, of_attempt
+    if held is not None:
+        yield first, last, held, attempt
 
 
 def _chunk_of(step: int) -> int:

@@ -183,6 +183,21 @@ def test_whatever_is_kept_when_the_answer_is_the_same(
     assert training.expect_truth(buckets=64)["last"] == training.number
 
 
+def test_a_slow_training_tells_of_a_few_steps_at_a_time(training: Training) -> None:
+    training.steps(1, 1, 101, size=3, s20=None, s33=9.0, s34=-9.0)
+    training.core.curves.keep(training.id)
+    training.steps(1, 102, 120, size=1)
+    training.steps(2, 43, 140, size=5, s139=None)
+    training.record(1, metrics([141, 142], [7.0, 7.0]))
+    training.steps(2, 141, 150, size=2)
+    for _ in range(2):
+        assert training.expect_truth(buckets=8)["stride"] == 32
+        training.expect_truth(buckets=16, first=20, last=139)
+        training.expect_truth()
+        training.core.curves.keep(training.id)
+        assert training.kept_number() == training.number
+
+
 def test_a_job_that_is_far_ahead_is_kept_up_in_the_background(training: Training) -> None:
     curves = training.core.curves
     training.steps(1, 1, 100)
