@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, cast
 
 import structlog
-from celery import signals
+from celery import Celery, signals
 from celery.apps import worker as program
 from celery.exceptions import SecurityWarning
 from celery.worker import state
@@ -107,24 +107,8 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
         presence.start()
         canary.start()
         log.info("worker.ready", pid=os.getpid())
-        # What Celery says past all logs when it gets a signal; "worker.stopping" says it as a record.
-        cast(Any, program).safe_say = _say_nothing
-        # Celery warns root of hostile pickles; JSON is all that is accepted here.
-        warnings.filterwarnings("ignore", category=SecurityWarning)
-        consumer = app.Worker(
-            hostname=f"spectrain@{name}",
-            pool="threads",
-            concurrency=1,
-            queues=[device_queue(name)],
-            loglevel="WARNING",
-            quiet=True,
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
-        )
-        consumer.start()
-        log.info("worker.stopping")
-        return 1 if supervisor.failure else consumer.exitcode or 0
+        status = _consume(app, name)
+        return 1 if supervisor.failure else status
     finally:
         canary.stop()
         supervisor.stop()
@@ -134,8 +118,34 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
             lock.close()
 
 
-def _say_nothing(*_: object) -> None:
-    """Stands in for what writes to the standard output."""
+def _consume(app: Celery, name: str) -> int:
+    """Run Celery's consumer until the process is told to end; returns its exit status."""
+    _quieten_celery()
+    consumer = app.Worker(
+        hostname=f"spectrain@{name}",
+        pool="threads",
+        concurrency=1,
+        queues=[device_queue(name)],
+        loglevel="WARNING",
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    consumer.start()
+    log.info("worker.stopping")
+    return consumer.exitcode or 0
+
+
+def _quieten_celery() -> None:
+    """Have it write nothing but records."""
+    # It tells of each signal past all logs; "worker.stopping" says the same.
+    cast(Any, program).safe_say = _say_nothing
+    # It warns root of hostile pickles; JSON is all that is accepted here.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+
+
+def _say_nothing(*_: object) -> None: ...
 
 
 def _end_soon(number: int, frame: FrameType | None) -> None:
