@@ -10,7 +10,7 @@ With "columns" in the request it answers with a drawing instead: {"low": [...], 
 sample of each column in [-1, 1]; with "rows" too {"levels": "<base64>"}, a byte per cell, row by row from the highest
 frequency down, 0 for RANGE_DB below a sine at full scale and 255 for that.
 
-Decoding is done by libsndfile in C, on data that a stranger may have made. So the process opens no file of its own
+Decoding is done by libsndfile in C, on data that a stranger may have made. So the process can open no file of its own
 and needs no rights: where it is started by root it becomes nobody, it gains none by any program (Linux), starts no
 other process, and memory, processor time and writing are limited by the system. The whole file is decoded block by
 block, and whatever kills this process costs one file.
@@ -32,11 +32,13 @@ from contextlib import suppress
 from typing import Any, Final
 
 import numpy
+import numpy.fft
 import soundfile
 
 ADDRESS_SPACE_BYTES: Final = 2 << 30
 CPU_S: Final = 120
 """Processor time for one file."""
+OPEN_FILES: Final = 32
 IDLE_S: Final = 30.0
 """Time without a request after which the process ends and frees its memory."""
 BLOCK_VALUES: Final = 1 << 18
@@ -71,7 +73,7 @@ def main() -> None:
         said, files, _, _ = socket.recv_fds(requests, _REQUEST_BYTES, 1) if ready else (b"", [], 0, "")
         if not said:
             return
-        _limit_next_file()
+        _limit_next_file(files[0])
         request = json.loads(said)
         columns, rows = request.get("columns", 0), request.get("rows", 0)
         try:
@@ -86,7 +88,8 @@ def probe(file: int) -> dict[str, Any]:
     """Decode the open file with the descriptor `file` to its end; tell what it is, or why it is refused."""
     try:
         try:
-            # A descriptor has no name, so libsndfile goes by content alone.
+            # A descriptor has no name, so libsndfile goes by content alone. It would look for a resource fork without
+            # a name in the working directory ("._") and take an MP3 for its other half: it can open no file here.
             sound = soundfile.SoundFile(file, closefd=False)
         except soundfile.LibsndfileError as error:
             return {"refused": "unreadable", "reason": _reason(error)}
@@ -224,7 +227,7 @@ def _limit_process() -> None:
         (resource.RLIMIT_AS, ADDRESS_SPACE_BYTES),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, 32),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_NPROC, 0),
     ):
         # A system that does not know a limit (macOS: address space) refuses to set it; the others still hold.
@@ -232,11 +235,13 @@ def _limit_process() -> None:
             resource.setrlimit(limit, (value, value))
 
 
-def _limit_next_file() -> None:
+def _limit_next_file(file: int) -> None:
+    """Processor time for the open file with the descriptor `file`, which is the last one that can be open."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + CPU_S, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (file + 1, OPEN_FILES))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Audio files as a stranger might send them: good ones of every container, changed by chance from a seed.
 
 Flipped bytes, lengths that lie, ends that are missing, pieces twice or of another file, headers of one format before
-the sound of another.
+the sound of another. Sound Designer II is not among them: half of such a file is a second one beside it, which
+libsndfile writes into the working directory.
 """
 
 from __future__ import annotations
@@ -38,7 +39,6 @@ CONTAINERS: Final = (
     ("SVX", "PCM_16"),
     ("AVR", "PCM_16"),
     ("PAF", "PCM_16"),
-    ("SD2", "PCM_16"),
     ("IRCAM", "PCM_16"),
     ("MAT5", "FLOAT"),
 )
