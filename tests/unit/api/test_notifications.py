@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
-from typing_extensions import override
 
 from api.notify.notifier import DELAYS_S, Notifier
 from api.notify.targets import Targets
@@ -24,6 +19,7 @@ from api.record.rows import find, move
 from api.record.tables import Notification
 from shared.events import Event, Warned
 from shared.jobs import JobState
+from tests.receiver import Receiver
 from tests.unit.api.conftest import TwinCore
 from tests.unit.api.trainings import Jobs
 
@@ -33,49 +29,6 @@ PRIVATE = (
     *("224.0.0.1", "255.255.255.255", "240.0.0.1", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1%eth0", "fc00::1"),
     *("ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1"),
 )
-
-
-class Receiver:
-    """A server that keeps what comes, and answers as it is told."""
-
-    def __init__(self) -> None:
-        self.statuses: list[int] = []
-        self.came: list[tuple[str, dict[str, str], bytes]] = []
-        self.silence = threading.Event()
-        self.slow = False
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.came.append((self.path, dict(self.headers), body))
-                if receiver.slow:
-                    with suppress(OSError):
-                        while not receiver.silence.wait(0.05):
-                            self.wfile.write(b"H")
-                    return
-                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 204)
-                self.send_header("Location", "/elsewhere")
-                self.end_headers()
-
-            @override
-            def log_message(self, format: str, *args: Any) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_port
-        self.url = f"http://127.0.0.1:{self.port}/hook?a=b"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def bodies(self) -> list[dict[str, Any]]:
-        return [json.loads(body) for _, _, body in self.came]
-
-    def close(self) -> None:
-        self.silence.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @pytest.fixture
