@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import pytest
 
 from shared.event_bus import DELETED_TTL_S
@@ -14,6 +19,8 @@ from shared.redis_client import KEY_PREFIX, connect
 from tests.sounds import write_sounds
 from tests.system import LONG, SMALL, System, assert_history_is_whole, first_step
 
+MANY = 300_000
+"""Events that take a good while to delete."""
 QUICK: dict[str, Any] = {**SMALL, "expansion": 2, "checkpoint_every_s": 1.0}
 
 
@@ -75,3 +82,36 @@ def test_garbage_goes_beside_jobs_that_run_and_wait(system: System, redis_url: s
     assert again > waiting
     system.watch(again)
     system.wait_job(again, "completed")
+
+
+def test_a_deletion_during_which_the_api_was_killed_is_finished_when_it_starts(tmp_path: Path, redis_url: str) -> None:
+    with System(tmp_path / "data", redis_url) as system:
+        system.start_api()
+        system.add_dataset("kicks", write_sounds(tmp_path / "kicks", 4))
+        job_id = int(system.post("/jobs", {"kind": "train", "dataset": "kicks", "held": True})["id"])
+        system.post(f"/jobs/{job_id}/cancel")
+        artifact = system.data / "store" / "jobs" / str(job_id) / "plan.json"
+        artifact.parent.mkdir(parents=True)
+        artifact.write_text("{}")
+        with closing(sqlite3.connect(system.data / "record.db", timeout=30)) as record, ThreadPoolExecutor() as pool:
+            columns = "job_id, number, attempt, type, at, body"
+            rows = ((job_id, 1_000 + number, '{"type": "log", "message": ""}') for number in range(MANY))
+            with record:
+                record.executemany(f"INSERT INTO job_events ({columns}) VALUES (?, ?, 0, 'log', 1.0, ?)", rows)
+
+            def left() -> int:
+                return record.execute("SELECT count(*) FROM job_events WHERE job_id = ?", (job_id,)).fetchone()[0]
+
+            before, deadline = left(), time.monotonic() + 120.0
+            asked = pool.submit(system.http.delete, f"/jobs/{job_id}")
+            while left() == before:
+                assert time.monotonic() < deadline
+            system.kill("api")
+            with pytest.raises(httpx.TransportError):
+                asked.result()
+            assert 0 < left() < before, "it was killed in the middle"
+            system.start_api()
+            while artifact.exists() or system.http.get(f"/jobs/{job_id}").is_success:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert left() == 0
