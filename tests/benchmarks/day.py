@@ -7,6 +7,7 @@ pace: 1,728 s are all of it.
 
 The first tenth tells what an event costs on the disk; the rest has to come to what that predicts. Memory is that of the
 api's processes after the first tenth and at the end. Nothing may be left in Redis a moment after the last event.
+`api_cores` is the share of a core that the api takes until then: as one process of Python it cannot have more than one.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ def _replay(url: str, data: Path, seconds: float, tells_s: float) -> dict[str, f
         processes = [arbiter, *arbiter.children()]
 
         told, first = 0, (0, 0, 0)
+        computed_s = _computed_s(processes)
         ticks = round(seconds * SPEED / tells_s)
         began, largest_redis = time.monotonic(), 0
         for tick in range(1, ticks + 1):
@@ -93,6 +95,7 @@ def _replay(url: str, data: Path, seconds: float, tells_s: float) -> dict[str, f
                 first = told, _disk(system.data), _memory(processes)
         published_s = time.monotonic() - began
         lag_s = _recorded(database, told)
+        computed_s = _computed_s(processes) - computed_s
         per_event = first[1] / first[0]
         disk = _disk(system.data)
         return {
@@ -101,6 +104,7 @@ def _replay(url: str, data: Path, seconds: float, tells_s: float) -> dict[str, f
             "events_a_second": told / published_s,
             "behind_the_clock_s": published_s - seconds,
             "lag_left_s": lag_s,
+            "api_cores": computed_s / (published_s + lag_s),
             "memory_before_mb": first[2] / 1e6,
             "memory_after_mb": _memory(processes) / 1e6,
             "redis_most_mb": largest_redis / 1e6,
@@ -166,6 +170,11 @@ def _recorded(database: Database, told: int) -> float:
 
 def _memory(processes: list[psutil.Process]) -> int:
     return sum(process.memory_info().rss for process in processes if process.is_running())
+
+
+def _computed_s(processes: list[psutil.Process]) -> float:
+    """Processor time that they have had, in seconds."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def _disk(data: Path) -> int:
