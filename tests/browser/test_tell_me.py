@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -18,7 +19,11 @@ from tests.system import System
 _LISTENING = """
     globalThis.shown = [];
     globalThis.Notification = class extends Notification {
-        constructor(title, options) { super(title, options); shown.push([title, options.body]); }
+        constructor(title, options) {
+            super(title, options);
+            shown.push([title, options.body]);
+            console.info(`shown: ${title}`);
+        }
     };
 """
 """What a system does with a notification no test can see; the page's own one is made all the same."""
@@ -43,6 +48,11 @@ def open_job(visitor: Visitor, system: System, job_id: int) -> Page:
     return page
 
 
+def shows(page: Page) -> AbstractContextManager[object]:
+    """Wait at the end of the block until a notification is shown."""
+    return page.expect_console_message(lambda message: message.text.startswith("shown: "), timeout=ANSWER_MS)
+
+
 def test_who_wants_to_be_told_is_told_once_of_trouble_and_of_the_end(
     system: System, owner: Redis, visitor: Visitor
 ) -> None:
@@ -59,11 +69,11 @@ def test_who_wants_to_be_told_is_told_once_of_trouble_and_of_the_end(
     expect(page.get_by_label("State of the job")).to_be_visible(timeout=ANSWER_MS)
     expect(button).to_have_count(0)
 
-    wanted.tell([Warned(code="not_a_number", message="The loss was no number.")])
-    page.wait_for_function("shown.length === 1", timeout=ANSWER_MS)
-    system.post(f"/jobs/{other.id}/cancel")
-    system.post(f"/jobs/{wanted.id}/cancel")
-    page.wait_for_function("shown.length === 2", timeout=ANSWER_MS)
+    with shows(page):
+        wanted.tell([Warned(code="not_a_number", message="The loss was no number.")])
+    with shows(page):
+        system.post(f"/jobs/{other.id}/cancel")
+        system.post(f"/jobs/{wanted.id}/cancel")
     trouble, end = page.evaluate("shown")
     assert trouble == ["wanted", "The loss was no number."]
     assert end[0] == "wanted"
