@@ -71,6 +71,12 @@ def test_a_stranger_logs_in_and_gets_where_they_wanted(system: System, visitor: 
     expect(page.get_by_text("takes the role admin, and you are logged in as viewer")).to_be_visible()
     expect(page.get_by_role("banner")).to_contain_text("a viewer viewer")
     expect(page.get_by_role("link", name="New job")).to_have_count(0)
+    page.goto(system.url)
+    expect(page.get_by_role("heading", name="The queue is empty")).to_be_visible(timeout=ANSWER_MS)
+    expect(page.get_by_role("main").get_by_role("button")).to_have_count(0)
+    page.goto(f"{system.url}/new")
+    expect(page.get_by_text("Starting a job takes the role member")).to_be_visible(timeout=ANSWER_MS)
+    assert_accessible(visitor)
     assert page.evaluate("document.cookie") == "", "no script reads it"
     assert_nothing_but_refusals(visitor)
 

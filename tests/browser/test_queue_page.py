@@ -137,6 +137,33 @@ def test_a_held_job_waits_until_it_is_released(system: System, visitor: Visitor)
     assert visitor.complaints == []
 
 
+def test_the_page_of_a_held_job_says_that_it_waits_and_releases_it(paused: System, visitor: Visitor) -> None:
+    job_id = submit(paused, "held back", held=True)
+    page = visitor.page
+    page.goto(f"{paused.url}/jobs/{job_id}")
+    state = page.get_by_role("region", name="State of the job")
+    expect(state).to_contain_text("Held: waits for you.", timeout=ANSWER_MS)
+    expect(page.get_by_role("heading", name="It has not started yet")).to_be_visible(timeout=ANSWER_MS)
+    expect(state.get_by_role("progressbar")).to_have_count(0)
+    assert_accessible(visitor)
+    visitor.picture("queue-held-job")
+    state.get_by_role("button", name="Release").click()
+    expect(state.locator(".badge[data-state=queued]")).to_be_visible(timeout=ANSWER_MS)
+    expect(state).to_contain_text("The queue is paused.", timeout=ANSWER_MS)
+    paused.post(f"/jobs/{job_id}/cancel")
+
+
+def test_a_new_place_that_brings_another_priority_says_so(paused: System, visitor: Visitor) -> None:
+    first, second = submit(paused, "pressing", priority="high"), submit(paused, "plain")
+    page = visitor.page
+    page.goto(paused.url)
+    choose(page, second, "Run next")
+    expect(page.get_by_text("plain runs next. Its priority is now high.")).to_be_visible(timeout=ANSWER_MS)
+    assert shown_order(page)[:2] == [second, first]
+    for job_id in (first, second):
+        paused.post(f"/jobs/{job_id}/cancel")
+
+
 def test_many_jobs_at_once(paused: System, visitor: Visitor) -> None:
     """What could not be done is told by name, and stays selected."""
     page = visitor.page

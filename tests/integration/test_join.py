@@ -149,6 +149,8 @@ def test_a_revoked_token_ends_its_machine_and_its_redis_user_at_once(
     secret, token_id = token(system)
     machine = join(secret, "--name", "cellar")
     wait_until(lambda: is_online(system, "cellar"), machine.logs)
+    job_id = system.train("sounds", **{**SMALL, "epochs": LONG})
+    first_step(system, job_id)
     with Redis(port=server.access.port, username="owner", password=owner_password, decode_responses=True) as owner:
         connected = f"user={user_name('cellar')}"
         assert connected in str(owner.execute_command("CLIENT", "LIST"))
@@ -160,6 +162,9 @@ def test_a_revoked_token_ends_its_machine_and_its_redis_user_at_once(
         assert connected not in str(owner.execute_command("CLIENT", "LIST"))
     assert machine.end() == 2
     assert "was revoked" in machine.said()
+    job = system.wait_job(job_id, "queued")
+    assert job["reason"].startswith("The token of cellar was revoked, so the job goes on elsewhere."), job["reason"]
+    system.post(f"/jobs/{job_id}/cancel")
 
 
 def test_redis_and_api_may_be_killed_and_come_back(system: System, join: Join, server: RedisServer) -> None:
