@@ -11,9 +11,9 @@ import psutil
 
 from tests.faults.counting import LAPSE_S, Fault
 from tests.faults.histories import repeated_s, whole_history
-from tests.faults.processes import descendants, seconds_until_gone
 from tests.faults.quick_trainer import DIES
 from tests.faults.quick_worker import QUICK_WORKER
+from tests.processes import descendants, seconds_until_gone
 from tests.system import LONG, SMALL, System, event_of
 
 CHECKPOINT_S = 1.0

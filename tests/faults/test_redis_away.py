@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 from deploy.redis_server import RedisServer
 from shared.event_bus import EventBus
 from tests.faults.counting import Fault
-from tests.faults.processes import continue_all, stop_all
 from tests.faults.reports import wait_written, writes, written
+from tests.processes import continue_all, stop_all
 from tests.system import LONG, SMALL, JobJson, System, assert_history_is_whole, first_step, steps_of
 
 MORE_STEPS = 20

@@ -13,7 +13,7 @@ from redis import Redis
 
 from deploy.redis_server import RedisServer
 from tests.faults.counting import LAPSE_S, LEASE_S, Fault
-from tests.faults.processes import continue_all, descendants, stop_all
+from tests.processes import continue_all, descendants, stop_all
 from tests.sounds import write_sounds
 from tests.system import LONG, SMALL, JobJson, System, assert_history_is_whole, first_step, steps_of, trainers_of
 

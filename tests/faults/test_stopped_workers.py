@@ -12,7 +12,7 @@ import redis
 from shared.lease import Leases
 from tests.faults.counting import LAPSE_S, LEASE_S, Fault
 from tests.faults.histories import whole_history
-from tests.faults.processes import continue_all, stop_all
+from tests.processes import continue_all, stop_all
 from tests.system import SMALL, JobJson, System, final_weights, trainers_of
 
 COMPLETED_S = 600.0

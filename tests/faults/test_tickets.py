@@ -15,9 +15,9 @@ from api.record.tables import Job
 from shared.jobs import Ticket
 from shared.tickets import device_queue, make_celery, put_attempt, send_ticket
 from tests.faults.counting import Fault
-from tests.faults.processes import continue_all, stop_all
 from tests.faults.quick_trainer import STAYS
 from tests.faults.quick_worker import QUICK_WORKER
+from tests.processes import continue_all, stop_all
 from tests.system import SMALL, JobJson, System
 
 ELSEWHERE_S = 25.0

@@ -17,6 +17,7 @@ import pytest
 import socketio
 import soundfile
 
+from tests.processes import seconds_until_gone
 from tests.sounds import make_sound, write_sounds
 from tests.system import ROOT, System, free_port
 
@@ -57,8 +58,7 @@ def test_it_starts_and_stops_quickly_and_stays_small(redis_url: str, tmp_path: P
         assert max(first_s, again_s) < SLOW_START_S
         assert used < MEMORY_BYTES
         assert stop_s < STOP_S
-        _, alive = psutil.wait_procs(processes, timeout=2)
-        assert not alive
+        seconds_until_gone(processes, 2)
 
 
 def test_no_process_stays_when_it_is_killed(redis_url: str, tmp_path: Path) -> None:
@@ -67,8 +67,7 @@ def test_no_process_stays_when_it_is_killed(redis_url: str, tmp_path: Path) -> N
         processes = family(system.pid("api"))
         assert len(processes) > 1
         system.kill("api")
-        _, alive = psutil.wait_procs(processes, timeout=5)
-        assert not alive
+        seconds_until_gone(processes, 5)
 
 
 @pytest.mark.parametrize(
