@@ -20,13 +20,13 @@ from kombu.exceptions import OperationalError
 from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import select
+from sqlalchemy import Integer, bindparam, select
 from sqlalchemy.orm import Session
 
 from api.checkpoint_files import newest_stored_attempt
 from api.queue.assignment import Assignment, Group, decide
 from api.queue.fitting import Needs, WorkerFacts
-from api.queue.reconciler import AT_WORK, read_busy
+from api.queue.reconciler import read_busy
 from api.record.attempts import assign
 from api.record.database import Database
 from api.record.jobs import GiveNew
@@ -36,7 +36,7 @@ from api.workers.registry import Registry
 from shared.errors import SpectrainError
 from shared.event_bus import EventBus
 from shared.events import WorkerHeartbeat
-from shared.jobs import AttemptSpec, JobSpec, JobState, Ticket
+from shared.jobs import ACTIVE, AttemptSpec, JobSpec, JobState, Ticket
 from shared.lease import Leases
 from shared.placement import Placement
 from shared.storage import FolderStorage, Storage
@@ -44,6 +44,13 @@ from shared.tickets import make_celery, put_attempt, send_ticket
 
 _AT_ONCE: Final = 32
 """Jobs that are given to workers in one transaction."""
+
+_OTHERS: Final = (
+    select(Job.state, Job.worker)
+    .where(Job.state.in_([state.value for state in (*ACTIVE, JobState.QUEUED)]), Job.id != bindparam("id"))
+    .limit(bindparam("count", type_=Integer))
+)
+"""Those at work, and one that waits."""
 
 log = structlog.get_logger(__name__)
 
@@ -122,8 +129,7 @@ class Dispatch:
             return None
         if not isinstance(self._storage, FolderStorage):
             return None  # a store elsewhere takes its time, which other writers would wait for
-        others = select(Job.state, Job.worker).where(AT_WORK | (Job.state == JobState.QUEUED.value), Job.id != job.id)
-        rows = session.execute(others.limit(len(online) + 1)).all()
+        rows = session.execute(_OTHERS, {"id": job.id, "count": len(online) + 1}).all()
         if len(rows) > len(online) or any(row.state == JobState.QUEUED for row in rows) or paused_at(session):
             return None
         busy = {row.worker for row in rows}

@@ -34,7 +34,8 @@ _UNMET: Final = (
 _UNMET_OF: Final = _UNMET.where(JobDependency.job_id.in_(_IDS))
 _DEPENDENTS: Final = select(JobDependency.job_id).where(JobDependency.after_id.in_(_IDS))
 _QUEUED: Final = select(Job.id, Job.needs, Job.priority, Job.position).where(Job.state == JobState.QUEUED.value)
-_QUEUED_AMONG: Final = _QUEUED.where(Job.id.in_(_IDS))
+_AMONG: Final = select(Job.id, Job.needs, Job.priority, Job.position, Job.state).where(Job.id.in_(_IDS))
+"""Whoever asks looks at the state: with a condition for it SQLite walks through all that wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,8 @@ class Line:
         for chunk in _chunks(changed):
             ids.update(session.scalars(_DEPENDENTS, {"ids": chunk}))
         for chunk in _chunks(ids):
-            found = {row.id: row for row in session.execute(_QUEUED_AMONG, {"ids": chunk})}
+            rows = session.execute(_AMONG, {"ids": chunk})
+            found = {row.id: row for row in rows if row.state == JobState.QUEUED}
             after = _unmet(session.execute(_UNMET_OF, {"ids": list(found)})) if found else {}
             self.learn(session, (row.needs for row in found.values()))
             with self._lock:

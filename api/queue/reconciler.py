@@ -46,6 +46,18 @@ AT_WORK: Final = Job.state.in_([state.value for state in ACTIVE])
 """The jobs that have a worker."""
 _BUSY: Final = select(Job.worker, Job.id).where(AT_WORK)
 _BUSY_AMONG: Final = _BUSY.where(Job.worker.in_(bindparam("workers", expanding=True)))
+_ACTIVE: Final = select(
+    Job.id,
+    Job.attempt,
+    Job.state,
+    Job.worker,
+    Job.secret,
+    Job.wish,
+    Job.needs,
+    Job.assigned_at,
+    Job.ticket_at,
+).where(AT_WORK)
+_ACTIVE_AMONG: Final = _ACTIVE.where(Job.id.in_(bindparam("ids", expanding=True)))
 
 log = structlog.get_logger(__name__)
 
@@ -74,22 +86,7 @@ def read_busy(session: Session, workers: Collection[str] | None = None) -> dict[
 
 def read_active(session: Session, job_ids: Collection[int] | None = None) -> list[Active]:
     """The jobs that have a worker, all or those among `job_ids`."""
-    wanted = [AT_WORK]
-    if job_ids is not None:
-        wanted.append(Job.id.in_(job_ids))
-    rows = session.execute(
-        select(
-            Job.id,
-            Job.attempt,
-            Job.state,
-            Job.worker,
-            Job.secret,
-            Job.wish,
-            Job.needs,
-            Job.assigned_at,
-            Job.ticket_at,
-        ).where(*wanted)
-    )
+    rows = session.execute(_ACTIVE) if job_ids is None else session.execute(_ACTIVE_AMONG, {"ids": list(job_ids)})
     return [
         Active(
             id=row.id,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from sqlalchemy import Row, delete, func, select
+from sqlalchemy import Row, bindparam, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -30,6 +30,22 @@ from shared.jobs import Clip, DatasetSnapshot
 MAX_NAME_LENGTH: Final = 200
 MAX_CLIP_NAME_LENGTH: Final = 1024
 _LARGEST_ID: Final = 2**31 - 1
+# What every submission asks is built once: that takes as long as the asking.
+_BY_ID: Final = select(Dataset).where(Dataset.id == bindparam("id"))
+_BY_NAME: Final = select(Dataset).where(Dataset.name == bindparam("name"))
+_HASHES: Final = select(DatasetClip.sha256).where(DatasetClip.dataset_id == bindparam("dataset_id"))
+_NEWEST: Final = (
+    select(
+        DatasetVersion.id,
+        DatasetVersion.created_at,
+        DatasetVersion.version,
+        DatasetVersion.version_hash,
+        DatasetVersion.clips.is_not(None).label("has_clips"),
+    )
+    .where(DatasetVersion.dataset_id == bindparam("dataset_id"))
+    .order_by(DatasetVersion.version.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,10 +224,9 @@ def find_dataset(session: Session, key: int | str) -> Dataset:
     text = str(key)
     numeric = text.isascii() and text.isdigit()
     if numeric:
-        condition = Dataset.id == min(int(text[:12]), _LARGEST_ID)
+        row = session.scalar(_BY_ID, {"id": min(int(text[:12]), _LARGEST_ID)})
     else:
-        condition = Dataset.name == unicodedata.normalize("NFC", text)
-    row = session.scalar(select(Dataset).where(condition))
+        row = session.scalar(_BY_NAME, {"name": unicodedata.normalize("NFC", text)})
     if row is None:
         raise NotFoundError(f"There is no dataset {text if numeric else repr(text)}.")
     return row
@@ -273,21 +288,8 @@ def _clip_views(session: Session, clips: Sequence[Clip]) -> list[ClipView]:
 def _snapshot(session: Session, key: int | str) -> tuple[DatasetSnapshot, bool]:
     """A dataset as it is now, and whether that version is kept already."""
     row = find_dataset(session, key)
-    version_hash = content_hash(
-        session.scalars(select(DatasetClip.sha256).where(DatasetClip.dataset_id == row.id))  # each submission does it
-    )
-    newest = session.execute(
-        select(
-            DatasetVersion.id,
-            DatasetVersion.created_at,
-            DatasetVersion.version,
-            DatasetVersion.version_hash,
-            DatasetVersion.clips.is_not(None).label("has_clips"),
-        )
-        .where(DatasetVersion.dataset_id == row.id)
-        .order_by(DatasetVersion.version.desc())
-        .limit(1)
-    ).first()
+    version_hash = content_hash(session.scalars(_HASHES, {"dataset_id": row.id}))
+    newest = session.execute(_NEWEST, {"dataset_id": row.id}).first()
     is_kept = newest is not None and newest.version_hash == version_hash
     if newest is not None and is_kept and newest.has_clips:
         clips = known_clips(session, newest.id, newest.created_at)

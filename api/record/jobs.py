@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, insert, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, insert, or_, select
 from sqlalchemy.orm import Session
 
 from api.queue.estimate import EarlierTraining, work_of
@@ -41,6 +41,16 @@ GiveNew = Callable[[Session, Job, JobSpec], Callable[[], None] | None]
 """Gives a job that the session has just added to a free worker, where nobody stands before it; returns what is to be
 called once that is committed, or None: then the job waits for the scheduler's round."""
 
+_KEPT: Final = (
+    select(DatasetVersion.id, DatasetVersion.clips.is_not(None).label("has_clips"))
+    .select_from(Dataset)
+    .outerjoin(
+        DatasetVersion,
+        and_(DatasetVersion.dataset_id == Dataset.id, DatasetVersion.version == bindparam("version")),
+    )
+    .where(Dataset.id == bindparam("dataset_id"))
+)
+"""A version of a dataset; a row of nothing where only the dataset is there."""
 _LOOKED_BACK: Final = 50
 """Trainings among which one is looked for that is like another."""
 _WAITING_PART: Final = (JobState.QUEUED, JobState.HELD)
@@ -282,16 +292,12 @@ def _keep_clips(session: Session, dataset: DatasetSnapshot) -> None:
 
     Raises NotFoundError where the dataset was deleted meanwhile.
     """
-    if session.get(Dataset, dataset.dataset_id) is None:
-        raise NotFoundError(f"dataset: there is no dataset {dataset.name!r} any more.", field="dataset")
-    found = session.execute(
-        select(DatasetVersion.id, DatasetVersion.clips.is_(None)).where(
-            DatasetVersion.dataset_id == dataset.dataset_id, DatasetVersion.version == dataset.version
-        )
-    ).first()
-    if found is not None and not found[1]:
-        return
+    found = session.execute(_KEPT, {"dataset_id": dataset.dataset_id, "version": dataset.version}).first()
     if found is None:
+        raise NotFoundError(f"dataset: there is no dataset {dataset.name!r} any more.", field="dataset")
+    if found.has_clips:
+        return
+    if found.id is None:
         row = DatasetVersion(
             dataset_id=dataset.dataset_id,
             version=dataset.version,
@@ -300,6 +306,6 @@ def _keep_clips(session: Session, dataset: DatasetSnapshot) -> None:
         )
         session.add(row)
     else:
-        row = session.get_one(DatasetVersion, found[0])
+        row = session.get_one(DatasetVersion, found.id)
     row.clips = [clip.model_dump(mode="json") for clip in dataset.clips]
     session.flush()

@@ -46,8 +46,8 @@ def free_number(session: Session, kind: Numbered) -> int | None:
 
 def newest_deleted(session: Session, kind: Numbered) -> int:
     """The highest number of one that was deleted; 0 before the first."""
-    row = session.get(QueueSetting, _DELETED)
-    return 0 if row is None else int(row.value.get(kind, 0))
+    value = session.scalar(_VALUE, {"name": _DELETED})
+    return 0 if value is None else int(value.get(kind, 0))
 
 
 def note_deleted(session: Session, kind: Numbered, number: int) -> None:

@@ -27,6 +27,7 @@ _VERSIONS_KNOWN: Final = 32
 _VERSION: Final = select(DatasetVersion.id, DatasetVersion.created_at, DatasetVersion.clips.is_not(None)).where(
     DatasetVersion.dataset_id == bindparam("dataset_id"), DatasetVersion.version == bindparam("version")
 )
+_LAST_POSITION: Final = select(func.max(Job.position))
 DELETION: Final = "delete"
 """What is wished of a job that has ended and is being deleted: nobody may bring it back or wait for it."""
 PRIORITIES: Final[Mapping[Priority, int]] = {"low": -1, "normal": 0, "high": 1}
@@ -45,7 +46,7 @@ def find(session: Session, job_id: int, *, field: str = "") -> Job:
 
 def next_position(session: Session) -> float:
     """A place behind all that wait."""
-    return (session.scalar(select(func.max(Job.position))) or 0.0) + 1.0
+    return (session.scalar(_LAST_POSITION) or 0.0) + 1.0
 
 
 def move(session: Session, job: Job, state: JobState, *, reason: str = "", detail: str = "") -> None:

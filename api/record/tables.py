@@ -94,6 +94,8 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_state_order", "state", "priority", "position"),
         Index("ix_jobs_state_needs", "state", "needs", "priority", "position"),
+        # Who is at work is asked at every turn of the scheduler: from here, without a look at the long rows.
+        Index("ix_jobs_state_worker", "state", "worker"),
         Index("ix_jobs_position", "position"),
         Index("ix_jobs_ended_at", "ended_at"),
         Index("ix_jobs_names", "name", "dataset_name"),

@@ -141,6 +141,7 @@ def upgrade() -> None:
     op.drop_index("ix_jobs_state_position", table_name="jobs")
     op.create_index("ix_jobs_state_order", "jobs", ["state", "priority", "position"])
     op.create_index("ix_jobs_state_needs", "jobs", ["state", "needs", "priority", "position"])
+    op.create_index("ix_jobs_state_worker", "jobs", ["state", "worker"])
     op.create_index("ix_jobs_position", "jobs", ["position"])
     op.create_index("ix_jobs_ended_at", "jobs", ["ended_at"])
     op.create_index("ix_jobs_batch", "jobs", ["batch"])
