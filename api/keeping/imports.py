@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from api.checkpoint_files import MANIFEST_FILE, WEIGHTS_FILE, CheckpointFile, CheckpointManifest, trained_folder
 from api.datasets.quotas import Quotas
@@ -23,7 +23,7 @@ from api.record.attempts import record_events
 from api.record.database import Database
 from api.record.jobs import NewJob, add_job
 from api.record.rows import find, tell
-from api.record.tables import Dataset
+from api.record.tables import Dataset, Outbox
 from shared.config import BETA_KL_WEIGHT, Objective, TrainConfig, config_error
 from shared.errors import ConfigError, StorageFullError
 from shared.events import CheckpointSaved, Event
@@ -109,6 +109,9 @@ class Imports:
             request = TrainRequest(dataset=DATASET, representation=train.representation, held=True)
             spec = TrainSpec(dataset=snapshot, train=train)
             row = add_job(session, NewJob(name=name[-200:], spec=spec, request=request, submitted_by=by))
+            # It never waited. What said so could be sent, and recorded, while the file is stored: in the place of the
+            # checkpoint, which is the first event.
+            session.execute(delete(Outbox).where(Outbox.job_id == row.id))
             row.state, row.ended_at = JobState.COMPLETED.value, time.time()
             row.reason = "It was imported: start a training from it."
             return row.id
