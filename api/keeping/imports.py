@@ -22,6 +22,7 @@ from api.datasets.receive import display_name
 from api.record.attempts import record_events
 from api.record.database import Database
 from api.record.jobs import NewJob, add_job
+from api.record.queue_settings import note_deleted
 from api.record.rows import find, tell
 from api.record.tables import Dataset, Outbox
 from shared.config import BETA_KL_WEIGHT, Objective, TrainConfig, config_error
@@ -93,6 +94,7 @@ class Imports:
         except BaseException:
             with self._database.session() as session:
                 session.delete(find(session, job_id))
+                note_deleted(session, "job", job_id)
             self._storage.delete(f"jobs/{job_id}")
             raise
         return job_id

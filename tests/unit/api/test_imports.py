@@ -15,6 +15,7 @@ from api.record.attempts import record_events
 from api.record.rows import find
 from api.record.tables import Outbox
 from api.services import EXTENSION
+from shared.errors import StorageFullError
 from shared.events import Event
 from shared.presets import resolve_train_config
 from tests.unit.api.conftest import TwinCore
@@ -55,3 +56,22 @@ def test_nothing_that_is_told_meanwhile_takes_the_place_of_the_checkpoint(
     send_outbox(core)
     events = core.jobs.events(job_id).events
     assert [event.body.type for event in events] == ["checkpoint", "state"], "it was never held"
+
+
+def test_the_number_of_one_that_could_not_be_kept_never_comes_back(
+    core: TwinCore, importing: Imports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = list[str]()
+
+    def fails(key: str, _path: Path) -> None:
+        keys.append(key)
+        raise StorageFullError("The disk is full.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(core.storage, "write_file", fails)
+        with pytest.raises(StorageFullError):
+            importing.receive("mine", BytesIO(b"weights"), 7)
+    [key] = keys
+    job_id = importing.receive("mine", BytesIO(b"weights"), 7)
+    assert not key.startswith(f"jobs/{job_id}/")
+    assert core.storage.names("jobs") == [str(job_id)]
