@@ -53,7 +53,7 @@ def move(session: Session, job: Job, state: JobState, *, reason: str = "", detai
     """Take `job` to `state`; raises TransitionError where the table does not allow it."""
     check_transition(job.id, JobState(job.state), state)
     now = time.time()
-    job.state, job.reason, job.detail = state.value, reason, detail
+    job.state, job.reason, job.detail = state.value, _storable(reason), _storable(detail)
     job.ended_at = now if state in ENDED else None
     if state is JobState.QUEUED:
         job.queued_at = now
@@ -63,6 +63,11 @@ def move(session: Session, job: Job, state: JobState, *, reason: str = "", detai
     note_state(session, job)
     if state in (JobState.QUEUED, JobState.HELD):
         job.worker = job.device = ""  # the others keep saying where they ran
+
+
+def _storable(text: str) -> str:
+    """`text` as every database takes it: PostgreSQL refuses a zero, and what a trainer wrote last may hold any."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def tell(session: Session, job: Job, now: float) -> None:

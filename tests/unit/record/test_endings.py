@@ -28,6 +28,15 @@ def test_three_crashes_without_a_checkpoint_fail_it(bench: Bench) -> None:
     assert job.reason == "The trainer aborted. It was tried again and again without getting further."
 
 
+def test_an_end_is_recorded_whatever_the_trainer_wrote(bench: Bench) -> None:
+    """One that the database refused would keep its worker busy for ever."""
+    wrote = AttemptEnded(outcome="failed", reason="It said \0.", detail="Killed\0 by its driver.", elapsed_s=1.0)
+    bench.happen(STARTED, wrote, attempt=bench.assign())
+    job = bench.record.get(bench.job_id)
+    assert job.state is JobState.FAILED
+    assert (job.reason, job.detail) == ("It said \ufffd.", "Killed\ufffd by its driver.")
+
+
 def test_attempts_that_are_lost_without_a_checkpoint_do_not_go_on_for_ever(bench: Bench) -> None:
     losses = 0
     while bench.state is not JobState.FAILED:
