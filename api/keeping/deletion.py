@@ -11,7 +11,7 @@ to nobody: `spectrain gc` finds them, and after a day also a folder that was hal
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -93,22 +93,23 @@ class Deletion:
         with self._alone_with(job_id):
             return self._delete_job(job_id)
 
-    def finish(self) -> list[int]:
-        """Delete the jobs whose deletion was interrupted; returns their numbers."""
+    def finish(self) -> Iterator[int]:
+        """Delete the jobs whose deletion was interrupted; yields the number of each as soon as it is gone.
+
+        One that cannot be deleted now keeps no other from it.
+        """
         with self._database.reading() as session:
             interrupted = session.scalars(select(Job.id).where(Job.wish == DELETION).order_by(Job.id)).all()
-        finished: list[int] = []
         for job_id in interrupted:
             try:
                 self.delete_job(job_id)
             except NotFoundError:
                 continue  # somebody was at it
-            except InUseError as error:
+            except (InUseError, StorageError) as error:
                 log.info("deletion.waits", job=job_id, error=str(error))
             else:
                 log.info("deletion.finished", job=job_id)
-                finished.append(job_id)
-        return finished
+                yield job_id
 
     def _delete_job(self, job_id: int) -> DeletedView:
         size_bytes = self._size(f"jobs/{job_id}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from api.backup.hold import held
 from api.keeping import deletion
 from api.keeping.deletion import Deletion
 from api.record.datasets import DatasetRecord
-from api.record.rows import find, move
+from api.record.rows import DELETION, find, move
 from api.record.tables import Base, Job, JobEvent
 from shared.errors import NotFoundError, StorageError
 from shared.jobs import JobState, start_weights_key
+from shared.storage import Entry
 from tests.unit.api.conftest import TwinCore, clip
 from tests.unit.api.trainings import Jobs
 
@@ -287,6 +289,31 @@ def test_a_deletion_that_goes_on_is_not_taken_for_an_interrupted_one(
     finishing.join(20)
     assert answers == [200]
     assert core.deleted == [("job", 1)], "told of once"
+
+
+@pytest.mark.usefixtures("ended")
+@pytest.mark.parametrize(("broken", "gone"), [(1, 2), (2, 1)])
+def test_an_interrupted_deletion_that_fails_keeps_no_other_from_being_finished_and_told_of(
+    jobs: Jobs, core: TwinCore, monkeypatch: pytest.MonkeyPatch, broken: int, gone: int
+) -> None:
+    jobs.submit(name="second")
+    to(core, 2, JobState.CANCELLED)
+    with core.database.session() as session:
+        for job_id in (1, 2):
+            find(session, job_id).wish = DELETION
+    entries = core.storage.entries
+
+    def fails(prefix: str) -> Iterator[Entry]:
+        if prefix == f"jobs/{broken}":
+            raise StorageError("The store is away.")
+        return entries(prefix)
+
+    with monkeypatch.context() as away:
+        away.setattr(core.storage, "entries", fails)
+        core.deletions.work()
+    assert core.deleted == [("job", gone)]
+    core.deletions.work()
+    assert core.deleted == [("job", gone), ("job", broken)]
 
 
 @pytest.mark.usefixtures("ended")
