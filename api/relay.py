@@ -161,8 +161,10 @@ class Relay:
         if event["job_id"] != job_id:
             log.warning("event.misplaced", job=job_id)
             return
-        self.emit("event", event, room_of(job_id))
-        self._event_came(job_id, is_urgent=event["body"]["type"] not in _STEADY)
+        try:
+            self.emit("event", event, room_of(job_id))
+        finally:  # it has to be recorded, whatever becomes of the browsers
+            self._event_came(job_id, is_urgent=event["body"]["type"] not in _STEADY)
 
     def _send_changes(self) -> None:
         while not self._closed.is_set():

@@ -97,3 +97,12 @@ def test_metrics_may_wait_to_be_recorded_and_ends_may_not(relay: Relay, came: li
     for number, kind in enumerate(("steps", "attempt_ended", "log", "checkpoint")):
         relay._pass_on(f"{EVENT_CHANNEL}5", f"{number} {json.dumps({'job_id': 5, 'body': {'type': kind}})}")
     assert came == [False, True, False, True]
+
+
+def test_an_event_that_cannot_be_passed_on_is_recorded_as_soon(relay: Relay, came: list[bool]) -> None:
+    def emit(_event: str, _data: Mapping[str, Any], room: str) -> None:
+        raise KeyError(room)
+
+    relay.emit = emit
+    relay._pass_on(f"{EVENT_CHANNEL}5", f"1 {json.dumps({'job_id': 5, 'body': {'type': 'attempt_ended'}})}")
+    assert came == [True]
