@@ -14,7 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.orm import Session
 
-from api.queue.order import WAITING, first_waiting, place_before, place_last
+from api.queue.order import RENUMBERED, WAITING, first_waiting, place_before, place_last
 from api.record.checkpoints import read_checkpoints
 from api.record.database import Database
 from api.record.job_views import detail_view
@@ -117,6 +117,9 @@ class JobActions:
             session.flush()
             view = detail_view(session, job)
         self._follow([job])
+        for other_id in session.info.get(RENUMBERED, ()):
+            if other_id != job_id:
+                self._record.changed(other_id)
         return view
 
     def _follow(self, jobs: Iterable[Job]) -> None:

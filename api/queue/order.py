@@ -18,6 +18,8 @@ from shared.jobs import ENDED, JobState
 WAITING: Final = frozenset({JobState.HELD, JobState.QUEUED})
 """States of the jobs that the queue puts in order."""
 
+RENUMBERED: Final = "renumbered"
+"""Where a session says which jobs got another position, beside the one that was moved."""
 _LEAST_GAP: Final = 1e-6
 """Between two positions: far above the resolution of floats for the first thousand million jobs."""
 
@@ -71,3 +73,4 @@ def _renumber(session: Session) -> None:
     session.flush()
     ids = session.scalars(select(Job.id).where(_HAS_A_PLACE).order_by(Job.position, Job.id)).all()
     session.execute(update(Job), [{"id": job_id, "position": float(place)} for place, job_id in enumerate(ids, 1)])
+    session.info[RENUMBERED] = ids

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from api.queue.line import Line
 from api.record.attempts import assign, record_events
 from api.record.rows import find
 from shared.events import AttemptEnded, AttemptStarted, Event
@@ -178,6 +179,24 @@ def test_many_moves_into_one_gap_keep_the_order(client: FlaskClient) -> None:
     assert min(b - a for a, b in pairwise(positions)) > 1e-7
     new = submit(client)
     assert waiting(client) == [first, *expected, new], "new jobs still come last"
+
+
+def test_who_follows_the_order_hears_of_every_position_that_changed(client: FlaskClient, core: TwinCore) -> None:
+    _, *others, last = [submit(client) for _ in range(4)]
+    line, changed = Line(), list[int]()
+    core.jobs.changed = changed.append
+    with core.database.reading() as session:
+        line.reload(session)
+    at_once = 0
+    for turn in range(60):
+        act(client, others[turn % 2], "move", before=last)
+        at_once = max(at_once, len(changed))
+        with core.database.reading() as session:
+            line.refresh(session, changed)
+        assert line.first(4) == waiting(client)
+        assert len(changed) == len(set(changed))
+        changed.clear()
+    assert at_once == 4, "positions were made whole numbers again"
 
 
 @pytest.mark.parametrize("outcome", ["failed", "paused", "cancelled"])
