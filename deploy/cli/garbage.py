@@ -20,7 +20,11 @@ _SHOWN: Final = 30
 @click.option("--dry-run", is_flag=True, help="Tell what would go and why, and leave it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
-    "--hours", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Leave what changed more recently."
+    "--hours",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Leave what changed within so many hours.",
 )
 @client_command
 def gc_command(session: Session, *, dry_run: bool, yes: bool, hours: float) -> int:

@@ -81,7 +81,7 @@ def _priority(session: Session, job_id: int, priority: str) -> None:
 
 @click.command("duplicate")
 @job_id_argument
-@click.option("--held/--released", default=None, help="Whether the new job is held; as the first one was by default.")
+@click.option("--held/--released", default=None, help="Whether the new job waits for you. Default: as the first one.")
 @client_command
 def _duplicate(session: Session, job_id: int, *, held: bool | None) -> None:
     """Submit the same again, with every field as it is."""
@@ -95,7 +95,7 @@ def _duplicate(session: Session, job_id: int, *, held: bool | None) -> None:
 @order_options
 @click.option("--no-after", is_flag=True, help="Wait for no other job.")
 @placement_options
-@click.option("--anywhere", is_flag=True, help="Ask for nothing of what the options from --label on can ask for.")
+@click.option("--anywhere", is_flag=True, help="Forget what --label to --min-memory asked for before.")
 @click.option("--preset", type=click.Choice(PRESETS), help="Before a training has begun only.")
 @click.option(
     "--set",
@@ -106,9 +106,9 @@ def _duplicate(session: Session, job_id: int, *, held: bool | None) -> None:
 )
 @client_command
 def _edit(session: Session, job_id: int, *, settings: tuple[str, ...], **values: Any) -> None:
-    """Change a job that has not ended; what is not said stays.
+    """Change a job that has not ended; what is not named stays.
 
-    One at work that may no longer run where it does saves, and goes on where it may.
+    A job at work that may no longer run where it is saves, and goes on where it may.
     """
     anywhere, no_after = values.pop("anywhere"), values.pop("no_after")
     placed = placement_values(values)

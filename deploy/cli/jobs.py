@@ -23,7 +23,7 @@ _STATES = tuple(state.value for state in JobState)
 
 @click.group("jobs")
 def jobs_command() -> None:
-    """List, watch, order, change, cancel and resume jobs. JOB is a job's number."""
+    """List, watch, order, change, cancel, resume and delete jobs. JOB is a job's number, as `jobs ls` shows it."""
 
 
 for action in (*ACTIONS, *COMMANDS, delete_job):

@@ -20,8 +20,8 @@ from shared.errors import ConfigError
 def login_command(url: str | None, *, as_json: bool) -> None:
     """Log in to the server at URL with a token, which later commands show there.
 
-    The token is asked for, or read from standard input; it is kept in a file that nobody but you can read. Without it,
-    SPECTRAIN_TOKEN is used.
+    The token is asked for, or read from standard input, and kept in a file that nobody but you can read. Where
+    SPECTRAIN_TOKEN is set, that counts instead. Without URL, the server is that of SPECTRAIN_SERVER.
     """
     server = server_of(click.get_current_context(), url).rstrip("/")
     parts = urlsplit(server)
@@ -45,7 +45,7 @@ def login_command(url: str | None, *, as_json: bool) -> None:
 @click.argument("url", required=False)
 @json_option
 def logout_command(url: str | None, *, as_json: bool) -> None:
-    """Forget the token of the server at URL. It goes on to count: `spectrain token revoke` ends that."""
+    """Forget the token of the server at URL here. The token itself stays valid: `spectrain token revoke` ends it."""
     server = server_of(click.get_current_context(), url).rstrip("/")
     known = forget_token(server)
     with ApiClient(server) as client:

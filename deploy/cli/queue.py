@@ -19,7 +19,7 @@ def queue_command() -> None:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many jobs.")
 @client_command
 def show(session: Session, limit: int) -> None:
-    """Show whether the queue is paused, and what waits, in its order. With --json: the former alone."""
+    """Show whether the queue is paused, and what waits, in its order. With --json: only whether it is paused."""
     queue = session.client.queue()
 
     def render() -> None:

@@ -25,12 +25,32 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
+_data = click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that everything is kept in. Default: SPECTRAIN_DATA, else one of the user's own.",
+)
+
 
 @click.command("up")
-@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Folder that everything is kept in.")
-@click.option("--host", metavar="ADDRESS", help="Address that the page is served on. Default: 127.0.0.1, this machine.")
-@click.option("--port", type=click.IntRange(1, 65_535), help="Port that the page is served on. Default: 8000.")
-@click.option("--device", "devices", multiple=True, metavar="NAME", help="cpu, mps, cuda:0 …; once for each worker.")
+@_data
+@click.option(
+    "--host",
+    metavar="ADDRESS",
+    help="Address that the page is served on. Default: SPECTRAIN_HOST, else 127.0.0.1, for this machine alone.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    help="Port that the page is served on. Default: SPECTRAIN_PORT, else 8000.",
+)
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="NAME",
+    help="cpu, mps, cuda:0 …; repeatable, a worker for each. Default: every device that is found.",
+)
 @click.option(
     "--redis-host", metavar="ADDRESS", help="Address that Redis listens on for machines that join. Default: --host."
 )
@@ -105,9 +125,11 @@ def up_command(
 
 
 @click.command("api")
-@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Folder that everything is kept in.")
-@click.option("--host", metavar="ADDRESS", help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65_535), help="Port to listen on.")
+@_data
+@click.option(
+    "--host", metavar="ADDRESS", help="Address to listen on. Default: SPECTRAIN_HOST, else 127.0.0.1, this machine."
+)
+@click.option("--port", type=click.IntRange(1, 65_535), help="Port to listen on. Default: SPECTRAIN_PORT, else 8000.")
 @json_option
 def api_command(data: Path | None, host: str | None, port: int | None, *, as_json: bool) -> None:
     """Run the api alone, with the Redis of REDIS_URL or the one that runs on the data folder."""
@@ -130,10 +152,16 @@ def api_command(data: Path | None, host: str | None, port: int | None, *, as_jso
 
 
 @click.command("worker")
-@click.option("--device", "devices", multiple=True, metavar="NAME", help="cpu, mps, cuda:0 …; once for each worker.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="NAME",
+    help="cpu, mps, cuda:0 …; repeatable. Default with a token: every device that is found; else name one.",
+)
 @click.option("--name", default="", help="Name of the worker; made of host and device where none is given.")
 @click.option("--label", "labels", multiple=True, metavar="LABEL", help="Label that jobs may ask for; repeatable.")
-@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Folder that everything is kept in.")
+@_data
 @click.option("--server", metavar="URL", help="Join the server there, with a token. Also SPECTRAIN_SERVER.")
 @click.option(
     "--token", metavar="TOKEN", help="Token to join with; also SPECTRAIN_TOKEN, which other users cannot see."

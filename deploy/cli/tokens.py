@@ -35,12 +35,12 @@ def token_command() -> None:
     type=click.FloatRange(min=0, max=3650),
     default=TOKEN_DAYS,
     show_default=True,
-    help="Days that it counts; 0 for ever. A machine that joined with it is cut off when it ends.",
+    help="Days until it expires; 0 for never. A machine that joined with it is cut off then.",
 )
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Make it in this data folder, not through the server: for who has no token yet. DATABASE_URL counts.",
+    help="Make it in this data folder, without a server: as the user that the server runs as. DATABASE_URL counts.",
 )
 @client_command
 def create_command(session: Session, *, role: str, name: str, days: float, data: Path | None) -> None:

@@ -55,7 +55,7 @@ def resume_command(session: Session, worker: str) -> None:
 @click.argument("labels", nargs=-1, metavar="[LABEL]...")
 @client_command
 def label_command(session: Session, worker: str, labels: tuple[str, ...]) -> None:
-    """Give a worker these labels in place of those that it was given before; none takes them away.
+    """Give a worker these labels in place of those that it was given before; without any, it has none.
 
     Those that it was started with (--label, SPECTRAIN_LABELS) stay.
     """
