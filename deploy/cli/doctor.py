@@ -19,6 +19,7 @@ import click
 
 from deploy.cli.api_client import ApiClient
 from deploy.cli.exit_codes import ExitCode
+from deploy.cli.kept_tokens import token_for
 from deploy.cli.session import json_option, make_console, server_of
 from deploy.cli.text import size
 from deploy.data_folder import JoinedServer
@@ -176,7 +177,7 @@ def _space(data: Path) -> Finding:
 
 def _server(server: str) -> Finding:
     def look() -> str:
-        with ApiClient(server) as client:
+        with ApiClient(server, token=token_for(server)) as client:
             workers = client.workers().workers
         online = [worker.name for worker in workers if worker.state != "offline"]
         if not online:

@@ -16,7 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from api.access.views import NewTokenView, TokenListView, TokenView
 from api.views import JoinRequest, ReleaseView, WorkerListView, WorkerView
 from deploy import joining
-from deploy.cli import doctor
+from deploy.cli import doctor, kept_tokens
 from deploy.cli.api_client import ApiClient, UnreachableError
 from deploy.cli.exit_codes import ExitCode
 from deploy.data_folder import JoinedServer, write_private
@@ -231,3 +231,14 @@ class TestDoctor:
 
         assert "9.9" in found["Joined server"].text
         assert "pasted line again" in found["Joined server"].advice
+
+    def test_a_server_with_login_is_asked_with_the_token_that_was_kept(
+        self, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kept_tokens, "tokens_path", lambda: tmp_path / "tokens.json")
+        kept_tokens.keep_token("http://lab:8000", "spt_kept")
+        server.answers["GET workers"] = WorkerListView(workers=[])
+        found = {finding.name: finding for finding in doctor._findings(tmp_path, "http://lab:8000")}
+
+        assert server.requests[0].headers["Authorization"] == "Bearer spt_kept"
+        assert "no worker is online" in found["Server"].text

@@ -7,6 +7,8 @@ export interface Side {
   readonly caption: string;
   readonly label: string;
   readonly url: string;
+  /** Name of the file that it can be downloaded as; not where nobody may know whose it is. */
+  readonly file?: string;
 }
 
 /** One sound, or several at one position and equally loud: pressing another one goes on where the first is. */
@@ -16,7 +18,7 @@ export function Listen({ title, sides, durationS }: { title: string; sides: read
   return (
     <div class="listen" data-sound={title} data-playing={pair.isPlaying ? pair.heard : undefined} data-factor={pair.factor ?? undefined}>
       <div class="listen-sides">
-        {sides.map(({ caption, label, url }, index) => {
+        {sides.map(({ caption, label, url, file }, index) => {
           const isHeard = pair.isPlaying && pair.heard === index;
           return (
             <div key={caption} class="listen-side" data-heard={isHeard}>
@@ -27,6 +29,7 @@ export function Listen({ title, sides, durationS }: { title: string; sides: read
                 <p class="small muted">{caption}</p>
                 <Spectrogram src={url} share={share} />
               </div>
+              {file && <a class="button button-icon" href={url} download={file} aria-label={`Download ${label}`} title="Download as a WAV file"><Icon name="save" /></a>}
             </div>
           );
         })}

@@ -87,7 +87,7 @@ function PreviewCard({ preview }: { preview: Preview }) {
       ))}
       <div class="preview-sounds">
         {of("sample").map((sound) => (
-          <Listen key={sound.title} title={sound.title} sides={[{ caption: sound.title, label: `${sound.title}, ${title}`, url: sound.audioUrl }]} durationS={sound.durationS} />
+          <Listen key={sound.title} title={sound.title} sides={[{ caption: sound.title, label: `${sound.title}, ${title}`, url: sound.audioUrl, file: fileOf(sound.title, title) }]} durationS={sound.durationS} />
         ))}
       </div>
     </article>
@@ -95,8 +95,14 @@ function PreviewCard({ preview }: { preview: Preview }) {
 }
 
 function pairOf(sound: PreviewSound, at: string): Side[] {
-  const rebuilt = { caption: "Reconstruction", label: `reconstruction of ${sound.title}, ${at}`, url: sound.audioUrl };
-  return sound.originalUrl ? [{ caption: "Original", label: `original of ${sound.title}`, url: sound.originalUrl }, rebuilt] : [rebuilt];
+  const rebuilt = { caption: "Reconstruction", label: `reconstruction of ${sound.title}, ${at}`, url: sound.audioUrl, file: fileOf(sound.title, at) };
+  if (!sound.originalUrl) return [rebuilt];
+  return [{ caption: "Original", label: `original of ${sound.title}`, url: sound.originalUrl, file: fileOf(sound.title, "original") }, rebuilt];
+}
+
+/** "kick.wav" as it was after "Epoch 40, step 12,000": a name that says so, and that every system takes. */
+function fileOf(title: string, at: string): string {
+  return `${title.replace(/\.\w{2,4}$/, "")} - ${at}.wav`.replace(/[/\\:*?"<>|,]/g, "");
 }
 
 function AllPreviews({ previews, shown, choose }: { previews: readonly Preview[]; shown: Preview; choose: (preview: Preview) => void }) {
