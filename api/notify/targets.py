@@ -7,6 +7,7 @@ anything else   apprise, an extra: e-mail and a hundred services
 from __future__ import annotations
 
 import secrets
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -108,7 +109,8 @@ def _apprise(url: str) -> Any:
         import apprise  # noqa: PLC0415 - an extra, and slow to load
     except ImportError as error:
         raise DeliveryError(
-            "anything but a webhook needs the package apprise: pip install 'spectrain[notify]'.", for_good=True
+            f"anything but a webhook needs the package apprise: `{sys.executable} -m pip install apprise`.",
+            for_good=True,
         ) from error
     notifier: Any = apprise.Apprise()
     if not notifier.add(url):

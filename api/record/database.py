@@ -7,6 +7,7 @@ order in which it is committed. Who reads waits for nobody and sees one consiste
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
@@ -129,8 +130,8 @@ def _engine(url: str) -> Engine:
         ) from error
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"DATABASE_URL needs the package {error.name}: pip install 'spectrain[postgres]', and start the address"
-            " with postgresql+psycopg://."
+            f"DATABASE_URL needs the package {error.name}: `{sys.executable} -m pip install 'psycopg[binary]'`, and start"
+            " the address with postgresql+psycopg://."
         ) from error
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
@@ -27,8 +28,7 @@ try:
     from obstore.store import S3Store
 except ImportError as error:
     raise StorageError(
-        "An artifact store at s3:// needs the package obstore: install Spectrain with the extra s3, or run"
-        " `pip install obstore`."
+        f"An artifact store at s3:// needs the package obstore: `{sys.executable} -m pip install obstore`."
     ) from error
 
 _HASH: Final = "sha256"

@@ -233,9 +233,8 @@ class TestDoctor:
         assert "pasted line again" in found["Joined server"].advice
 
     def test_a_server_with_login_is_asked_with_the_token_that_was_kept(
-        self, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, server: FakeServer, tmp_path: Path
     ) -> None:
-        monkeypatch.setattr(kept_tokens, "tokens_path", lambda: tmp_path / "tokens.json")
         kept_tokens.keep_token("http://lab:8000", "spt_kept")
         server.answers["GET workers"] = WorkerListView(workers=[])
         found = {finding.name: finding for finding in doctor._findings(tmp_path, "http://lab:8000")}
