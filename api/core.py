@@ -102,6 +102,7 @@ class Core:
         self.workers.changed = self.scheduler.wake
         self.workers.forget_worker = self.joined.forget_worker
         self.joined.cut_off = self.workers.cut_off
+        self.joined.access_ends = self.workers.access_ends
         self.jobs.look = dispatch.look
         self.jobs.changed = self.job_changed
         self.jobs.explain = self.scheduler.explanations.why

@@ -26,6 +26,7 @@ from api.background import Background
 from api.record.database import Database
 from api.record.tables import Token, Worker
 from api.views import JoinedWorkerView, JoinRequest, JoinView
+from api.workers.online import access_warning
 from api.workers.redis_users import RedisUsers, user_name
 from shared.addresses import EVERYWHERE, is_loopback
 from shared.errors import AccessError, ConfigError, InUseError
@@ -53,6 +54,8 @@ class JoinedWorkers(Background):
         self._users = RedisUsers(settings.redis_keeper_url) if settings.redis_keeper_url else None
         self.cut_off: Callable[[str], None] = lambda _: None
         """Called with the name of a worker whose access ended: it gets no more work."""
+        self.access_ends: Callable[[Mapping[str, float]], None] = lambda _: None
+        """Called with the workers whose access has an end, and when that is."""
         self._removed: set[tuple[str, str]] = set()
         """Names and passwords of workers that were removed while they ran: they do not come back by themselves."""
         self._changing = threading.Lock()
@@ -96,7 +99,7 @@ class JoinedWorkers(Background):
             workers=workers,
             storage_url=join_storage(self._settings),
             settings={name: getattr(self._settings, name) for name in _SHARED_SETTINGS},
-            warnings=_differences(request.versions),
+            warnings=[*_differences(request.versions), *self._ending(token_id)],
         )
 
     def forget_worker(self, name: str) -> None:
@@ -154,16 +157,23 @@ class JoinedWorkers(Background):
             if user_name(name) not in there:
                 users.admit(name, password_sha256)
 
+    def _ending(self, token_id: int) -> list[str]:
+        """What a machine that joins should be told of its token."""
+        with self._database.reading() as session:
+            warning = access_warning(session.get_one(Token, token_id).expires_at)
+        return [warning] if warning else []
+
     def _wanted(self) -> dict[str, str]:
-        """Workers that joined with a token that counts, each with the hash of its password."""
+        """Workers that joined with a token that counts, each with the hash of its password; tells when that ends."""
         now = time.time()
         with self._database.reading() as session:
             rows = session.execute(
                 select(Worker.name, Worker.redis_sha256, Token.expires_at)
                 .join(Token, Token.id == Worker.token_id)
                 .where(Worker.redis_sha256 != "", Token.revoked_at.is_(None))
-            )
-            return {name: sha256 for name, sha256, expires_at in rows if expires_at is None or expires_at > now}
+            ).all()
+        self.access_ends({name: expires_at for name, _, expires_at in rows if expires_at is not None})
+        return {name: sha256 for name, sha256, expires_at in rows if expires_at is None or expires_at > now}
 
     def _check_free(self, name: str, token_id: int, password_sha256: str) -> None:
         """Raise InUseError where somebody else serves under that name, or this machine was sent away."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -12,6 +13,10 @@ from shared.version import VERSION
 
 _COMPARED = ("torch", "python")
 """Versions that a resumed training's numbers depend on."""
+_TOLD_S = 5 * 86_400.0
+"""So long before a token ends people are told."""
+_HOURS_IN_DAYS = 48
+"""From here on days are said."""
 
 
 def worker_view(
@@ -75,6 +80,19 @@ def version_warning(heartbeat: WorkerHeartbeat, usual: Mapping[str, str]) -> str
                 " but not bit for bit."
             )
     return ""
+
+
+def access_warning(ends_at: float | None) -> str:
+    """What a person should know about the token of a joined machine; nothing where it counts for long, or for ever."""
+    left_s = math.inf if ends_at is None else ends_at - time.time()
+    if left_s > _TOLD_S:
+        return ""
+    hours = max(1, round(left_s / 3600))
+    left = f"{hours / 24:.0f} days" if hours >= _HOURS_IN_DAYS else f"{hours} hours" if hours > 1 else "an hour"
+    return (
+        f"Its token ends in {left}, and its machine is cut off then: make another"
+        " (`spectrain token create --role worker --days 0`), and paste the line there."
+    )
 
 
 def _in_order(version: str) -> tuple[tuple[int, str], ...]:

@@ -22,7 +22,7 @@ from api.queue.fitting import WorkerFacts, facts_of
 from api.record.database import Database
 from api.record.tables import Worker
 from api.views import WorkerView
-from api.workers.online import usual_versions, version_warning, worker_view
+from api.workers.online import access_warning, usual_versions, version_warning, worker_view
 from shared.errors import NotFoundError, TransitionError
 from shared.event_bus import EventBus
 from shared.events import WorkerHeartbeat
@@ -90,6 +90,7 @@ class Registry(Background):
         """Workers that were removed or lost their access while they ran, and when they had started: what they still
         say is not heard."""
         self._usual: dict[str, str] = {}
+        self._ends: Mapping[str, float] = {}
         self._load()
 
     @override
@@ -218,6 +219,11 @@ class Registry(Background):
         self._push(view)
         self.changed()
 
+    def access_ends(self, ends: Mapping[str, float]) -> None:
+        """When the access of joined workers ends, in seconds since 1970, of those that have an end."""
+        with self._lock:
+            self._ends = ends
+
     def cut_off(self, name: str) -> None:
         """The access of a worker ended: it gets no more work, and what that process still says is not heard.
 
@@ -264,6 +270,10 @@ class Registry(Background):
         return True
 
     def _view(self, known: _Known) -> WorkerView:
+        warnings = (
+            version_warning(known.heartbeat, self._usual),
+            access_warning(self._ends.get(known.heartbeat.name)),
+        )
         return worker_view(
             known.heartbeat,
             online=known.online,
@@ -271,7 +281,7 @@ class Registry(Background):
             labels=known.labels,
             drained=known.drained,
             joined=known.joined,
-            warning=version_warning(known.heartbeat, self._usual),
+            warning=" ".join(warning for warning in warnings if warning),
         )
 
     def _keep(self) -> None:

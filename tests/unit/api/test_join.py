@@ -24,6 +24,7 @@ from api.views import JoinRequest
 from api.workers import bootstrap
 from api.workers.invitation import join_command, server_address
 from api.workers.join import JoinedWorkers, redis_address, worker_names
+from api.workers.online import access_warning
 from api.workers.redis_users import escaped, user_name, user_rules
 from api.workers.release import make_wheel, this_release
 from shared.errors import ConfigError
@@ -199,6 +200,25 @@ def test_workers_of_a_token_that_ended_get_no_more_work(client: FlaskClient, cor
         session.get_one(Token, 2).expires_at = time.time() - 1.0
     core.joined.work()
     assert sorted(cut[1:]) == ["attic", "studio/cpu"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"), [(None, ""), (24 * 20, ""), (24 * 3, "in 3 days"), (30, "in 30 hours"), (0.2, "in an hour")]
+)
+def test_a_token_that_ends_soon_is_told_there_and_with_its_worker(
+    client: FlaskClient, core: TwinCore, hours: float | None, said: str
+) -> None:
+    ends_at = None if hours is None else time.time() + hours * 3600
+    answer = join(client, Tokens(core.database).create(name="short", expires_at=ends_at).secret)
+    told: dict[str, float] = {}
+    core.joined.access_ends = told.update
+    core.joined.work()
+
+    assert told == ({} if ends_at is None else {"studio/cpu": ends_at})
+    [warning] = answer.json["warnings"] or [""]
+    assert warning == access_warning(ends_at)
+    assert said in warning
+    assert bool(said) is bool(warning)
 
 
 def test_a_machine_that_was_removed_comes_back_only_when_it_is_started_again(

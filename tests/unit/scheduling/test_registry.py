@@ -165,3 +165,13 @@ def test_the_page_hears_of_changes_at_once_and_of_the_rest_now_and_then(
     monkeypatch.setattr("api.workers.registry._PUSHES_PER_S", 1e9)
     fleet.beat(state="busy", job_id=1)
     assert len(fleet.pushed) == 3
+
+
+def test_a_worker_says_that_its_token_ends_soon(fleet: Fleet) -> None:
+    fleet.beat("pc/cpu")
+    fleet.beat("attic", versions={"spectrain": "0.0.1"})
+    fleet.registry.access_ends({"attic": time.time() + 3 * 86_400})
+    attic, pc = fleet.registry.list()
+    assert pc.warning == ""
+    assert attic.warning.startswith("It runs Spectrain 0.0.1 and gets no job")
+    assert " Its token ends in 3 days" in attic.warning
