@@ -53,7 +53,7 @@ _SHORT_HELP: Final = {
     "login": "Log in to a server with a token.",
     "logout": "Forget the token of a server.",
     "notify": "Be told when a job finished, failed or needs you.",
-    "model": "Import models that were trained elsewhere.",
+    "model": "List and download models; import those that were trained elsewhere.",
     "gc": "Remove what the server keeps and nobody needs, after a look at it.",
     "backup": "Copy everything that the server keeps to a folder, while it runs.",
     "restore": "Put a backup into an empty data folder.",

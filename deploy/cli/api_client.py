@@ -1,9 +1,11 @@
-"""The HTTP API as the command line uses it: one request function, one method per route, answers as views."""
+"""The HTTP API as the command line uses it: one request function, one method per route, answers as views or files."""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
@@ -11,10 +13,18 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import BaseModel, ValidationError
+from werkzeug.http import parse_options_header
 
 from api.access.views import NewTokenView, SessionView, TokenListView, TokenView
 from api.datasets.views import DatasetDetailView, DatasetListView, DatasetView, UploadView
-from api.keeping.views import CollectedView, DatasetDeletionView, DeletedView, GarbageView, JobDeletionView
+from api.keeping.views import (
+    CollectedView,
+    DatasetDeletionView,
+    DeletedView,
+    GarbageView,
+    JobDeletionView,
+    ModelListView,
+)
 from api.notify.views import DeliveryView, NewTargetView, TargetListView, TargetRequest
 from api.views import (
     BatchView,
@@ -40,6 +50,8 @@ from shared.jobs import PreprocessRequest, ResumeRequest, TrainRequest
 
 _JOIN_TIMEOUT: Final = httpx.Timeout(20.0, connect=5.0)
 """Joining is soon done; and Ctrl-C counts only between two requests."""
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What a downloaded file may be called, whatever the server says: no path, and nothing hidden."""
 
 View = TypeVar("View", bound=BaseModel)
 
@@ -170,7 +182,7 @@ class ApiClient:
 
     def set_pin(self, job_id: int, checkpoint: str, *, pinned: bool) -> CheckpointListView:
         """Pin or unpin a checkpoint; returns all of the job."""
-        address = f"jobs/{job_id}/checkpoints/{quote(checkpoint, safe='')}/{'pin' if pinned else 'unpin'}"
+        address = f"{_checkpoint(job_id, checkpoint)}/{'pin' if pinned else 'unpin'}"
         return self._request(CheckpointListView, "POST", address)
 
     def deletion(self, job_id: int) -> JobDeletionView:
@@ -212,6 +224,18 @@ class ApiClient:
             return self._request(
                 JobDetailView, "POST", "models/import", params={"name": name}, content=file, headers=headers
             )
+
+    def models(self, query: Mapping[str, str | int]) -> ModelListView:
+        """Models that match `query`: after, limit."""
+        return self._request(ModelListView, "GET", "models", params=dict(query))
+
+    def weights(self, job_id: int, checkpoint: str, folder: Path) -> Path:
+        """The weights of a checkpoint, as a new file in `folder`; raises OSError where it cannot be written."""
+        return self._download(f"{_checkpoint(job_id, checkpoint)}/weights", folder)
+
+    def model_config(self, job_id: int, checkpoint: str, folder: Path) -> Path:
+        """The configuration of a checkpoint, likewise."""
+        return self._download(f"{_checkpoint(job_id, checkpoint)}/config", folder)
 
     def garbage(self, *, fresh_s: float) -> GarbageView:
         """What nobody needs."""
@@ -263,22 +287,50 @@ class ApiClient:
         return self._request(ReleaseView, "GET", "join/wheel")
 
     def _request(self, view: type[View], method: str, path: str, **values: Any) -> View:
+        response = self._send(method, path, **values)
         try:
-            response = self._client.request(method, path, **values)
+            return view.model_validate_json(response.content)
+        except ValidationError as error:
+            raise self._not_ours(response, path) from error
+
+    def _download(self, path: str, folder: Path) -> Path:
+        """A new file in `folder` with the name that the server gives it."""
+        with closing(self._send("GET", path, stream=True)) as response:
+            _, said = parse_options_header(response.headers.get("Content-Disposition"))
+            name = said.get("filename", "")
+            if not _FILE_NAME.fullmatch(name):
+                raise self._not_ours(response, path)
+            broken = UnreachableError(f"{self.server} broke off in the middle of {name}: download it again.")
+            try:
+                with (folder / name).open("xb") as file:
+                    for piece in response.iter_bytes():
+                        file.write(piece)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except httpx.RequestError as error:
+                raise broken from error
+            received = str(response.num_bytes_downloaded)
+            if response.headers.get("Content-Length", received) != received:
+                raise broken
+        return folder / name
+
+    def _send(self, method: str, path: str, *, stream: bool = False, **values: Any) -> httpx.Response:
+        """An answer that is no refusal; with `stream` its body has yet to come, and it is to be closed."""
+        try:
+            response = self._client.send(self._client.build_request(method, path, **values), stream=stream)
+            if not response.is_success:
+                response.read()
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise UnreachableError(
                 f"No server answers at {self.server} ({error}): start one with `spectrain up`, or name another with "
                 "--server or SPECTRAIN_SERVER."
             ) from error
+        if response.is_success:
+            return response
         try:
-            if response.is_success:
-                return view.model_validate_json(response.content)
             problem = ErrorView.model_validate_json(response.content)
         except ValidationError as error:
-            raise UnreachableError(
-                f"What answers at {self.server} is not this version of Spectrain (HTTP {response.status_code} for "
-                f"{path}): look at --server, and at the versions on both sides."
-            ) from error
+            raise self._not_ours(response, path) from error
         if response.status_code == 401 and "Authorization" not in self._client.headers:
             raise ApiError(
                 f"This server wants to know who you are: `spectrain login {self.server}`, or set SPECTRAIN_TOKEN.",
@@ -291,6 +343,17 @@ class ApiClient:
             field=problem.field.removeprefix("job.").removeprefix("changes."),
             status=response.status_code,
         )
+
+    def _not_ours(self, response: httpx.Response, path: str) -> UnreachableError:
+        return UnreachableError(
+            f"What answers at {self.server} is not this version of Spectrain (HTTP {response.status_code} for "
+            f"{path}): look at --server, and at the versions on both sides."
+        )
+
+
+def _checkpoint(job_id: int, name: str) -> str:
+    """Where a checkpoint's own addresses begin."""
+    return f"jobs/{job_id}/checkpoints/{quote(name, safe='')}"
 
 
 def _said(request: PreprocessRequest | TrainRequest) -> dict[str, Any]:

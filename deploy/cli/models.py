@@ -1,4 +1,4 @@
-"""`spectrain model`: models that were trained elsewhere."""
+"""`spectrain model`: list what trainings made, download it; import models that were trained elsewhere."""
 
 from __future__ import annotations
 
@@ -12,18 +12,46 @@ from typing import Final
 
 import click
 
+from api.keeping.views import ModelListView, ModelView
+from deploy.cli.api_client import ApiClient
 from deploy.cli.foreign_weights import is_safetensors
+from deploy.cli.model_download import download_model
 from deploy.cli.session import Session, client_command
+from deploy.cli.text import moment, number, size
 from shared.errors import ConfigError
 
 _CHILD: Final = Path(__file__).with_name("foreign_weights.py")
 _TIMEOUT_S: Final = 600.0
 _SHOWN_BYTES: Final = 1 << 20
+_PAGE: Final = 500
+"""Most models that the server lists at once."""
 
 
 @click.group("model")
 def model_command() -> None:
-    """Import models that were trained elsewhere."""
+    """List models, download them, and import those that were trained elsewhere. JOB is a job's number."""
+
+
+model_command.add_command(download_model)
+
+
+@model_command.command("ls")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
+@client_command
+def list_command(session: Session, limit: int) -> None:
+    """List models, newest first: the best and the final checkpoint of every training, and those that are pinned."""
+    listed = _list(session.client, limit)
+
+    def render() -> None:
+        if not listed.models:
+            session.say("There are no models yet: spectrain train DATASET makes one.")
+            return
+        columns = [">job", "name", "checkpoint", ">epoch", ">step", "kept as", "sees", "dataset"]
+        session.table([*columns, ">held-out error", ">size", "saved"], [_row(model) for model in listed.models])
+        if listed.next:
+            session.say("There are more: a larger --limit lists them, too.")
+
+    session.show(listed, render)
 
 
 @model_command.command("import")
@@ -54,6 +82,32 @@ def import_command(session: Session, file: Path, name: str, description: Path | 
         session.say(f"Imported as job {job.id} ({job.name}). Start from it: spectrain train DATASET --from {job.id}")
 
     session.show(job, render)
+
+
+def _list(client: ApiClient, limit: int) -> ModelListView:
+    """The newest models, at most `limit`, page by page."""
+    page = client.models({"limit": min(limit, _PAGE)})
+    models = page.models
+    while page.next and len(models) < limit:
+        page = client.models({"limit": min(limit - len(models), _PAGE), "after": page.next})
+        models = [*models, *page.models]
+    return ModelListView(models=models, next=page.next)
+
+
+def _row(model: ModelView) -> tuple[str, ...]:
+    return (
+        str(model.job),
+        model.job_name,
+        model.checkpoint,
+        str(model.epoch),
+        f"{model.step:,}",
+        ", ".join(name for name in ("best", "final", "pinned") if getattr(model, name)),
+        model.representation,
+        model.dataset_name,
+        number(model.val_reconstruction),
+        size(model.size_bytes),
+        moment(model.at),
+    )
 
 
 def _read_description(path: Path) -> str:

@@ -1,15 +1,19 @@
-"""Trainings that go on from others, through every real process: started from a checkpoint, and extended."""
+"""Trainings that go on from others, through every real process: started from a checkpoint, extended, taken along."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from safetensors.numpy import load as load_safetensors
 
+from deploy.cli import run
+from deploy.cli.exit_codes import ExitCode
 from tests.sounds import write_sounds
 from tests.system import JobJson, System
 
@@ -117,3 +121,48 @@ def test_a_finished_run_is_extended(system: System, first: JobJson) -> None:
     newest = system.get(f"/jobs/{job_id}/checkpoints")["checkpoints"][0]
     content = system.http.get(f"/jobs/{job_id}/checkpoints/{newest['name']}/weights").content
     assert load_safetensors(content), "and its weights can be had"
+
+
+def download(system: System, *more: str) -> int:
+    """The exit code of `spectrain model download`."""
+    return run(["--server", system.url, "model", "download", *more])
+
+
+def test_a_model_is_downloaded_as_the_page_gives_it(
+    system: System, first: JobJson, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--server", system.url, "model", "ls", "--json"]) == ExitCode.DONE
+    listed = json.loads(capsys.readouterr().out)
+    assert listed == system.get("/models?limit=100")
+    best = next(each for each in listed["models"] if each["job"] == first["id"] and each["best"])
+
+    wanted = (str(first["id"]), "--to", str(tmp_path))
+    assert download(system, *wanted, "--json") == ExitCode.DONE
+    told = json.loads(capsys.readouterr().out)
+    assert told["checkpoint"] == best["checkpoint"]
+    files = [Path(file["path"]) for file in told["files"]]
+    for path, what in zip(files, ("weights", "config"), strict=True):
+        answer = system.http.get(f"/jobs/{first['id']}/checkpoints/{best['checkpoint']}/{what}")
+        assert path.read_bytes() == answer.content
+        assert answer.headers["Content-Disposition"] == f"attachment; filename={path.name}"
+    assert set(tmp_path.iterdir()) == set(files)
+    assert download(system, *wanted) == ExitCode.DONE, "the same content is in nobody's way"
+
+    files[0].write_bytes(b"my own")
+    assert download(system, *wanted) == ExitCode.CONFLICT
+    assert "choose another folder with --to" in capsys.readouterr().err
+    assert files[0].read_bytes() == b"my own"
+    for unknown in (["999999"], [str(first["id"]), "--checkpoint", "9-9"]):
+        assert download(system, *unknown, "--to", str(tmp_path / "new")) == ExitCode.CONFLICT
+        assert unknown[-1] in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_download_can_be_imported_again(system: System, first: JobJson, tmp_path: Path) -> None:
+    assert download(system, str(first["id"]), "--to", str(tmp_path)) == ExitCode.DONE
+    (weights,) = tmp_path.glob("*.safetensors")
+    assert run(["--server", system.url, "model", "import", str(weights), "--name", "again"]) == ExitCode.DONE
+    model = system.get("/models?q=again")["models"][0]
+    assert download(system, str(model["job"]), "--to", str(tmp_path)) == ExitCode.DONE
+    again = tmp_path / f"spectrain-job{model['job']}-{model['checkpoint']}.safetensors"
+    assert load_safetensors(again.read_bytes()).keys() == load_safetensors(weights.read_bytes()).keys()

@@ -18,11 +18,14 @@ from deploy.cli import kept_tokens, login, run, session
 from deploy.cli.api_client import ApiClient
 from shared.jobs import JobState
 
-Answer = BaseModel | tuple[int, dict[str, Any]] | httpx.TransportError
+Answer = BaseModel | tuple[int, dict[str, Any]] | httpx.Response | httpx.TransportError
 
 
 class FakeServer:
-    """Answers `METHOD path` with a view, a status and a body, or no connection; a list is used up one by one."""
+    """Answers `METHOD path` with a view, a status and a body, a whole answer, or no connection.
+
+    A list is used up one by one.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer | list[Answer] | Callable[[httpx.Request], Answer]] = {}
@@ -39,6 +42,8 @@ class FakeServer:
             answer = answer(request)
         if isinstance(answer, httpx.TransportError):
             raise answer
+        if isinstance(answer, httpx.Response):
+            return answer
         if isinstance(answer, BaseModel):
             return httpx.Response(200, json=answer.model_dump(mode="json"))
         status, body = answer

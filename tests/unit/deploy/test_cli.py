@@ -53,7 +53,7 @@ def test_help_comes_without_the_libraries_of_the_client() -> None:
     assert all(code.meaning in done.stdout for code in ExitCode)
 
 
-@pytest.mark.parametrize("module", ["serve", "datasets", "submit", "jobs", "queue", "doctor", "watch"])
+@pytest.mark.parametrize("module", ["serve", "datasets", "submit", "jobs", "models", "queue", "doctor", "watch"])
 def test_no_command_loads_torch(module: str) -> None:
     script = f"import sys, deploy.cli.{module}; sys.exit('torch' in sys.modules)"
 
