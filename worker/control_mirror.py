@@ -53,7 +53,8 @@ class ControlMirror(Control):
         self._previews_taken = 0
         self._beats = 0
         self._phase = "setup"
-        self._closed = threading.Event()
+        self._closed = False
+        self._stirred = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="control-mirror", daemon=True)
 
     def __enter__(self) -> Self:
@@ -63,7 +64,8 @@ class ControlMirror(Control):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closed.set()
+        self._closed = True
+        self._stirred.set()
         self._thread.join()
         self._redis.close()
 
@@ -88,14 +90,21 @@ class ControlMirror(Control):
         self._beats += 1
 
     def steps_began(self) -> None:
-        """Set-up is over: from now on the shorter stall limit holds."""
-        self._phase = "steps"
+        """Set-up is over: from now on the shorter stall limit holds, which the supervisor learns at once."""
+        if self._phase != "steps":
+            self._phase = "steps"
+            self._stirred.set()
 
     def _follow(self) -> None:
-        beats_sent, sent_at = -1, 0.0
-        while not self._closed.wait(_POLL_S):
+        beats_sent, phase_sent, sent_at = -1, "", 0.0
+        while True:
+            self._stirred.wait(_POLL_S)
+            self._stirred.clear()
+            if self._closed:
+                return
+            phase, due = self._phase, time.monotonic() - sent_at >= _BEAT_S
+            if phase != phase_sent or (due and self._beats != beats_sent):
+                beats_sent, phase_sent, sent_at = self._beats, phase, time.monotonic()
+                self._send_beat(phase)
             with suppress(RedisError):  # the training goes on; the flags are read when Redis is back
                 self._flags = self._controls.read(self._job_id, self._attempt)
-            if self._beats != beats_sent and time.monotonic() - sent_at >= _BEAT_S:
-                beats_sent, sent_at = self._beats, time.monotonic()
-                self._send_beat(self._phase)

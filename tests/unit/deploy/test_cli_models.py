@@ -58,7 +58,19 @@ def test_models_are_listed(server: FakeServer, spectrain: CommandLine) -> None:
     server.answers["GET models"] = answer
     assert spectrain("model", "ls") == ExitCode.DONE
     _, first, second = spectrain.out.splitlines()
-    for told in ("7", "kit 7", "1-1250", "12", "1,250", "best, final", "mel_if", "drums", "0.25", "1.5 MB", moment(0.0)):
+    for told in (
+        "7",
+        "kit 7",
+        "1-1250",
+        "12",
+        "1,250",
+        "best, final",
+        "mel_if",
+        "drums",
+        "0.25",
+        "1.5 MB",
+        moment(0.0),
+    ):
         assert told in first
     assert "final, pinned" in second
     assert spectrain("model", "ls", "--json") == ExitCode.DONE
