@@ -130,8 +130,8 @@ def _engine(url: str) -> Engine:
         ) from error
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"DATABASE_URL needs the package {error.name}: `{sys.executable} -m pip install 'psycopg[binary]'`, and start"
-            " the address with postgresql+psycopg://."
+            f"DATABASE_URL needs the package {error.name}: `{sys.executable} -m pip install 'psycopg[binary]'`, and"
+            " start the address with postgresql+psycopg://."
         ) from error
 
 

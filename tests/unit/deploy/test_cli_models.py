@@ -72,6 +72,7 @@ def test_models_are_listed(server: FakeServer, spectrain: CommandLine) -> None:
         moment(0.0),
     ):
         assert told in first
+    assert moment(0.0) in first
     assert "final, pinned" in second
     assert spectrain("model", "ls", "--json") == ExitCode.DONE
     assert spectrain.json() == answer.model_dump(mode="json")
@@ -126,6 +127,7 @@ BEST, FINAL, NEWEST, OLD = (
     ],
 )
 def test_it_is_the_best_else_the_final_else_the_newest_or_what_was_named(
+    *,
     server: FakeServer,
     spectrain: CommandLine,
     tmp_path: Path,
