@@ -148,7 +148,12 @@ def take(browser: Browser, url: str, pages: Mapping[str, str], folder: Path) -> 
                 page.goto(url + path)
                 page.get_by_role("heading", level=1).wait_for()
                 page.wait_for_load_state("networkidle")
+                # What is far below the window is not drawn until somebody gets there: have a window that shows it all.
+                tall = page.evaluate("document.documentElement.scrollHeight")
+                page.set_viewport_size({"width": width, "height": max(height, tall)})
+                page.wait_for_load_state("networkidle")
                 page.screenshot(path=folder / f"{name}-{window}-{theme}.png", full_page=True)
+                page.set_viewport_size({"width": width, "height": height})
             context.close()
 
 
