@@ -1,36 +1,43 @@
 """Pictures of every page in each state and theme: `python -m tests.browser.gallery FOLDER`.
 
 Starts an api with data of all kinds (told trainings, jobs in each state that needs no worker, datasets with findings),
-looks at it in a desktop window and on a phone, light and dark, and writes `<page>-<state>-<window>-<theme>.png` and an
-index.html that shows all of them side by side.
+then a worker for jobs that run, completed and failed, at last a server that wants a login. Looks at all that in a
+desktop window and on a phone, light and dark, and writes `<page>-<state>-<window>-<theme>.png` and an index.html that
+shows all of them side by side.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import html
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
+from api.access.first import first_admin
 from deploy.redis_server import find_binary
 from shared.events import Warned
 from shared.redis_client import connect
+from shared.settings import Settings
 from tests.browser.told import Told
 from tests.conftest import find_chromium, running_redis
 from tests.sounds import make_sound, write_sounds
-from tests.system import SMALL, System
+from tests.system import LONG, SMALL, System, event_of
 
 WINDOWS = {"desktop": (1280, 900), "phone": (375, 812)}
 THEMES = ("light", "dark")
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 RATE_HZ = 48_000
+SETTLED_MS = 3_000
+EVERYWHERE = "0.0.0.0"
 
 EMPTY: Mapping[str, str] = {
     "queue-empty": "/",
@@ -58,6 +65,15 @@ def main() -> int:
             system.start_api()
             take(browser, system.url, EMPTY, folder)
             take(browser, system.url, fill(system, server.url("api"), data), folder)
+            take(browser, system.url, work(system, data), folder)
+        settings = Settings(data=data / "lab", host=EVERYWHERE)
+        with (
+            running_redis(data / "lab-redis", find_binary(), "gallery") as server,
+            System(settings.data, server.url("api"), host=EVERYWHERE) as lab,
+        ):
+            lab.show(first_admin(settings))
+            lab.start_api()
+            take(browser, lab.url, {"login": "/login"}, folder)
     write_index(folder)
     sys.stdout.write(f"{folder / 'index.html'}\n")
     return 0
@@ -119,6 +135,12 @@ def fill(system: System, redis_url: str, folder: Path) -> Mapping[str, str]:
     }
 
 
+def settle(page: Page) -> None:
+    """Until everything has come; what is at work never rests."""
+    with suppress(PlaywrightTimeoutError):
+        page.wait_for_load_state("networkidle", timeout=SETTLED_MS)
+
+
 def odd_sounds(folder: Path) -> list[Path]:
     """Sounds with something to say about each: silent, cut off, mostly silence, the same in two files."""
     folder.mkdir()
@@ -147,14 +169,42 @@ def take(browser: Browser, url: str, pages: Mapping[str, str], folder: Path) -> 
             for name, path in pages.items():
                 page.goto(url + path)
                 page.get_by_role("heading", level=1).wait_for()
-                page.wait_for_load_state("networkidle")
+                settle(page)
                 # What is far below the window is not drawn until somebody gets there: have a window that shows it all.
                 tall = page.evaluate("document.documentElement.scrollHeight")
                 page.set_viewport_size({"width": width, "height": max(height, tall)})
-                page.wait_for_load_state("networkidle")
+                settle(page)
                 page.screenshot(path=folder / f"{name}-{window}-{theme}.png", full_page=True)
                 page.set_viewport_size({"width": width, "height": height})
             context.close()
+
+
+def work(system: System, folder: Path) -> Mapping[str, str]:
+    """A worker, and jobs that run, completed and failed; returns the pages that show them."""
+    for job in system.get("/jobs")["jobs"]:
+        if job["state"] in ("queued", "held"):
+            system.post(f"/jobs/{job['id']}/cancel")
+    gone = write_sounds(folder / "gone", 2, first_seed=80)
+    system.add_dataset("gone", gone)
+    for path in gone:
+        (system.data / "store" / "clips" / hashlib.sha256(path.read_bytes()).hexdigest()).unlink()
+    system.start_worker("studio/cpu")
+    completed = system.train("voices", **{**SMALL, "epochs": 6, "preview_every": 3})
+    failed = system.train("gone", **SMALL)
+    running = system.train("drums", **{**SMALL, "epochs": LONG})
+    system.wait_job(completed, "completed")
+    system.wait_job(failed, "failed")
+    system.wait_event(running, event_of(1, "checkpoint"))
+    tabs = {f"running-{tab}": f"/jobs/{running}?tab={tab}" for tab in ("charts", "checkpoints", "log")}
+    return {
+        "queue-running": "/",
+        "workers-busy": "/workers",
+        "models-full": "/models",
+        "job-completed": f"/jobs/{completed}",
+        "job-completed-previews": f"/jobs/{completed}?tab=previews",
+        "job-failed": f"/jobs/{failed}",
+        **tabs,
+    }
 
 
 def write_index(folder: Path) -> None:
