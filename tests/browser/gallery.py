@@ -188,7 +188,7 @@ def work(system: System, folder: Path) -> Mapping[str, str]:
     system.add_dataset("gone", gone)
     for path in gone:
         (system.data / "store" / "clips" / hashlib.sha256(path.read_bytes()).hexdigest()).unlink()
-    system.start_worker("studio/cpu")
+    system.start_worker("studio")
     completed = system.train("voices", **{**SMALL, "epochs": 6, "preview_every": 3})
     failed = system.train("gone", **SMALL)
     running = system.train("drums", **{**SMALL, "epochs": LONG})
