@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Empty } from "../../../components/Notices";
 import { count } from "../../../format";
 import { epochsTableUrl, stepsTableUrl } from "../../../http/api";
-import { hasBegun } from "../../../model/job";
+import { hasBegun, type Job } from "../../../model/job";
 import { isActive, isEnded } from "../../../model/states";
 import type { Range } from "../../../store/close_up";
 import type { JobSession } from "../../../store/job_session";
@@ -11,6 +11,13 @@ import { clipsOutliers, logAxis, smoothing, theme, type XAxis, xAxis } from "../
 import { BestSoFar } from "./BestSoFar";
 import { Chart } from "./Chart";
 import { CHARTS } from "./chart_specs";
+
+/** Why a training that nothing is told of has no curves; null for one that is about to have some. */
+export function whyEmpty(job: Job): string | null {
+  if (job.progress.step > 0) return null;
+  if (!hasBegun(job)) return isEnded(job.state) ? "It never started" : "It has not started yet";
+  return isEnded(job.state) ? "It ended before its first step" : null;
+}
 
 export function ChartsTab({ session }: { session: JobSession }) {
   const zoom = useSignal<Range | null>(null);
@@ -27,9 +34,8 @@ export function ChartsTab({ session }: { session: JobSession }) {
   }, [version, follows.value]);
   const look = { smoothing: smoothing.value, isLog: logAxis.value, theme: useShownTheme(), zoom, xAxis: xAxis.value, clips: clipsOutliers.value };
   const job = session.current();
-  if (job && !hasBegun(job) && session.metrics.newest === 0) {
-    return <Empty title={isEnded(job.state) ? "It never started" : "It has not started yet"}><p>{isEnded(job.state) ? "So there are no curves." : "Its curves appear here as soon as it trains."}</p></Empty>;
-  }
+  const why = job && session.metrics.newest === 0 ? whyEmpty(job) : null;
+  if (why) return <Empty title={why}><p>{isEnded(job?.state ?? "queued") ? "So there are no curves." : "Its curves appear here as soon as it trains."}</p></Empty>;
   return (
     <div class="stack">
       <BestSoFar session={session} />
