@@ -16,6 +16,7 @@ from redis import Redis
 from deploy.redis_server import RedisServer, find_binary
 from shared.errors import ServiceError
 from tests.postgresql import PostgresServer, find_postgresql, run_postgresql
+from tests.receiver import Receiver
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _MAC_BROWSERS = (
@@ -87,6 +88,14 @@ def redis_url(redis_server: RedisServer, owner: Redis) -> str:
     """How the api connects to an empty server: with its own user, so that a missing permission shows."""
     owner.flushall()
     return redis_server.url("api")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Somebody who is told by webhooks."""
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
 
 
 @pytest.fixture(scope="session")

@@ -21,13 +21,6 @@ RETRIED_S = 60.0
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
-
-
-@pytest.fixture
 def system(tmp_path: Path, redis_url: str) -> Iterator[System]:
     with System(tmp_path / "data", redis_url, notify_private="true") as system:
         system.start_api()

@@ -32,13 +32,6 @@ PRIVATE = (
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
-
-
-@pytest.fixture
 def core(tmp_path: Path, record_url: str) -> Iterator[TwinCore]:
     core = TwinCore(tmp_path / "data", database_url=record_url, notify_private=True)
     yield core

@@ -35,7 +35,7 @@ export function ChartsTab({ session }: { session: JobSession }) {
   const look = { smoothing: smoothing.value, isLog: logAxis.value, theme: useShownTheme(), zoom, xAxis: xAxis.value, clips: clipsOutliers.value };
   const job = session.current();
   const why = job && session.metrics.newest === 0 ? whyEmpty(job) : null;
-  if (why) return <Empty title={why}><p>{isEnded(job?.state ?? "queued") ? "So there are no curves." : "Its curves appear here as soon as it trains."}</p></Empty>;
+  if (job && why) return <Empty title={why}><p>{isEnded(job.state) ? "So there are no curves." : "Its curves appear here as soon as it trains."}</p></Empty>;
   return (
     <div class="stack">
       <BestSoFar session={session} />
