@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from shared.config import ModelConfig
 from shared.planning import STAGES
+from shared.vae.convolution import DoublingConv, HalvingConv
 
 _NEAR_ONE: Final = 0.95
 """Outputs of Tanh and Sigmoid beyond this are hardly reached by a linear layer."""
@@ -38,7 +39,7 @@ class ConvEncoder(nn.Module):
         blocks: list[nn.Module] = []
         for narrow, wide in pairwise(channels):
             blocks += [
-                nn.Conv2d(narrow, wide, 3, stride=2, padding=1),
+                HalvingConv(narrow, wide),
                 nn.BatchNorm2d(wide),
                 nn.ReLU(),
                 nn.Dropout2d(dropout),
@@ -63,8 +64,8 @@ class ConvDecoder(nn.Module):
         reverse = channels[::-1]
         blocks: list[nn.Module] = []
         for wide, narrow in pairwise(reverse[:-1]):
-            blocks += [_doubling(wide, narrow), nn.BatchNorm2d(narrow), nn.ReLU()]
-        self.blocks = nn.Sequential(*blocks, _doubling(reverse[-2], reverse[-1]))
+            blocks += [DoublingConv(wide, narrow), nn.BatchNorm2d(narrow), nn.ReLU()]
+        self.blocks = nn.Sequential(*blocks, DoublingConv(reverse[-2], reverse[-1]))
 
     def forward(self, z: Tensor) -> Tensor:
         """Raw outputs of any sign."""
@@ -164,10 +165,6 @@ class ConvVAE(nn.Module):
         if self.config.output == "sigmoid":
             return torch.sigmoid(raw)
         return functional.softplus(raw) if self.config.output == "softplus" else raw
-
-
-def _doubling(wide: int, narrow: int) -> nn.Module:
-    return nn.ConvTranspose2d(wide, narrow, 3, stride=2, padding=1, output_padding=1)
 
 
 def _inverse_softplus(values: Tensor) -> Tensor:
