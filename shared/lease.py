@@ -17,11 +17,15 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from shared.control import control_key
+from shared.jobs import AttemptSpec, AttemptSpecAdapter, Ticket
 from shared.redis_client import KEY_PREFIX
 
 ClaimResult = Literal["claimed", "stale", "taken", "unwanted"]
-"""`stale`: a newer attempt exists, or the secret is not this one's. `taken`: this one runs already. `unwanted`: a
+"""`stale`: a newer attempt exists, or nothing was left for this one. `taken`: this one runs already. `unwanted`: a
 person wants it stopped."""
+
+_OFFER_TTL_S: Final = 300
+"""A ticket that was not claimed is sent again, specification and all, long before."""
 
 STANDING: Final = """
 local function standing(key, attempt, secret)
@@ -42,7 +46,13 @@ if attempt > granted then
   redis.call('HDEL', KEYS[1], 'proof')
 end
 if attempt >= granted and ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'proof', redis.sha1hex(ARGV[3])) end
-return math.max(granted, attempt)
+local newest = math.max(granted, attempt)
+"""
+
+_LEAVE: Final = """
+redis.call('DEL', KEYS[2])
+redis.call('HSET', KEYS[2], 'attempt', ARGV[1], 'secret', ARGV[3], 'specification', ARGV[4])
+redis.call('EXPIRE', KEYS[2], ARGV[5])
 """
 
 _HOLD: Final = """
@@ -55,14 +65,16 @@ end
 
 _CLAIM: Final = f"""{STANDING}{_HOLD}
 local attempt = tonumber(ARGV[1])
-if standing(KEYS[1], attempt, ARGV[2]) ~= 'newest' then return 'stale' end
-if attempt <= tonumber(redis.call('HGET', KEYS[1], 'claimed') or '0') then return 'taken' end
+local left = redis.call('HMGET', KEYS[3], 'attempt', 'secret', 'specification')
+if left[1] ~= ARGV[1] or standing(KEYS[1], attempt, left[2]) ~= 'newest' then return {{'stale'}} end
+if attempt <= tonumber(redis.call('HGET', KEYS[1], 'claimed') or '0') then return {{'taken'}} end
 if redis.call('HGET', KEYS[2], 'attempt') == ARGV[1] then
   local wish = redis.call('HGET', KEYS[2], 'wish')
-  if wish and wish ~= 'none' then return 'unwanted' end
+  if wish and wish ~= 'none' then return {{'unwanted'}} end
 end
 hold()
-return 'claimed'
+redis.call('DEL', KEYS[3])
+return {{'claimed', left[3]}}
 """
 
 _RENEW: Final = f"""{STANDING}{_HOLD}
@@ -89,6 +101,11 @@ def lease_key(job_id: int) -> str:
     return f"{KEY_PREFIX}job:{job_id}:lease"
 
 
+def attempt_key(worker: str, job_id: int) -> str:
+    """The hash that holds what `worker` is to do for a job."""
+    return f"{KEY_PREFIX}for:{worker}:attempt:{job_id}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class LeaseStatus:
     """What Redis knows of a job's lease."""
@@ -108,7 +125,8 @@ class Leases:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._grant = redis.register_script(_GRANT)
+        self._grant = redis.register_script(f"{_GRANT}return newest")
+        self._offer = redis.register_script(f"{_GRANT}{_LEAVE}return newest")
         self._claim = redis.register_script(_CLAIM)
         self._renew = redis.register_script(_RENEW)
         self._status = redis.register_script(_STATUS)
@@ -120,12 +138,26 @@ class Leases:
         """
         return int(cast(int, self._grant(keys=[lease_key(job_id)], args=[attempt, worker, secret])))
 
-    def claim(self, job_id: int, attempt: int, worker: str, secret: str, lease_s: float) -> ClaimResult:
-        """Take the attempt for `worker`; only the first claim of an attempt succeeds."""
-        result = self._claim(
-            keys=[lease_key(job_id), control_key(job_id)], args=_holding(attempt, secret, worker, lease_s)
+    def offer(self, attempt: AttemptSpec, worker: str) -> int:
+        """Grant `attempt` to `worker` and leave its specification there; returns the newest attempt, as `grant`.
+
+        The specification goes by itself where nobody takes it.
+        """
+        found = self._offer(
+            keys=[lease_key(attempt.job_id), attempt_key(worker, attempt.job_id)],
+            args=[attempt.attempt, worker, attempt.secret, attempt.model_dump_json(), _OFFER_TTL_S],
         )
-        return cast(ClaimResult, result)
+        return int(cast(int, found))
+
+    def claim(self, ticket: Ticket, worker: str, lease_s: float) -> tuple[ClaimResult, AttemptSpec | None]:
+        """Take the attempt that `ticket` names for `worker`; only the first claim of an attempt succeeds.
+
+        The specification comes with "claimed" alone, and is not there any more.
+        """
+        keys = [lease_key(ticket.job_id), control_key(ticket.job_id), attempt_key(worker, ticket.job_id)]
+        answer = cast(list[str], self._claim(keys=keys, args=_holding(ticket.attempt, "", worker, lease_s)))
+        result = cast(ClaimResult, answer[0])
+        return result, AttemptSpecAdapter.validate_json(answer[1]) if result == "claimed" else None
 
     def renew(self, job_id: int, attempt: int, worker: str, secret: str, lease_s: float) -> bool:
         """Hold the attempt for another `lease_s` seconds; False when a newer attempt exists.

@@ -10,16 +10,12 @@ from __future__ import annotations
 from typing import Final
 
 from celery import Celery
-from redis import Redis
 
-from shared.jobs import AttemptSpec, AttemptSpecAdapter, Ticket
-from shared.redis_client import KEY_PREFIX
+from shared.jobs import Ticket
 
 RUN_TASK: Final = "spectrain.run"
 CANARY_TASK: Final = "spectrain.canary"
 _CANARY_TTL_S: Final = 60
-_ATTEMPT_TTL_S: Final = 300
-"""A ticket that was not claimed is sent again, specification and all, long before."""
 
 
 def device_queue(worker: str) -> str:
@@ -64,27 +60,3 @@ def send_ticket(app: Celery, worker: str, ticket: Ticket) -> None:
 def send_canary(app: Celery, worker: str) -> None:
     """Send a message that says nothing to the queue of `worker`; raises kombu.exceptions.OperationalError."""
     app.send_task(CANARY_TASK, queue=device_queue(worker), ignore_result=True, retry=False, expires=_CANARY_TTL_S)
-
-
-def attempt_key(worker: str, job_id: int) -> str:
-    """Where Redis keeps what `worker` is to do for a job, out of sight of the other workers."""
-    return f"{KEY_PREFIX}for:{worker}:attempt:{job_id}"
-
-
-def put_attempt(redis: Redis, worker: str, attempt: AttemptSpec) -> None:
-    """Leave the specification where `worker` looks when it gets the ticket; it goes by itself where nobody does."""
-    redis.set(attempt_key(worker, attempt.job_id), attempt.model_dump_json(), ex=_ATTEMPT_TTL_S)
-
-
-def get_attempt(redis: Redis, worker: str, ticket: Ticket) -> AttemptSpec | None:
-    """The specification that `ticket` names, or None where another attempt, or nothing, is there."""
-    text = redis.get(attempt_key(worker, ticket.job_id))
-    if text is None:
-        return None
-    attempt = AttemptSpecAdapter.validate_json(str(text))
-    return attempt if attempt.attempt == ticket.attempt else None
-
-
-def forget_attempt(redis: Redis, worker: str, job_id: int) -> None:
-    """Drop the specification: it was claimed, or never will be."""
-    redis.delete(attempt_key(worker, job_id))

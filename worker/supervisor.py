@@ -11,13 +11,11 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError
 
 from shared.devices import Device
 from shared.errors import LeaseLostError
@@ -28,7 +26,6 @@ from shared.lease import Leases
 from shared.logs import carry
 from shared.redis_client import connect
 from shared.settings import Settings
-from shared.tickets import forget_attempt, get_attempt
 from worker.exits import classify, count_memory_kills
 from worker.keep_awake import kept_awake
 from worker.lease_keeper import LeaseKeeper
@@ -106,17 +103,10 @@ class Supervisor:
         with self._accepting:
             if self._stopping.is_set() or self.job_id is not None:
                 return "busy"
-            attempt = get_attempt(self._redis, self._worker, ticket)
-            if attempt is None:
-                return "stale"
-            result = self._leases.claim(
-                ticket.job_id, ticket.attempt, self._worker, attempt.secret, self._settings.lease_s
-            )
-            if result == "claimed":
+            result, attempt = self._leases.claim(ticket, self._worker, self._settings.lease_s)
+            if attempt is not None:
                 self.job_id = ticket.job_id
                 self._inbox.put(attempt)
-                with suppress(RedisError):  # else it goes by itself, later
-                    forget_attempt(self._redis, self._worker, ticket.job_id)
             return result
 
     def _run(self) -> None:

@@ -40,7 +40,7 @@ from shared.jobs import ACTIVE, AttemptSpec, JobSpec, JobState, Ticket
 from shared.lease import Leases
 from shared.placement import Placement
 from shared.storage import FolderStorage, Storage
-from shared.tickets import make_celery, put_attempt, send_ticket
+from shared.tickets import make_celery, send_ticket
 
 _AT_ONCE: Final = 32
 """Jobs that are given to workers in one transaction."""
@@ -71,7 +71,6 @@ class Dispatch:
         clock: Callable[[], datetime] = datetime.now,
     ) -> None:
         self._database = database
-        self._redis = redis
         self._celery = make_celery(redis_url)
         self._bus = bus
         self._registry = registry
@@ -163,8 +162,7 @@ class Dispatch:
         """
         if last_number:
             self._bus.raise_floor(attempt.job_id, last_number)
-        self._leases.grant(attempt.job_id, attempt.attempt, worker, attempt.secret)
-        put_attempt(self._redis, worker, attempt)
+        self._leases.offer(attempt, worker)
         send_ticket(self._celery, worker, Ticket(job_id=attempt.job_id, attempt=attempt.attempt))
         log.info("ticket.sent", job=attempt.job_id, attempt=attempt.attempt, worker=worker)
 

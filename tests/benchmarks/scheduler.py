@@ -197,7 +197,8 @@ class Simulation:
             active = read_active(session)
         for job in active:
             if self._job_of[job.worker] != job.id:
-                assert self._leases.claim(job.id, job.attempt, job.worker, job.secret, _LEASE_S) == "claimed"
+                ticket = Ticket(job_id=job.id, attempt=job.attempt)
+                assert self._leases.claim(ticket, job.worker, _LEASE_S)[0] == "claimed"
                 self._job_of[job.worker] = job.id
                 self._beat([job.worker])
 

@@ -13,7 +13,8 @@ from api.record.attempts import attempt_spec
 from api.record.database import Database
 from api.record.tables import Job
 from shared.jobs import Ticket
-from shared.tickets import device_queue, make_celery, put_attempt, send_ticket
+from shared.lease import Leases
+from shared.tickets import device_queue, make_celery, send_ticket
 from tests.faults.counting import Fault
 from tests.faults.quick_trainer import STAYS
 from tests.faults.quick_worker import QUICK_WORKER
@@ -98,7 +99,7 @@ def test_row_02_each_ticket_five_times_to_three_workers(
             specs = [(job.worker, attempt_spec(session, job)) for job in given]
         for worker, spec in specs:
             # The worker claims once; the other copies find the specification again, which a claim had dropped.
-            put_attempt(owner, worker, spec)
+            Leases(owner).offer(spec, worker)
             for name in workers * COPIES:
                 send_ticket(celery, name, Ticket(job_id=spec.job_id, attempt=spec.attempt))
             copied.add(spec.job_id)

@@ -27,7 +27,7 @@ from shared.jobs import Clip, DatasetSnapshot, JobState, PreprocessRequest, Prep
 from shared.lease import Leases
 from shared.redis_client import connect
 from shared.storage import FolderStorage
-from shared.tickets import device_queue, get_attempt
+from shared.tickets import device_queue
 from shared.version import VERSION
 
 CLIP = Clip(
@@ -105,9 +105,10 @@ def test_a_new_job_goes_to_a_free_worker_at_once(house: House) -> None:
     house.worker("w1")
     job_id, state, worker = house.submit()
     assert (state, worker, house.tickets("w1")) == (JobState.STARTING, "w1", 1)
-    attempt = get_attempt(house.redis, "w1", Ticket(job_id=job_id, attempt=1))
+    result, attempt = Leases(house.redis).claim(Ticket(job_id=job_id, attempt=1), "w1", 5.0)
+    assert result == "claimed"
     assert attempt is not None
-    assert Leases(house.redis).claim(job_id, 1, "w1", attempt.secret, 5.0) == "claimed"
+    assert attempt.job_id == job_id
     assert house.submit()[1] is JobState.QUEUED, "the worker has a job now"
     assert house.tickets("w1") == 1
 
@@ -199,6 +200,6 @@ def test_a_ticket_that_cannot_be_sent_costs_the_submission_nothing(
         raise RedisError("Redis went away")
 
     house.worker("w1")
-    monkeypatch.setattr("api.queue.dispatch.put_attempt", refuse)
+    monkeypatch.setattr("shared.lease.Leases.offer", refuse)
     assert house.submit()[1:] == (JobState.STARTING, "w1"), "it is sent again, as one that was lost"
     assert house.tickets("w1") == 0

@@ -15,9 +15,8 @@ from shared.errors import LeaseLostError
 from shared.event_bus import EVENT_CHANNEL, Entry, EventBus, parse_line
 from shared.events import Event, LogLine
 from shared.jobs import AttemptSpec, DatasetSnapshot, PreprocessSpec, Ticket
-from shared.lease import Leases, UnknownAttemptError, lease_key
+from shared.lease import ClaimResult, Leases, UnknownAttemptError, attempt_key, lease_key
 from shared.redis_client import connect
-from shared.tickets import attempt_key, forget_attempt, get_attempt, put_attempt
 
 LEASE_S = 5.0
 SECRET = "the newest attempt's"
@@ -33,10 +32,20 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 @pytest.fixture
 def job_id(redis: Redis) -> int:
-    """A job that no other test uses, with its first attempt granted."""
+    """A job that no other test uses, with its first attempt offered to worker a."""
     job_id = time.monotonic_ns() % 1_000_000_000
-    Leases(redis).grant(job_id, 1, "a", SECRET)
+    Leases(redis).offer(attempt_of(job_id, 1), "a")
     return job_id
+
+
+def attempt_of(job_id: int, number: int, secret: str = SECRET) -> AttemptSpec:
+    snapshot = DatasetSnapshot(dataset_id=1, name="d", version=1, version_hash="0", clips=())
+    spec = PreprocessSpec(dataset=snapshot, features=FeatureConfig())
+    return AttemptSpec(job_id=job_id, attempt=number, spec=spec, secret=secret)
+
+
+def claim(leases: Leases, job_id: int, attempt: int, worker: str) -> ClaimResult:
+    return leases.claim(Ticket(job_id=job_id, attempt=attempt), worker, LEASE_S)[0]
 
 
 def line(job_id: int, attempt: int, text: str) -> Event:
@@ -50,32 +59,36 @@ def messages(bus: EventBus, job_id: int) -> list[tuple[int, str]]:
 
 def test_only_the_first_claim_of_an_attempt_succeeds(redis: Redis, job_id: int) -> None:
     leases = Leases(redis)
-    assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "claimed"
-    assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "taken"
-    assert leases.claim(job_id, 1, "b", SECRET, LEASE_S) == "taken"
+    assert claim(leases, job_id, 1, "a") == "claimed"
     status = leases.status(job_id)
     assert (status.granted, status.claimed, status.pid) == (1, 1, os.getpid())
     assert 0 < status.left_s <= LEASE_S
+    assert claim(leases, job_id, 1, "a") == "stale", "what is to be done was taken, too"
+    for worker in ("a", "b"):
+        leases.offer(attempt_of(job_id, 1), worker)
+        assert claim(leases, job_id, 1, worker) == "taken"
 
 
 def test_a_newer_attempt_fences_the_older_one(redis: Redis, job_id: int) -> None:
     leases = Leases(redis)
-    assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "claimed"
-    assert leases.grant(job_id, 2, "b", OTHER) == 2
-    assert leases.grant(job_id, 1, "a", SECRET) == 2, "a fence never goes down"
+    assert claim(leases, job_id, 1, "a") == "claimed"
+    assert leases.offer(attempt_of(job_id, 2, OTHER), "b") == 2
+    assert leases.offer(attempt_of(job_id, 1), "a") == 2, "a fence never goes down"
     assert not leases.renew(job_id, 1, "a", SECRET, LEASE_S)
-    assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "stale"
-    assert leases.claim(job_id, 2, "b", OTHER, LEASE_S) == "claimed"
+    assert claim(leases, job_id, 1, "a") == "stale"
+    assert claim(leases, job_id, 2, "b") == "claimed"
 
 
-def test_nobody_acts_for_an_attempt_without_its_secret(redis: Redis, job_id: int) -> None:
+@pytest.mark.parametrize("secret", [OTHER, ""])
+def test_nobody_acts_for_an_attempt_without_its_secret(redis: Redis, job_id: int, secret: str) -> None:
     leases, bus = Leases(redis), EventBus(redis)
-    assert leases.claim(job_id, 1, "a", OTHER, LEASE_S) == "stale"
-    assert leases.claim(job_id, 1, "a", "", LEASE_S) == "stale"
-    assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "claimed"
-    assert not leases.renew(job_id, 1, "b", OTHER, LEASE_S)
+    redis.hset(attempt_key("a", job_id), "secret", secret)
+    assert claim(leases, job_id, 1, "a") == "stale"
+    leases.offer(attempt_of(job_id, 1), "a")
+    assert claim(leases, job_id, 1, "a") == "claimed"
+    assert not leases.renew(job_id, 1, "b", secret, LEASE_S)
     with pytest.raises(LeaseLostError):
-        bus.publish([line(job_id, 1, "forged")], writer="trainer:1", first_count=1, secret=OTHER)
+        bus.publish([line(job_id, 1, "forged")], writer="trainer:1", first_count=1, secret=secret)
     assert messages(bus, job_id) == []
     assert SECRET not in str(redis.hgetall(lease_key(job_id))), "what is kept does not tell the secret"
 
@@ -83,24 +96,24 @@ def test_nobody_acts_for_an_attempt_without_its_secret(redis: Redis, job_id: int
 def test_a_fence_alone_can_be_claimed_by_nobody(redis: Redis, job_id: int) -> None:
     leases = Leases(redis)
     assert leases.grant(job_id, 2, "") == 2
-    for secret in (SECRET, ""):
-        assert leases.claim(job_id, 2, "a", secret, LEASE_S) == "stale"
+    for attempt in (1, 2):
+        assert claim(leases, job_id, attempt, "a") == "stale"
     assert not leases.renew(job_id, 1, "a", SECRET, LEASE_S)
-    assert leases.grant(job_id, 2, "b", OTHER) == 2
-    assert leases.claim(job_id, 2, "b", OTHER, LEASE_S) == "claimed"
+    assert leases.offer(attempt_of(job_id, 2, OTHER), "b") == 2
+    assert claim(leases, job_id, 2, "b") == "claimed"
 
 
-def test_a_grant_sent_again_changes_nothing_for_its_holder(redis: Redis, job_id: int) -> None:
+def test_an_offer_made_again_changes_nothing_for_its_holder(redis: Redis, job_id: int) -> None:
     leases = Leases(redis)
-    leases.claim(job_id, 1, "a", SECRET, LEASE_S)
-    assert leases.grant(job_id, 1, "a", SECRET) == 1
+    claim(leases, job_id, 1, "a")
+    assert leases.offer(attempt_of(job_id, 1), "a") == 1
     assert leases.status(job_id).left_s > 0
-    assert leases.claim(job_id, 1, "a", SECRET, LEASE_S) == "taken"
+    assert claim(leases, job_id, 1, "a") == "taken"
 
 
 def test_what_redis_forgot_is_told_again_and_goes_on(redis: Redis, job_id: int) -> None:
     leases, bus = Leases(redis), EventBus(redis)
-    leases.claim(job_id, 1, "a", SECRET, LEASE_S)
+    claim(leases, job_id, 1, "a")
     redis.delete(lease_key(job_id))
     with pytest.raises(UnknownAttemptError):
         leases.renew(job_id, 1, "a", SECRET, LEASE_S)
@@ -114,25 +127,22 @@ def test_what_redis_forgot_is_told_again_and_goes_on(redis: Redis, job_id: int) 
 
 
 def test_a_specification_is_kept_for_one_worker_until_it_took_it(redis: Redis, job_id: int) -> None:
-    snapshot = DatasetSnapshot(dataset_id=1, name="d", version=1, version_hash="0", clips=())
-    spec = PreprocessSpec(dataset=snapshot, features=FeatureConfig())
-    attempt = AttemptSpec(job_id=job_id, attempt=2, spec=spec, secret=SECRET)
-    put_attempt(redis, "here/cpu", attempt)
-    assert get_attempt(redis, "here/cpu", Ticket(job_id=job_id, attempt=2)) == attempt
-    assert get_attempt(redis, "here/cpu", Ticket(job_id=job_id, attempt=1)) is None
-    assert get_attempt(redis, "there/cpu", Ticket(job_id=job_id, attempt=2)) is None
+    leases, attempt = Leases(redis), attempt_of(job_id, 2)
+    leases.offer(attempt, "here/cpu")
     assert 0 < int(str(redis.ttl(attempt_key("here/cpu", job_id)))) <= 300
-    forget_attempt(redis, "here/cpu", job_id)
-    assert get_attempt(redis, "here/cpu", Ticket(job_id=job_id, attempt=2)) is None
+    for number, worker in ((1, "here/cpu"), (2, "there/cpu"), (3, "here/cpu")):
+        assert leases.claim(Ticket(job_id=job_id, attempt=number), worker, LEASE_S) == ("stale", None)
+    assert leases.claim(Ticket(job_id=job_id, attempt=2), "here/cpu", LEASE_S) == ("claimed", attempt)
+    assert not redis.exists(attempt_key("here/cpu", job_id))
 
 
 def test_what_is_cancelled_before_it_starts_is_never_claimed(redis: Redis, job_id: int) -> None:
     leases, controls = Leases(redis), Controls(redis)
-    leases.grant(job_id, 3, "a", SECRET)
+    leases.offer(attempt_of(job_id, 3), "a")
     controls.wish(job_id, 3, "cancel")
-    assert leases.claim(job_id, 3, "a", SECRET, LEASE_S) == "unwanted"
-    leases.grant(job_id, 4, "a", SECRET)
-    assert leases.claim(job_id, 4, "a", SECRET, LEASE_S) == "claimed", "a resume does not meet the old wish"
+    assert claim(leases, job_id, 3, "a") == "unwanted"
+    leases.offer(attempt_of(job_id, 4), "a")
+    assert claim(leases, job_id, 4, "a") == "claimed", "a resume does not meet the old wish"
 
 
 def test_flags_are_meant_for_one_attempt(redis: Redis, job_id: int) -> None:

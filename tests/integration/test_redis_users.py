@@ -15,9 +15,10 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from api.workers.redis_users import RedisUsers, user_name
 from deploy.redis_server import RedisServer
+from shared.config import FeatureConfig
 from shared.event_bus import EventBus
 from shared.events import DeviceStatus, WorkerHeartbeat
-from shared.jobs import Ticket
+from shared.jobs import AttemptSpec, DatasetSnapshot, PreprocessSpec, Ticket
 from shared.lease import Leases
 from shared.redis_client import connect
 from shared.tickets import make_celery, send_ticket
@@ -86,11 +87,13 @@ def test_a_joined_worker_reaches_nothing_of_others(joined: Redis, command: str) 
 
 def test_a_joined_worker_can_do_its_work(joined: Redis, redis_server: RedisServer) -> None:
     with connect(redis_server.url("api")) as api:
-        api.set("spectrain:for:studio/cuda:1:attempt:90005", "its own")
-        Leases(api).grant(90_005, 1, "studio/cuda:1", "secret")
+        snapshot = DatasetSnapshot(dataset_id=1, name="d", version=1, version_hash="0", clips=())
+        spec = PreprocessSpec(dataset=snapshot, features=FeatureConfig())
+        attempt = AttemptSpec(job_id=90_005, attempt=1, spec=spec, secret="secret")
+        Leases(api).offer(attempt, "studio/cuda:1")
 
-    assert joined.get("spectrain:for:studio/cuda:1:attempt:90005") == "its own"
-    assert Leases(joined).claim(90_005, 1, "studio/cuda:1", "secret", 30.0) == "claimed"
+    ticket = Ticket(job_id=90_005, attempt=1)
+    assert Leases(joined).claim(ticket, "studio/cuda:1", 30.0) == ("claimed", attempt)
     EventBus(joined).beat(heartbeat("studio/cuda:1"))
 
 
