@@ -198,6 +198,14 @@ class TrainConfig(Frozen):
     """Shifts of pitch, in semitones, that examples are drawn from; their length stays."""
     pitch_probability: Probability = 0.5
     """Share of the examples at their own speed whose pitch is shifted."""
+    mix_probability: Probability = 0.0
+    """Share of the examples that another one is mixed into."""
+    mix_db: Annotated[float, Field(ge=0.0, le=60.0)] = 20.0
+    """What is mixed in is up to this much quieter, in decibels."""
+    equalizer_db: Annotated[float, Field(ge=0.0, le=24.0)] = 8.0
+    """Bands are made up to this much louder or quieter, along a random curve, in decibels; 0 leaves them alone."""
+    equalizer_probability: Probability = 0.0
+    """Share of the examples that get such a curve."""
     noise_db: Annotated[float, Field(ge=-100.0, le=0.0)] = -40.0
     """Loudest white noise that is mixed into examples, in decibels below full scale."""
     noise_probability: Probability = 0.0

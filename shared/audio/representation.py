@@ -42,7 +42,14 @@ class RepresentationTransform(Protocol):
         ...
 
     def gain(self, features: Tensor, db: float | Tensor) -> Tensor:
-        """The features of the same sound `db` decibels louder; a tensor [B] gives each example its own."""
+        """The features of the same sound `db` decibels louder.
+
+        A tensor [B] or [B, 1] gives each example its own, [B, n_mels] each band of each example.
+        """
+        ...
+
+    def mix(self, features: Tensor, other: Tensor) -> Tensor:
+        """The features [B, C, n_mels, T] to be expected of two sounds at once: their energies add."""
         ...
 
 
@@ -66,6 +73,10 @@ class MelRepresentation:
         """Power grows by 10 ** (db / 10)."""
         return _louder(features, _factor(db, 10.0, features))
 
+    def mix(self, features: Tensor, other: Tensor) -> Tensor:
+        """Powers add."""
+        return torch.log1p(torch.expm1(features) + torch.expm1(other))
+
 
 class MelIfRepresentation:
     """`mel_if`: log1p mel magnitude, and instantaneous frequency, which no level changes."""
@@ -88,6 +99,14 @@ class MelIfRepresentation:
         magnitude = _louder(features[..., :1, :, :], _factor(db, 20.0, features))
         return torch.cat([magnitude, features[..., 1:, :, :]], dim=-3)
 
+    def mix(self, features: Tensor, other: Tensor) -> Tensor:
+        """Squared magnitudes add; the frequency is the mean of both, weighted by their energy."""
+        first, second = (torch.expm1(each[:, :1]).square() for each in (features, other))
+        energy = first + second
+        share = first / energy.clamp_min(torch.finfo(energy.dtype).tiny)
+        frequency = share * features[:, 1:] + (1 - share) * other[:, 1:]
+        return torch.cat([torch.log1p(torch.sqrt(energy)), frequency], dim=1)
+
 
 def make_representation(features: FeatureConfig) -> RepresentationTransform:
     """The transform that `features` asks for, on the CPU."""
@@ -95,9 +114,10 @@ def make_representation(features: FeatureConfig) -> RepresentationTransform:
 
 
 def _factor(db: float | Tensor, per_decade: float, features: Tensor) -> Tensor:
-    """10 ** (db / per_decade), shaped to multiply `features`."""
+    """10 ** (db / per_decade), shaped to multiply `features` [..., C, n_mels, T]."""
     exponent = torch.as_tensor(db, dtype=features.dtype, device=features.device) / per_decade
-    return torch.pow(10.0, exponent).reshape(-1, *[1] * (features.ndim - 1))
+    factor = torch.pow(10.0, exponent)
+    return factor if factor.ndim == 0 else factor.reshape(len(factor), 1, -1, 1)
 
 
 def _louder(log1p_values: Tensor, factor: Tensor) -> Tensor:

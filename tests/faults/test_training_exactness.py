@@ -33,6 +33,8 @@ EVERYTHING_RANDOM: dict[str, Any] = {
     "pitch_probability": 0.5,
     "noise_probability": 0.5,
     "noise_db": -20.0,
+    "mix_probability": 0.5,
+    "equalizer_probability": 0.5,
     "spectral_weight": 0.5,
 }
 

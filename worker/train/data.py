@@ -5,6 +5,8 @@
 Everything random in an epoch is drawn at its start by a generator seeded with (seed, epoch), and the cells of noise
 by one seeded with (seed, epoch, first example of the batch): what the example at an index of an epoch is does not
 depend on what ran before, so that a resume goes on in mid-epoch exactly.
+
+An excerpt becomes an example in this order: another sound is mixed in, level and timbre change, noise comes on top.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Final
 import psutil
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from shared.audio.representation import RepresentationTransform
 from shared.config import TrainConfig
@@ -24,6 +27,8 @@ from shared.vae.scaling import FeatureScaling
 from worker.preprocess.feature_set import FeatureSet
 from worker.train.augment import WhiteNoise, noise_rms
 
+KNOTS: Final = 6
+"""Places on the scale of bands where an equaliser has a level of its own."""
 DEVICE_MEMORY_SHARE: Final = 0.5
 """Share of the device's free memory that features may take; above it they stay in the machine's memory."""
 
@@ -62,14 +67,25 @@ class Excerpts:
     """Change of level in decibels, float32; None where nothing is changed."""
     noise_rms: Tensor | None = None
     """Root mean square of noise, float32, full scale being 1 and 0 for none; on the CPU; None where nobody gets any."""
+    equalizer_db: Tensor | None = None
+    """Change of level at KNOTS places from the lowest band to the highest, float32 [N, KNOTS]; None for no change."""
+    others: Excerpts | None = None
+    """What may be mixed in, with its own gain; None where nothing is."""
+    is_mixed: Tensor | None = None
+    """Whether it is mixed in, bool; on the CPU; None where nothing is."""
     epoch: int = 0
     """Epoch (from 0) that they belong to, which seeds their noise."""
 
     def to(self, device: torch.device) -> Excerpts:
-        """The same on `device`, but for the noise."""
-        gain = None if self.gain_db is None else self.gain_db.to(device)
+        """The same on `device`, but for the noise, and for who is mixed."""
         return replace(
-            self, base=self.base.to(device), length=self.length.to(device), start=self.start.to(device), gain_db=gain
+            self,
+            base=self.base.to(device),
+            length=self.length.to(device),
+            start=self.start.to(device),
+            gain_db=None if self.gain_db is None else self.gain_db.to(device),
+            equalizer_db=None if self.equalizer_db is None else self.equalizer_db.to(device),
+            others=None if self.others is None else self.others.to(device),
         )
 
 
@@ -143,7 +159,22 @@ class TrainingData:
         generator = torch.Generator().manual_seed(seeded_number("epoch", config.seed, epoch))
         order = torch.randperm(len(grid) * config.expansion, generator=generator) % len(grid)
         count = len(order)
-        clip, start = grid.clip[order], grid.start[order]
+        excerpts = replace(self._draw(grid, order, generator), epoch=epoch)
+        if config.mix_probability > 0:
+            others = self._draw(grid, torch.randint(len(grid), (count,), generator=generator), generator)
+            quieter, mix = torch.rand(2, count, generator=generator)
+            others = replace(others, gain_db=-config.mix_db * quieter, noise_rms=None)
+            excerpts = replace(excerpts, others=others, is_mixed=mix < config.mix_probability)
+        if config.equalizer_probability > 0 and config.equalizer_db > 0:
+            knots = config.equalizer_db * (2 * torch.rand(count, KNOTS, generator=generator) - 1)
+            equalize = torch.rand(count, 1, generator=generator) < config.equalizer_probability
+            excerpts = replace(excerpts, equalizer_db=torch.where(equalize, knots, 0.0))
+        return excerpts.to(self._frames.device)
+
+    def _draw(self, grid: ChunkGrid, chosen: Tensor, generator: torch.Generator) -> Excerpts:
+        """An excerpt for each of the `chosen` chunks, int64 [N]."""
+        config, count = self._config, len(chosen)
+        clip, start = grid.clip[chosen], grid.start[chosen]
         where = torch.rand(count, generator=generator, dtype=torch.float64)
         level, noise_level = torch.rand(2, count, generator=generator)
         change_gain, shift, add_noise = torch.rand(3, count, generator=generator)
@@ -165,8 +196,7 @@ class TrainingData:
             start=start,
             gain_db=quieter if config.gain_db > 0 and config.gain_probability > 0 else None,
             noise_rms=rms if config.noise_probability > 0 else None,
-            epoch=epoch,
-        ).to(self._frames.device)
+        )
 
     def _draw_variants(self, count: int, generator: torch.Generator) -> Tensor:
         """A variant for each of `count` examples, int64: 0 as it is, then the other speeds, then the pitches."""
@@ -192,17 +222,41 @@ class TrainingData:
 
     def unscaled_batch(self, excerpts: Excerpts, first: int, end: int) -> Tensor:
         """The same in log1p units."""
-        start, length = excerpts.start[first:end, None], excerpts.length[first:end, None]
-        frame = start + torch.arange(self._config.frames, device=start.device)
-        inside = (frame >= 0) & (frame < length)
-        rows = torch.where(inside, excerpts.base[first:end, None] + frame, 0)
-        taken = self._frames.index_select(0, rows.flatten()).unflatten(0, rows.shape)
-        features = self._as_features(taken).to(self._device, non_blocking=True)
-        if excerpts.gain_db is not None:
-            features = self._representation.gain(features, excerpts.gain_db[first:end])
+        features = self._cut(excerpts, slice(first, end))
+        if excerpts.others is not None and excerpts.is_mixed is not None:
+            features = self._mixed(features, excerpts.others, excerpts.is_mixed[first:end].nonzero()[:, 0], first)
+        change = None if excerpts.gain_db is None else excerpts.gain_db[first:end, None]
+        if excerpts.equalizer_db is not None:
+            curve = self._curve(excerpts.equalizer_db[first:end])
+            change = curve if change is None else change + curve
+        if change is not None:
+            features = self._representation.gain(features, change.to(self._device, non_blocking=True))
         if excerpts.noise_rms is not None:
             features = self._with_noise(features, excerpts.noise_rms[first:end], excerpts.epoch, first)
         return features
+
+    def _cut(self, excerpts: Excerpts, which: slice | Tensor) -> Tensor:
+        """Features [N, C, M, T] on the device as they were cached."""
+        start, length = excerpts.start[which, None], excerpts.length[which, None]
+        frame = start + torch.arange(self._config.frames, device=start.device)
+        inside = (frame >= 0) & (frame < length)
+        rows = torch.where(inside, excerpts.base[which, None] + frame, 0)
+        taken = self._frames.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+        return self._as_features(taken).to(self._device, non_blocking=True)
+
+    def _mixed(self, features: Tensor, others: Excerpts, mixed: Tensor, first: int) -> Tensor:
+        """`features`, whose first is example `first`, with the others' sound in those that are `mixed`, int64 [N]."""
+        if len(mixed) == 0 or others.gain_db is None:
+            return features
+        which = (first + mixed).to(self._frames.device, non_blocking=True)
+        quieter = others.gain_db[which, None].to(self._device, non_blocking=True)
+        added = self._representation.gain(self._cut(others, which), quieter)
+        mixed = mixed.to(self._device, non_blocking=True)
+        return features.index_copy(0, mixed, self._representation.mix(features[mixed], added))
+
+    def _curve(self, knots: Tensor) -> Tensor:
+        """The level of every band [N, M], straight between KNOTS places [N, KNOTS]."""
+        return functional.interpolate(knots[:, None], self._mels, mode="linear", align_corners=True)[:, 0]
 
     def _with_noise(self, features: Tensor, rms: Tensor, epoch: int, first: int) -> Tensor:
         """`features`, whose first is example `first` of `epoch`, with noise in those whose `rms` is above 0."""

@@ -2765,6 +2765,18 @@ export interface components {
              */
             epochs: number;
             /**
+             * Equalizer Db
+             * @description Bands are made up to this much louder or quieter, along a random curve, in decibels; 0 leaves them alone.
+             * @default 8
+             */
+            equalizer_db: number;
+            /**
+             * Equalizer Probability
+             * @description Share of the examples that get such a curve.
+             * @default 0
+             */
+            equalizer_probability: number;
+            /**
              * Expansion
              * @description Augmented variants of each chunk in one epoch.
              * @default 10
@@ -2837,6 +2849,18 @@ export interface components {
              * @default 0.01
              */
             mask_threshold: number;
+            /**
+             * Mix Db
+             * @description What is mixed in is up to this much quieter, in decibels.
+             * @default 20
+             */
+            mix_db: number;
+            /**
+             * Mix Probability
+             * @description Share of the examples that another one is mixed into.
+             * @default 0
+             */
+            mix_probability: number;
             /**
              * Noise Db
              * @description Loudest white noise that is mixed into examples, in decibels below full scale.

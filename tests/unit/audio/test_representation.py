@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -143,6 +144,50 @@ def test_each_example_takes_its_own_gain(representation: Representation):
     for row, db in enumerate((-6.0, 0.0, 3.0)):
         torch.testing.assert_close(each[row], made.gain(features[row], db))
     torch.testing.assert_close(each[1], features[1])
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_each_band_takes_its_own_gain(representation: Representation):
+    made = transform(representation)
+    features = made.analyse(struck_string()[..., :5_000].repeat(2, 1, 1))
+    db = torch.zeros(2, 128)
+    db[1, 40:60] = -6.0
+    changed = made.gain(features, db)
+    torch.testing.assert_close(changed[0], features[0])
+    torch.testing.assert_close(changed[1, 0, 40:60], made.gain(features, -6.0)[1, 0, 40:60])
+    torch.testing.assert_close(changed[1, 0, :40], features[1, 0, :40])
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_the_features_of_a_mix_are_those_of_the_sounds_together(representation: Representation):
+    made = transform(representation)
+    string = struck_string()
+    noise = 0.05 * torch.randn(string.shape, generator=torch.Generator().manual_seed(8))
+    together = made.analyse(string + noise)
+    mixed = made.mix(made.analyse(string), made.analyse(noise))
+    assert together.shape == mixed.shape
+    # Phases add to the one or take from the other: cell by cell by chance, on average not at all.
+    difference = together[:, 0] - mixed[:, 0]
+    alone = together[:, 0] - made.analyse(string)[:, 0]
+    assert abs(float(difference.mean())) < 0.1 * float(alone.mean())
+    assert float(difference.square().mean()) < 0.1 * float(alone.square().mean())
+
+
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_a_mix_with_silence_changes_nothing_and_with_itself_the_level(representation: Representation):
+    made = transform(representation)
+    features = made.analyse(struck_string())
+    torch.testing.assert_close(made.mix(features, torch.zeros_like(features)), features)
+    twice = made.gain(features, 10 * math.log10(2.0))
+    torch.testing.assert_close(made.mix(features, features), twice, atol=GAIN_TOLERANCE, rtol=GAIN_TOLERANCE)
+
+
+def test_the_frequency_of_a_mix_is_that_of_the_louder_sound():
+    made = transform("mel_if")
+    loud, quiet = torch.zeros(2, 1, 2, 128, 4).unbind()
+    loud[:, 0], loud[:, 1], quiet[:, 0], quiet[:, 1] = 4.0, 0.5, 1.0, -0.5
+    for mixed in (made.mix(loud, quiet), made.mix(quiet, loud)):
+        assert mixed[:, 1].mean() == pytest.approx(0.5, abs=0.01)
 
 
 def test_frequencies_do_not_change_with_gain():

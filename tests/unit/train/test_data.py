@@ -159,17 +159,19 @@ LENGTHS = (100, 110, 120, 130, 140)
 
 
 def drawn_shares(**changes: Any) -> dict[str, float]:
-    """Shares of an epoch's 4,000 examples: of each length, made quieter, starting before the sound, noisy."""
+    """Shares of an epoch's 4,000 examples: of each length, and of all that may be done to them."""
     config = tiny_config(expansion=1000, pitches=(-2.0, 2.0), chunk_s=0.8, **changes)
     data = _data(config, [LENGTHS] * 4)
     excerpts = data.epoch(data.grid([f"clip-{number}" for number in range(4)]), 0)
-    gain, noise = excerpts.gain_db, excerpts.noise_rms
+    gain, noise, curve, mixed = excerpts.gain_db, excerpts.noise_rms, excerpts.equalizer_db, excerpts.is_mixed
     shares = {str(length): float((excerpts.length == length).float().mean()) for length in LENGTHS}
     return {
         **shares,
         "quieter": 0.0 if gain is None else float((gain < 0).float().mean()),
         "early": float((excerpts.start < 0).float().mean()),
         "noisy": 0.0 if noise is None else float((noise > 0).float().mean()),
+        "mixed": 0.0 if mixed is None else float(mixed.float().mean()),
+        "equalized": 0.0 if curve is None else float(curve.any(dim=1).float().mean()),
     }
 
 
@@ -185,15 +187,18 @@ def test_each_change_has_its_probability():
         shift_s=10.0,
         shift_probability=0.75,
         noise_probability=0.1,
+        mix_probability=0.35,
+        equalizer_probability=0.65,
     )
     expected = {"100": 0.3, "110": 0.2, "120": 0.2, "130": 0.15, "140": 0.15, "quieter": 0.25, "noisy": 0.1}
+    expected |= {"mixed": 0.35, "equalized": 0.65}
     assert {name: shares[name] for name in expected} == pytest.approx(expected, abs=SHARE_TOLERANCE)
     assert shares["early"] == pytest.approx(0.75, abs=3 * SHARE_TOLERANCE), "but for crops that still start inside"
 
 
 def test_what_has_no_probability_does_not_happen():
-    names = ("speed_probability", "pitch_probability", "gain_probability", "shift_probability", "noise_probability")
-    shares = drawn_shares(**dict.fromkeys(names, 0.0))
+    of = ("speed", "pitch", "gain", "shift", "noise", "mix", "equalizer")
+    shares = drawn_shares(**{f"{name}_probability": 0.0 for name in of})
     assert shares == {**dict.fromkeys(shares, 0.0), "100": 1.0}
 
 
@@ -218,11 +223,64 @@ def test_noise_depends_on_epoch_and_position_alone_and_leaves_the_others_as_they
     assert torch.equal(changed, examples.noise_rms[2:] > 0)
 
 
+def test_what_is_mixed_in_is_another_excerpt_at_its_own_level():
+    config = tiny_config(mix_probability=0.5, mix_db=12.0, gain_db=0.0, random_crops=False, expansion=20)
+    lengths: list[tuple[int, ...]] = [(96, 100, 80), (200, 220, 160)]
+    data = _data(config, lengths, unit=0.01)
+    plain = _data(config.model_copy(update={"mix_probability": 0.0}), lengths, unit=0.01)
+    examples = data.epoch(data.grid(["clip-0", "clip-1"]), 3)
+    others, is_mixed = examples.others, examples.is_mixed
+    assert others is not None
+    assert others.gain_db is not None
+    assert is_mixed is not None
+    assert 0.2 < float(is_mixed.float().mean()) < 0.8
+    assert -12.0 <= float(others.gain_db.min()) < float(others.gain_db.max()) <= 0.0
+    count = len(examples.base)
+
+    found = data.unscaled_batch(examples, 2, count)
+
+    alone = plain.unscaled_batch(replace(examples, others=None, is_mixed=None), 2, count)
+    added = plain.unscaled_batch(others, 2, count)
+    power = torch.expm1(alone) + torch.expm1(added) * is_mixed[2:, None, None, None]
+    torch.testing.assert_close(found, torch.log1p(power))
+    assert torch.equal(found[~is_mixed[2:]], alone[~is_mixed[2:]]), "the others are what they were"
+
+
+def test_an_equaliser_bends_the_bands_along_a_curve_that_stays_for_the_whole_example():
+    config = tiny_config(equalizer_probability=0.5, equalizer_db=8.0, gain_db=0.0, expansion=20)
+    lengths: list[tuple[int, ...]] = [(96, 100, 80), (200, 220, 160)]
+    data = _data(config, lengths, unit=0.01)
+    examples = data.epoch(data.grid(["clip-0", "clip-1"]), 3)
+    assert examples.equalizer_db is not None
+    assert 4.0 < float(examples.equalizer_db.abs().max()) <= 8.0
+    count = len(examples.base)
+
+    found = data.unscaled_batch(examples, 2, count)
+
+    plain = data.unscaled_batch(replace(examples, equalizer_db=None), 2, count)
+    sounding = plain > 0
+    change_db = 10 * torch.log10(torch.expm1(found) / torch.expm1(plain))
+    lowest, highest = change_db[:, 0, 0], change_db[:, 0, -1]
+    knots = examples.equalizer_db[2:]
+    for curve, knot in ((lowest, knots[:, :1]), (highest, knots[:, -1:])):
+        heard = sounding[:, 0, 0]
+        torch.testing.assert_close(curve[heard], knot.expand_as(curve)[heard], atol=1e-3, rtol=1e-3)
+    steps = change_db[:, 0].diff(dim=1)[sounding[:, 0, 1:]]
+    assert float(steps.abs().max()) <= 16.0 * 5 / 31 + 1e-3, "five lines over 32 bands"
+
+
 def test_validation_is_never_augmented():
-    config = tiny_config(noise_probability=1.0, pitches=(2.0,), pitch_probability=1.0, speed_probability=1.0)
+    config = tiny_config(
+        noise_probability=1.0,
+        pitches=(2.0,),
+        pitch_probability=1.0,
+        speed_probability=1.0,
+        mix_probability=1.0,
+        equalizer_probability=1.0,
+    )
     fixed = _data(config, [LENGTHS[:4]])
     excerpts = fixed.fixed(fixed.grid(["clip-0"]))
-    assert (excerpts.gain_db, excerpts.noise_rms) == (None, None)
+    assert (excerpts.gain_db, excerpts.noise_rms, excerpts.equalizer_db, excerpts.others) == (None, None, None, None)
     assert set(excerpts.length.tolist()) == {100}
 
 
