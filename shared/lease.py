@@ -53,6 +53,7 @@ _LEAVE: Final = """
 redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[2], 'attempt', ARGV[1], 'secret', ARGV[3], 'specification', ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[5])
+redis.call('PUBLISH', ARGV[6], ARGV[7])
 """
 
 _HOLD: Final = """
@@ -106,6 +107,11 @@ def attempt_key(worker: str, job_id: int) -> str:
     return f"{KEY_PREFIX}for:{worker}:attempt:{job_id}"
 
 
+def offer_channel(worker: str) -> str:
+    """Where `worker` hears of what it is offered: the ticket, as JSON."""
+    return f"{KEY_PREFIX}for:{worker}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class LeaseStatus:
     """What Redis knows of a job's lease."""
@@ -139,13 +145,21 @@ class Leases:
         return int(cast(int, self._grant(keys=[lease_key(job_id)], args=[attempt, worker, secret])))
 
     def offer(self, attempt: AttemptSpec, worker: str) -> int:
-        """Grant `attempt` to `worker` and leave its specification there; returns the newest attempt, as `grant`.
+        """Grant `attempt` to `worker`, leave its specification there and tell it; returns the newest attempt.
 
         The specification goes by itself where nobody takes it.
         """
         found = self._offer(
             keys=[lease_key(attempt.job_id), attempt_key(worker, attempt.job_id)],
-            args=[attempt.attempt, worker, attempt.secret, attempt.model_dump_json(), _OFFER_TTL_S],
+            args=[
+                attempt.attempt,
+                worker,
+                attempt.secret,
+                attempt.model_dump_json(),
+                _OFFER_TTL_S,
+                offer_channel(worker),
+                Ticket(job_id=attempt.job_id, attempt=attempt.attempt).model_dump_json(),
+            ],
         )
         return int(cast(int, found))
 

@@ -12,6 +12,8 @@ import socket
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any, cast
 
@@ -26,6 +28,7 @@ from shared.jobs import Ticket
 from shared.logs import carry
 from shared.settings import Settings
 from shared.tickets import CANARY_TASK, RUN_TASK, device_queue, make_celery
+from worker.bell import Bell
 from worker.broker_log import hush_connection_lines
 from worker.canary import Canary
 from worker.leftovers import send_leftovers
@@ -78,16 +81,12 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
         on_deaf=start_anew,
     )
 
-    def run(job_id: int, attempt: int) -> None:
-        canary.heard()
-        result = supervisor.accept(Ticket(job_id=job_id, attempt=attempt))
-        log.info("ticket", job=job_id, attempt=attempt, result=result)
+    def take(ticket: Ticket, *, brought_by: str = "bell") -> None:
+        result = supervisor.accept(ticket)
+        log.info("ticket", job=ticket.job_id, attempt=ticket.attempt, result=result, brought_by=brought_by)
 
-    def hear() -> None:
-        canary.heard()
-
-    app.task(name=RUN_TASK)(run)
-    app.task(name=CANARY_TASK)(hear)
+    _register_tasks(app, heard=canary.heard, take=partial(take, brought_by="celery"))
+    bell = Bell(settings.redis_url, name, take)
 
     def on_shutting_down(**_: Any) -> None:
         ending.set()
@@ -106,16 +105,29 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
         supervisor.start()
         presence.start()
         canary.start()
+        bell.start()
         log.info("worker.ready", pid=os.getpid())
         status = _consume(app, name)
         return 1 if supervisor.failure else status
     finally:
+        bell.stop()
         canary.stop()
         supervisor.stop()
         supervisor.join()
         presence.stop()
         for lock in locks:
             lock.close()
+
+
+def _register_tasks(app: Celery, *, heard: Callable[[], None], take: Callable[[Ticket], None]) -> None:
+    """Have Celery's consumer call `take` with each ticket, and `heard` with each message."""
+
+    def run(job_id: int, attempt: int) -> None:
+        heard()
+        take(Ticket(job_id=job_id, attempt=attempt))
+
+    app.task(name=RUN_TASK)(run)
+    app.task(name=CANARY_TASK)(heard)
 
 
 def _consume(app: Celery, name: str) -> int:

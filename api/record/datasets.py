@@ -34,18 +34,22 @@ _LARGEST_ID: Final = 2**31 - 1
 _BY_ID: Final = select(Dataset).where(Dataset.id == bindparam("id"))
 _BY_NAME: Final = select(Dataset).where(Dataset.name == bindparam("name"))
 _HASHES: Final = select(DatasetClip.sha256).where(DatasetClip.dataset_id == bindparam("dataset_id"))
-_NEWEST: Final = (
+_WITH_NEWEST: Final = (
     select(
-        DatasetVersion.id,
+        Dataset.id,
+        Dataset.name,
+        DatasetVersion.id.label("version_id"),
         DatasetVersion.created_at,
         DatasetVersion.version,
         DatasetVersion.version_hash,
         DatasetVersion.clips.is_not(None).label("has_clips"),
     )
-    .where(DatasetVersion.dataset_id == bindparam("dataset_id"))
+    .outerjoin(DatasetVersion, DatasetVersion.dataset_id == Dataset.id)
     .order_by(DatasetVersion.version.desc())
     .limit(1)
 )
+_WITH_NEWEST_BY_ID: Final = _WITH_NEWEST.where(Dataset.id == bindparam("id"))
+_WITH_NEWEST_BY_NAME: Final = _WITH_NEWEST.where(Dataset.name == bindparam("name"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,15 +225,23 @@ def free_name(name: str, taken: set[str]) -> str:
 
 def find_dataset(session: Session, key: int | str) -> Dataset:
     """The row of a dataset, by its id or its name; raises NotFoundError."""
-    text = str(key)
-    numeric = text.isascii() and text.isdigit()
-    if numeric:
-        row = session.scalar(_BY_ID, {"id": min(int(text[:12]), _LARGEST_ID)})
-    else:
-        row = session.scalar(_BY_NAME, {"name": unicodedata.normalize("NFC", text)})
+    known_by = _known_by(key)
+    row = session.scalar(_BY_ID if "id" in known_by else _BY_NAME, known_by)
     if row is None:
-        raise NotFoundError(f"There is no dataset {text if numeric else repr(text)}.")
+        raise _unknown(key)
     return row
+
+
+def _known_by(key: int | str) -> dict[str, int | str]:
+    """The parameter of a statement that looks for a dataset: its id or its name."""
+    text = str(key)
+    if text.isascii() and text.isdigit():
+        return {"id": min(int(text[:12]), _LARGEST_ID)}
+    return {"name": unicodedata.normalize("NFC", text)}
+
+
+def _unknown(key: int | str) -> NotFoundError:
+    return NotFoundError(f"There is no dataset {key if 'id' in _known_by(key) else repr(str(key))}.")
 
 
 def _clip(row: DatasetClip) -> Clip:
@@ -287,15 +299,17 @@ def _clip_views(session: Session, clips: Sequence[Clip]) -> list[ClipView]:
 
 def _snapshot(session: Session, key: int | str) -> tuple[DatasetSnapshot, bool]:
     """A dataset as it is now, and whether that version is kept already."""
-    row = find_dataset(session, key)
+    known_by = _known_by(key)
+    row = session.execute(_WITH_NEWEST_BY_ID if "id" in known_by else _WITH_NEWEST_BY_NAME, known_by).first()
+    if row is None:
+        raise _unknown(key)
     version_hash = content_hash(session.scalars(_HASHES, {"dataset_id": row.id}))
-    newest = session.execute(_NEWEST, {"dataset_id": row.id}).first()
-    is_kept = newest is not None and newest.version_hash == version_hash
-    if newest is not None and is_kept and newest.has_clips:
-        clips = known_clips(session, newest.id, newest.created_at)
+    is_kept = row.version_hash == version_hash
+    if is_kept and row.has_clips:
+        clips = known_clips(session, row.version_id, row.created_at)
     else:
         clips = tuple(_clips(session, row.id))
-    version = (newest.version if newest else 0) + (not is_kept)
+    version = (row.version or 0) + (not is_kept)
     snapshot = DatasetSnapshot(
         dataset_id=row.id, name=row.name, version=version, version_hash=version_hash, clips=clips
     )

@@ -12,6 +12,7 @@ import re
 from typing import Final, cast
 
 from shared.event_bus import EVENT_CHANNEL, WORKER_CHANNEL, WORKER_KEY
+from shared.lease import offer_channel
 from shared.redis_client import KEY_PREFIX, connect
 from shared.tickets import device_queue
 
@@ -58,7 +59,13 @@ def user_rules(worker: str) -> list[str]:
         f"{node}.celery.pidbox{_PRIORITIES}",
         "*.reply.celery.pidbox",
     )
-    channels = (f"{EVENT_CHANNEL}*", WORKER_CHANNEL, "/0.celery.pidbox", "/0.celeryev/worker.*")
+    channels = (
+        escaped(offer_channel(worker)),
+        f"{EVENT_CHANNEL}*",
+        WORKER_CHANNEL,
+        "/0.celery.pidbox",
+        "/0.celeryev/worker.*",
+    )
     return ["resetchannels", *(f"~{key}" for key in keys), *(f"&{channel}" for channel in channels), *_COMMANDS]
 
 

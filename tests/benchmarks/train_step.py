@@ -1,8 +1,9 @@
 """A training step: as a plain loop computes it, and as ours does.
 
 The plain loop is eager float32 with a DataLoader over fixed chunks in memory, AdamW as it comes, and `.item()` of
-loss, reconstruction and KL on every step. Ours cuts, augments and scales its examples, follows the execution plan that
-is chosen by timing, and records every step for the page. Model, objective and batches of 32 are the same.
+loss, reconstruction and KL on every step, torch's own convolutions in the model. Ours cuts, augments and scales its
+examples, follows the execution plan that is chosen by timing, and records every step for the page. Architecture,
+objective and batches of 32 are the same.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from shared.config import Representation, TrainConfig
 from shared.presets import resolve_train_config
+from shared.vae.convolution import DoublingConv, HalvingConv
 from shared.vae.loss import make_objective
 from shared.vae.model import ConvVAE
 from tests.benchmarks.corpus import Corpus
@@ -61,7 +63,7 @@ class PlainLoop:
         torch.manual_seed(config.seed)
         self._device = device
         self._clip = config.grad_clip
-        self._model = ConvVAE(config.model()).to(device)
+        self._model = _with_plain_convolutions(ConvVAE(config.model())).to(device)
         self._objective = make_objective(config)
         self._optimizer = torch.optim.AdamW(
             self._model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -94,3 +96,16 @@ def _fixed_chunks(training: Training) -> Tensor:
     grid = training.grid
     batch = training.data.batch(training.data.fixed(grid), 0, len(grid), torch.contiguous_format).cpu()
     return batch.repeat(-(-256 // len(batch)), 1, 1, 1)
+
+
+def _with_plain_convolutions(model: ConvVAE) -> ConvVAE:
+    """The model with torch's own layers in place of ours, which are the same but for how they compute."""
+    for blocks in (model.encoder.blocks, model.decoder.blocks):
+        for index, layer in enumerate(blocks):
+            if isinstance(layer, HalvingConv):
+                blocks[index] = nn.Conv2d(layer.in_channels, layer.out_channels, 3, stride=2, padding=1)
+            elif isinstance(layer, DoublingConv):
+                blocks[index] = nn.ConvTranspose2d(
+                    layer.in_channels, layer.out_channels, 3, stride=2, padding=1, output_padding=1
+                )
+    return model
