@@ -128,9 +128,10 @@ class Dispatch:
             return None
         if not isinstance(self._storage, FolderStorage):
             return None  # a store elsewhere takes its time, which other writers would wait for
-        rows = session.execute(_OTHERS, {"id": job.id, "count": len(online) + 1}).all()
-        if len(rows) > len(online) or any(row.state == JobState.QUEUED for row in rows) or paused_at(session):
-            return None
+        with session.no_autoflush:  # what tells of the job is written with what tells of its attempt
+            rows = session.execute(_OTHERS, {"id": job.id, "count": len(online) + 1}).all()
+            if len(rows) > len(online) or any(row.state == JobState.QUEUED for row in rows) or paused_at(session):
+                return None
         busy = {row.worker for row in rows}
         free = [worker for worker in workers if worker.name not in busy]
         needs = Needs(device=job.wanted_device, placement=Placement.model_validate(job.placement or {}))

@@ -218,7 +218,7 @@ def add_job(session: Session, job: NewJob) -> Job:
     session.add(row)
     session.flush()
     _add_dependencies(session, [row.id], [job])
-    session.execute(insert(Outbox), [_told(row.id, job, now)])
+    session.add(Outbox(**_told(row.id, job, now)))
     return row
 
 
