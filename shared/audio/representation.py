@@ -48,8 +48,8 @@ class RepresentationTransform(Protocol):
         """
         ...
 
-    def mix(self, features: Tensor, other: Tensor) -> Tensor:
-        """The features [B, C, n_mels, T] to be expected of two sounds at once: their energies add."""
+    def mix(self, features: Tensor, other: Tensor, db: float | Tensor = 0.0) -> Tensor:
+        """The features [B, C, n_mels, T] to be expected of a sound and another, `db` louder: their energies add."""
         ...
 
 
@@ -73,9 +73,9 @@ class MelRepresentation:
         """Power grows by 10 ** (db / 10)."""
         return _louder(features, _factor(db, 10.0, features))
 
-    def mix(self, features: Tensor, other: Tensor) -> Tensor:
+    def mix(self, features: Tensor, other: Tensor, db: float | Tensor = 0.0) -> Tensor:
         """Powers add."""
-        return torch.log1p(torch.expm1(features) + torch.expm1(other))
+        return torch.log1p(torch.expm1(features) + torch.expm1(other) * _factor(db, 10.0, features))
 
 
 class MelIfRepresentation:
@@ -99,9 +99,10 @@ class MelIfRepresentation:
         magnitude = _louder(features[..., :1, :, :], _factor(db, 20.0, features))
         return torch.cat([magnitude, features[..., 1:, :, :]], dim=-3)
 
-    def mix(self, features: Tensor, other: Tensor) -> Tensor:
+    def mix(self, features: Tensor, other: Tensor, db: float | Tensor = 0.0) -> Tensor:
         """Squared magnitudes add; the frequency is the mean of both, weighted by their energy."""
         first, second = (torch.expm1(each[:, :1]).square() for each in (features, other))
+        second = second * _factor(db, 10.0, features)
         energy = first + second
         share = first / energy.clamp_min(torch.finfo(energy.dtype).tiny)
         frequency = share * features[:, 1:] + (1 - share) * other[:, 1:]

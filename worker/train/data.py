@@ -250,9 +250,9 @@ class TrainingData:
             return features
         which = (first + mixed).to(self._frames.device, non_blocking=True)
         quieter = others.gain_db[which, None].to(self._device, non_blocking=True)
-        added = self._representation.gain(self._cut(others, which), quieter)
         mixed = mixed.to(self._device, non_blocking=True)
-        return features.index_copy(0, mixed, self._representation.mix(features[mixed], added))
+        together = self._representation.mix(features[mixed], self._cut(others, which), quieter)
+        return features.index_copy_(0, mixed, together)
 
     def _curve(self, knots: Tensor) -> Tensor:
         """The level of every band [N, M], straight between KNOTS places [N, KNOTS]."""

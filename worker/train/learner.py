@@ -125,10 +125,10 @@ class Learner:
         loss, error, kl = self.objective(reconstruction, batch, mu, logvar, kl_weight)
         self.optimizer.zero_grad()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._grad_clip)
+        norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         bad = ~(torch.isfinite(loss) & torch.isfinite(norm))
         self.before_update()
-        self._update(bad, learning_rate)
+        self._update(bad, norm, learning_rate)
         with torch.no_grad():
             self._statistics.copy_(torch.where(bad, self._statistics_before, self._statistics))
             self.skipped.add_(bad)
@@ -142,13 +142,16 @@ class Learner:
         moments = [value for state in self.optimizer.state.values() for value in state.values()]
         return [*self._parameters, *self.model.buffers(), *moments, self.skipped, self.skipped_in_a_row]
 
-    def _update(self, bad: Tensor, learning_rate: float | Tensor) -> None:
+    def _update(self, bad: Tensor, norm: Tensor, learning_rate: float | Tensor) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         if self._fused:
             vars(self.optimizer)["found_inf"] = bad.to(torch.float32)
+            # Clipping as it passes over the gradients anyway: it divides them by this.
+            vars(self.optimizer)["grad_scale"] = (norm / self._grad_clip).clamp_min(1.0)
             self.optimizer.step()
         elif not bool(bad):
+            nn.utils.clip_grads_with_norm_(self._parameters, self._grad_clip, norm)
             self.optimizer.step()
 
 

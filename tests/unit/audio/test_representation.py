@@ -180,6 +180,9 @@ def test_a_mix_with_silence_changes_nothing_and_with_itself_the_level(representa
     torch.testing.assert_close(made.mix(features, torch.zeros_like(features)), features)
     twice = made.gain(features, 10 * math.log10(2.0))
     torch.testing.assert_close(made.mix(features, features), twice, atol=GAIN_TOLERANCE, rtol=GAIN_TOLERANCE)
+    quieter = made.mix(features, made.gain(features, -9.0))
+    mixed = made.mix(features, features, torch.tensor([[-9.0]]))
+    torch.testing.assert_close(mixed, quieter, atol=GAIN_TOLERANCE, rtol=GAIN_TOLERANCE)
 
 
 def test_the_frequency_of_a_mix_is_that_of_the_louder_sound():
