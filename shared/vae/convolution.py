@@ -4,7 +4,7 @@ One weight [W, N, 3, 3] gives three maps, each the gradient of the others, so th
 
     halve      wide [B, N, 2H, 2W] -> narrow [B, W, H, W]
     double     narrow -> wide, its adjoint
-    correlate  (narrow, wide) -> weight, the gradient of both
+    correlate  (narrow, wide) -> weight, the gradient of both, with the sums that are the first one's bias gradient
 
 `HalvingConv` runs forward by `halve` and back by `double`, `DoublingConv` the other way round; to torch they are a
 Conv2d and a ConvTranspose2d with the same parameters. Two things make them faster than torch's own on a processor
@@ -71,16 +71,17 @@ def double(narrow: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     return _scatter(_cells(narrow) @ _matrix(weight), narrow.shape, bias)
 
 
-def correlate(narrow: Tensor, wide: Tensor, weight: Tensor) -> Tensor:
-    """The gradient of `weight` [W, N, 3, 3] where [B, W, H, W'] and [B, N, 2H, 2W'] met."""
+def correlate(narrow: Tensor, wide: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient of `weight` [W, N, 3, 3] where [B, W, H, W'] and [B, N, 2H, 2W'] met; the sums of the first, [W]."""
     if not _is_small(weight, narrow.shape[2] * narrow.shape[3]):
-        only_weight = [False, True, False]
-        _, found, _ = torch.ops.aten.convolution_backward(
-            narrow, wide, weight, None, [2, 2], [1, 1], [1, 1], False, [0, 0], 1, only_weight
+        wanted = [False, True, True]
+        _, found, sums = torch.ops.aten.convolution_backward(
+            narrow, wide, weight, [len(weight)], [2, 2], [1, 1], [1, 1], False, [0, 0], 1, wanted
         )
-        return cast(Tensor, found)
-    product = _cells(narrow).T @ _gather(wide)
-    return product.view(len(weight), 3, 3, -1).permute(0, 3, 1, 2)
+        return cast(Tensor, found), cast(Tensor, sums)
+    cells = _cells(narrow)
+    product = cells.T @ _gather(wide)
+    return product.view(len(weight), 3, 3, -1).permute(0, 3, 1, 2), cells.sum(dim=0)
 
 
 class _Halve(torch.autograd.Function):
@@ -99,7 +100,7 @@ class _Halve(torch.autograd.Function):
         [narrow] = grad_outputs
         wide, weight = ctx.saved_tensors
         back = double(narrow, weight) if ctx.needs_input_grad[0] else None
-        return back, correlate(narrow, wide, weight), narrow.sum((0, 2, 3))
+        return back, *correlate(narrow, wide, weight)
 
 
 class _Double(torch.autograd.Function):
@@ -118,7 +119,7 @@ class _Double(torch.autograd.Function):
         [wide] = grad_outputs
         narrow, weight = ctx.saved_tensors
         back = halve(wide, weight) if ctx.needs_input_grad[0] else None
-        return back, correlate(narrow, wide, weight), wide.sum((0, 2, 3))
+        return back, correlate(narrow, wide, weight)[0], wide.sum((0, 2, 3))
 
 
 def _is_small(weight: Tensor, cells: int) -> bool:
