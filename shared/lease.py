@@ -50,6 +50,7 @@ local newest = math.max(granted, attempt)
 """
 
 _LEAVE: Final = """
+if attempt < granted then return newest end
 redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[2], 'attempt', ARGV[1], 'secret', ARGV[3], 'specification', ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[5])

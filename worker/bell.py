@@ -1,7 +1,7 @@
 """The bell: hears of an offer over pub/sub, some milliseconds before Celery's consumer brings the ticket.
 
-Nothing depends on it. Whichever comes first claims, the other one finds the attempt taken; a bell that nobody heard
-leaves the ticket, and a ticket that was lost is sent again.
+Nothing depends on it. Whichever comes first claims, the other one finds the worker busy or nothing left to claim; a
+bell that nobody heard leaves the ticket, and a ticket that was lost is sent again.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 import structlog
+from redis.exceptions import NoPermissionError, RedisError
 
 from shared.jobs import Ticket
 from shared.lease import offer_channel
 from shared.redis_client import connect_blocking
 
+BELL_THREAD: Final = "bell"
+"""Name of its thread."""
 _READ_S: Final = 1.0
 _RETRY_S: Final = 0.5
 
@@ -23,14 +26,27 @@ log = structlog.get_logger(__name__)
 
 
 class Bell:
-    """Listens on a thread of its own and calls `take` with each ticket that `worker` is told of."""
+    """Listens on a thread of its own and calls `take` with each ticket that `worker` is told of.
 
-    def __init__(self, redis_url: str, worker: str, take: Callable[[Ticket], None]) -> None:
+    It begins once `known` says that others know of this process: what it claimed before would be taken back from it,
+    as from the one that had its name before.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        worker: str,
+        take: Callable[[Ticket], None],
+        *,
+        known: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._redis_url = redis_url
         self._worker = worker
         self._take = take
+        self._known = known
+        self._told = ""
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=BELL_THREAD, daemon=True)
 
     def start(self) -> None:
         """Start listening."""
@@ -43,11 +59,16 @@ class Bell:
     def _run(self) -> None:
         while not self._closed.is_set():
             try:
-                self._listen()
-            except Exception as error:
-                # Redis is away, or somebody said what is no ticket: Celery's comes anyway.
-                log.debug("bell.waiting", error=str(error))
-                self._closed.wait(_RETRY_S)
+                if self._known():
+                    self._listen()
+            except RedisError as error:
+                # Celery's ticket comes anyway. Its own outages are told elsewhere; a missing right is told once.
+                if isinstance(error, NoPermissionError) and str(error) != self._told:
+                    self._told = str(error)
+                    log.warning("bell.not_allowed", error=self._told)
+            except Exception:
+                log.exception("bell.failed")
+            self._closed.wait(_RETRY_S)
 
     def _listen(self) -> None:
         with connect_blocking(self._redis_url) as redis, redis.pubsub(ignore_subscribe_messages=True) as pubsub:

@@ -86,7 +86,7 @@ def run_worker(settings: Settings, device: Device, name: str) -> int:
         log.info("ticket", job=ticket.job_id, attempt=ticket.attempt, result=result, brought_by=brought_by)
 
     _register_tasks(app, heard=canary.heard, take=partial(take, brought_by="celery"))
-    bell = Bell(settings.redis_url, name, take)
+    bell = Bell(settings.redis_url, name, take, known=lambda: presence.reachable)
 
     def on_shutting_down(**_: Any) -> None:
         ending.set()

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 import structlog
+from pydantic import ValidationError
 from redis import Redis
 
 from shared.devices import Device
@@ -103,7 +104,12 @@ class Supervisor:
         with self._accepting:
             if self._stopping.is_set() or self.job_id is not None:
                 return "busy"
-            result, attempt = self._leases.claim(ticket, self._worker, self._settings.lease_s)
+            try:
+                result, attempt = self._leases.claim(ticket, self._worker, self._settings.lease_s)
+            except ValidationError:
+                # Another version wrote it. The lease lapses, and the job goes to somebody else.
+                log.exception("ticket.unreadable", job=ticket.job_id, attempt=ticket.attempt)
+                return "unreadable"
             if attempt is not None:
                 self.job_id = ticket.job_id
                 self._inbox.put(attempt)

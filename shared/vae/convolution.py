@@ -50,7 +50,7 @@ class DoublingConv(nn.ConvTranspose2d):
 
     @override
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if input.device.type != "cpu":
+        if input.device.type != "cpu" or output_size is not None:
             return super().forward(input, output_size)
         return cast(Tensor, _Double.apply(*_as_autocast(input, self.weight, self.bias)))
 
@@ -71,17 +71,20 @@ def double(narrow: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     return _scatter(_cells(narrow) @ _matrix(weight), narrow.shape, bias)
 
 
-def correlate(narrow: Tensor, wide: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient of `weight` [W, N, 3, 3] where [B, W, H, W'] and [B, N, 2H, 2W'] met; the sums of the first, [W]."""
+def correlate(narrow: Tensor, wide: Tensor, weight: Tensor, *, sums: bool) -> tuple[Tensor, Tensor | None]:
+    """The gradient of `weight` [W, N, 3, 3] where [B, W, H, W'] and [B, N, 2H, 2W'] met.
+
+    With `sums` those of the first come too, [W].
+    """
     if not _is_small(weight, narrow.shape[2] * narrow.shape[3]):
-        wanted = [False, True, True]
-        _, found, sums = torch.ops.aten.convolution_backward(
+        wanted = [False, True, sums]
+        _, found, summed = torch.ops.aten.convolution_backward(
             narrow, wide, weight, [len(weight)], [2, 2], [1, 1], [1, 1], False, [0, 0], 1, wanted
         )
-        return cast(Tensor, found), cast(Tensor, sums)
+        return cast(Tensor, found), cast("Tensor | None", summed if sums else None)
     cells = _cells(narrow)
     product = cells.T @ _gather(wide)
-    return product.view(len(weight), 3, 3, -1).permute(0, 3, 1, 2), cells.sum(dim=0)
+    return product.view(len(weight), 3, 3, -1).permute(0, 3, 1, 2), cells.sum(dim=0) if sums else None
 
 
 class _Halve(torch.autograd.Function):
@@ -96,11 +99,14 @@ class _Halve(torch.autograd.Function):
     @override
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator hides its names
         ctx: Any, *grad_outputs: Tensor
-    ) -> tuple[Tensor | None, Tensor, Tensor]:
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         [narrow] = grad_outputs
         wide, weight = ctx.saved_tensors
         back = double(narrow, weight) if ctx.needs_input_grad[0] else None
-        return back, *correlate(narrow, wide, weight)
+        if not ctx.needs_input_grad[1]:
+            return back, None, None
+        learnt, summed = correlate(narrow, wide, weight, sums=True)
+        return back, learnt, summed
 
 
 class _Double(torch.autograd.Function):
@@ -115,11 +121,13 @@ class _Double(torch.autograd.Function):
     @override
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator hides its names
         ctx: Any, *grad_outputs: Tensor
-    ) -> tuple[Tensor | None, Tensor, Tensor]:
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         [wide] = grad_outputs
         narrow, weight = ctx.saved_tensors
         back = halve(wide, weight) if ctx.needs_input_grad[0] else None
-        return back, correlate(narrow, wide, weight)[0], wide.sum((0, 2, 3))
+        if not ctx.needs_input_grad[1]:
+            return back, None, None
+        return back, correlate(narrow, wide, weight, sums=False)[0], wide.sum((0, 2, 3))
 
 
 def _is_small(weight: Tensor, cells: int) -> bool:
@@ -166,4 +174,4 @@ def _as_autocast(features: Tensor, weight: Tensor, bias: Tensor | None) -> list[
     if not torch.is_autocast_enabled("cpu"):
         return tensors
     dtype = torch.get_autocast_dtype("cpu")
-    return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+    return [tensor if tensor is None or tensor.dtype == torch.float64 else tensor.to(dtype) for tensor in tensors]

@@ -19,7 +19,7 @@ from shared.config import FeatureConfig
 from shared.event_bus import EventBus
 from shared.events import DeviceStatus, WorkerHeartbeat
 from shared.jobs import AttemptSpec, DatasetSnapshot, PreprocessSpec, Ticket
-from shared.lease import Leases
+from shared.lease import Leases, offer_channel
 from shared.redis_client import connect
 from shared.tickets import make_celery, send_ticket
 
@@ -77,6 +77,8 @@ def url_of(server: RedisServer, worker: str) -> str:
         "CLIENT LIST",
         "CLIENT KILL TYPE normal",
         "SUBSCRIBE spectrain:other",
+        "SUBSCRIBE spectrain:for:studio/cpu",
+        "SUBSCRIBE spectrain:for:studio/cuda:10",
         "PUBSUB CHANNELS",
     ],
 )
@@ -92,6 +94,9 @@ def test_a_joined_worker_can_do_its_work(joined: Redis, redis_server: RedisServe
         attempt = AttemptSpec(job_id=90_005, attempt=1, spec=spec, secret="secret")
         Leases(api).offer(attempt, "studio/cuda:1")
 
+    with joined.pubsub() as pubsub:
+        pubsub.subscribe(offer_channel("studio/cuda:1"))
+        assert pubsub.get_message(timeout=LIMIT_S), "it may hear of its offers"
     ticket = Ticket(job_id=90_005, attempt=1)
     assert Leases(joined).claim(ticket, "studio/cuda:1", 30.0) == ("claimed", attempt)
     EventBus(joined).beat(heartbeat("studio/cuda:1"))

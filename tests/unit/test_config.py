@@ -42,6 +42,7 @@ def test_the_documented_presets_are_exact_for_every_corpus(preset: PresetName, f
     ) == DOCUMENTED[preset]
     assert not config.random_crops
     assert (config.gain_db, config.shift_s, config.speeds) == (0.0, 0.0, (1.0,))
+    assert (config.mix_probability, config.equalizer_probability, config.noise_probability) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(

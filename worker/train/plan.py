@@ -33,7 +33,7 @@ LOSS_TOLERANCE: Final = 0.05
 """Losses agree when they differ by less than this share of 1 + |loss|: bfloat16 keeps 8 bits, a few steps add up."""
 BUSY: Final = 0.2
 """Where others take more than this share of the processor, what was measured is not kept for other jobs."""
-PLAN_FORMAT: Final = 2
+PLAN_FORMAT: Final = 3
 
 
 class ExecutionPlan(Frozen):

@@ -73,10 +73,12 @@ def test_moments_follow_their_parameters_into_another_memory_layout():
             torch.testing.assert_close(weight, wanted, rtol=0.0, atol=rate / 100)
 
 
-def test_weight_decay_and_gradient_clip_reach_the_update():
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "as on MPS"])
+def test_weight_decay_and_gradient_clip_reach_the_update(fused: bool):
     torch.manual_seed(0)
     config = tiny_config(weight_decay=0.05, grad_clip=0.25)
     learner = Learner(config, ExecutionPlan(), torch.device("cpu"))
+    learner._fused = fused
     norm = float(learner.step(torch.randn(4, 1, 32, 32), learning_rate=1e-3, kl_weight=1.0)[3])
     clipped = torch.cat([each.grad.flatten() for each in learner.model.parameters() if each.grad is not None]).norm()
     assert norm > config.grad_clip, "what is reported is the norm before clipping"

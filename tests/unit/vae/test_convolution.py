@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shared.vae import convolution
 from shared.vae.convolution import DoublingConv, HalvingConv
 
 _SHAPES: Final = {
@@ -110,14 +111,30 @@ def test_a_weight_in_the_usual_layout_will_do(doubling: bool) -> None:
         torch.testing.assert_close(ours_is, theirs_is)
 
 
-def test_gradients_lie_in_memory_as_their_weights_do(shape: tuple[int, int, int, int]) -> None:
+def test_a_weights_gradient_lies_in_memory_as_the_weight_does(shape: tuple[int, int, int, int]) -> None:
     ours, _, features = _pair(shape, doubling=True)
-    gradient = _gradients(ours, features)[2]
+    gradient, sums = convolution.correlate(features, ours(features).detach(), ours.weight.detach(), sums=True)
+    assert gradient.shape == ours.weight.shape
     assert gradient.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(sums, features.sum((0, 2, 3)))
+    assert convolution.correlate(features, ours(features).detach(), ours.weight.detach(), sums=False)[1] is None
 
 
-def test_the_first_layer_computes_no_gradient_of_its_input() -> None:
-    ours, _, features = _pair(_SHAPES["one channel"], doubling=False)
-    ours(features).sum().backward()
-    assert features.grad is None
+@pytest.mark.parametrize("doubling", [False, True], ids=["halving", "doubling"])
+def test_nothing_is_computed_that_nobody_asks_for(doubling: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _, features = _pair(_SHAPES["one that is not"], doubling=doubling)
+
+    def refuse(*_: object, **__: object) -> Tensor:
+        raise AssertionError("nobody asked for this")
+
+    output = ours(features)  # the first layer: its input has no gradient
+    with monkeypatch.context() as patch:
+        patch.setattr(convolution, "halve" if doubling else "double", refuse)
+        output.sum().backward()
     assert all(parameter.grad is not None for parameter in ours.parameters())
+    ours.requires_grad_(False)  # a model that only judges: its weights have none
+    output = ours(features.requires_grad_())
+    with monkeypatch.context() as patch:
+        patch.setattr(convolution, "correlate", refuse)
+        output.sum().backward()
+    assert features.grad is not None
