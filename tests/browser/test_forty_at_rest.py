@@ -378,17 +378,18 @@ def test_25_hover_shows_epoch_step_time_raw_and_smoothed_value(drums: System, re
     expect(at).to_have_text(re.compile(r"step \d+, epoch 1, \d\d:\d\d:\d\d"))
     step = int((at.text_content() or "").split()[1].strip(","))
     assert 100 < step < 200, "the middle of the chart"
-    page.wait_for_function(  # the chart is drawn smoothed in its next frame
-        """() => {
+    expected = smoothed([falling(one) for one in range(1, 301)], 0.5)[step - 1]
+    page.wait_for_function(  # the chart is smoothed anew in one of its next frames
+        """(expected) => {
           const text = document.querySelector('[data-chart=loss] .readout').innerText;
-          const [raw, smoothed] = text.match(/(?:raw|smoothed)\\s+[\\d.]+/g).map((each) => each.split(/\\s+/)[1]);
-          return raw !== smoothed;
-        }"""
+          return Math.abs(Number(/smoothed\\s+([\\d.]+)/.exec(text)[1]) / expected - 1) < 5e-3;
+        }""",
+        arg=expected,
     )
     readout = page.locator("[data-chart=loss] .readout").inner_text()
     raw, mean = (float(value) for value in re.findall(r"(?:raw|smoothed)\s+([\d.]+)", readout))
     assert raw == pytest.approx(falling(step), rel=5e-3)
-    assert mean == pytest.approx(smoothed([falling(one) for one in range(1, 301)], 0.5)[step - 1], rel=5e-3)
+    assert mean == pytest.approx(expected, rel=5e-3)
     assert raw != mean
     # The other charts tell of the same step.
     expect(page.locator("[data-chart=kl] .chart-at")).to_contain_text(f"step {step},")

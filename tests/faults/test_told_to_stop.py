@@ -61,12 +61,9 @@ def _stop_again_and_again(
     chance = random.Random(job_id)
     for index in range(times):
         moment = MOMENTS[(job_id * times + index) % len(MOMENTS)]
-        job = system.wait_job(job_id, lambda job: job["state"] in {"starting", "running"}, limit(30.0))
-        worker, attempt = job["worker"], job["attempt"]
-        if moment in {"steps", "save", "preview"}:
-            system.wait_event(job_id, event_of(attempt, "steps"), limit(30.0))
-            if moment != "steps":
-                system.post(f"/jobs/{job_id}/{moment}")
+        worker, attempt = _at_work(system, job_id, limit, stepping=moment in {"steps", "save", "preview"})
+        if moment in {"save", "preview"}:
+            system.post(f"/jobs/{job_id}/{moment}")
         time.sleep(chance.uniform(0.0, 0.5))
         told_at = time.monotonic()
         assert system.stop(worker, limit(STOPPED_S)) == 0, system.log(worker)
@@ -78,6 +75,23 @@ def _stop_again_and_again(
             time.sleep(chance.uniform(0.0, 2.0))
             assert system.stop(worker, limit(STOPPED_S)) in {0, -15}, system.log(worker)
         system.start_worker(worker)
+
+
+def _at_work(system: System, job_id: int, limit: Callable[[float], float], *, stepping: bool) -> tuple[str, int]:
+    """The worker and the attempt that are at the job; with `stepping` one that has done steps."""
+    while True:
+        job = system.wait_job(job_id, lambda job: job["state"] in {"starting", "running"}, limit(30.0))
+        attempt: int = job["attempt"]
+        if not stepping:
+            return job["worker"], attempt
+        # Another lane may stop this worker too: then a later attempt does the steps.
+        event = system.wait_event(
+            job_id,
+            lambda event, attempt=attempt: event["body"]["type"] == "steps" and event["attempt"] >= attempt,
+            limit(30.0),
+        )
+        if event["attempt"] == attempt:
+            return job["worker"], attempt
 
 
 def test_row_10_cancels_of_queued_jobs(

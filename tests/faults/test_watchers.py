@@ -177,7 +177,7 @@ def watching(system: System, job_id: int, *, reads: bool = True) -> Iterator[web
         connection.send("40")
         assert str(connection.recv()).startswith("40"), "no Socket.IO"
         connection.send("420" + json.dumps(["watch", {"job": job_id}]))
-        (answer,) = json.loads(str(connection.recv()).removeprefix("430"))
+        (answer,) = json.loads(_answer(connection))
         assert answer["ok"], answer
         yield connection
     finally:
@@ -189,3 +189,10 @@ def unread_bytes(connection: websocket.WebSocket) -> int:
     count = bytearray(4)
     fcntl.ioctl(connection.sock, termios.FIONREAD, count)
     return int(struct.unpack("i", count)[0])
+
+
+def _answer(connection: websocket.WebSocket) -> str:
+    """The answer to what was asked; an event of the job may come before it."""
+    while not (message := str(connection.recv())).startswith("430"):
+        assert message.startswith("42"), message
+    return message.removeprefix("430")

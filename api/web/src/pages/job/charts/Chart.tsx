@@ -1,5 +1,4 @@
 import { type Signal, useSignal } from "@preact/signals";
-import { useRef } from "preact/hooks";
 import type uPlot from "uplot";
 import { count, measure, moment } from "../../../format";
 import type { Range } from "../../../store/close_up";
@@ -25,8 +24,8 @@ export interface ChartLook {
 
 /** One chart of a job. */
 export function Chart({ spec, session, look }: { spec: ChartSpec; session: JobSession; look: ChartLook }) {
-  const latest = useRef<ChartData | null>(null);
-  const points = useSignal(0);
+  const latest = useSignal<ChartData | null>(null);
+  const points = latest.value?.points ?? 0;
   const hovered = useSignal<number | null>(null);
   const isLog = look.isLog && !spec.exact;
   const smoothing = spec.exact ? 0 : look.smoothing;
@@ -35,21 +34,20 @@ export function Chart({ spec, session, look }: { spec: ChartSpec; session: JobSe
   const stepsPerEpoch = progress?.epochs ? progress.totalSteps / progress.epochs : 0;
   const read = (): uPlot.AlignedData => {
     const data = chartData(spec, session.metrics, session.closeUp.columns.peek(), session.epochs.peek(), smoothing);
-    latest.current = data;
-    points.value = data.points;
+    latest.value = data;
     return [data.x, ...data.columns];
   };
 
   return (
-    <figure class={`card chart${spec.wide ? " chart-wide" : ""}`} data-chart={spec.name} data-points={points.value} aria-label={spec.title}>
+    <figure class={`card chart${spec.wide ? " chart-wide" : ""}`} data-chart={spec.name} data-points={points} aria-label={spec.title}>
       <figcaption>
         <h2 title={spec.help}>{spec.title}</h2>
         <button type="button" class="button button-icon chart-save" aria-label={`Save ${spec.title} as a picture`} title="Save as PNG" onClick={(event) => savePicture(event.currentTarget.closest("figure") as HTMLElement, spec.title)}><Icon name="save" /></button>
-        <Readout spec={spec} data={latest.current} index={hovered.value} isSmoothed={isSmoothed} />
+        <Readout spec={spec} data={latest.value} index={hovered.value} isSmoothed={isSmoothed} />
       </figcaption>
       <Plot
         data={read}
-        axis={() => (!isLog ? "linear" : latest.current && isPositive(latest.current) ? "log" : "asinh")}
+        axis={() => (!isLog ? "linear" : latest.peek() && isPositive(latest.peek() as ChartData) ? "log" : "asinh")}
         style={(box) => styleOf(box, spec, isSmoothed)}
         scale={() => scaleOf(look.xAxis, session.metrics, stepsPerEpoch)}
         clips={look.clips}
@@ -61,7 +59,7 @@ export function Chart({ spec, session, look }: { spec: ChartSpec; session: JobSe
           hovered.value = index;
         }}
       >
-        {points.value === 0 && <p class="chart-empty small muted">{spec.help} The first points are on their way.</p>}
+        {points === 0 && <p class="chart-empty small muted">{spec.help} The first points are on their way.</p>}
       </Plot>
     </figure>
   );
