@@ -123,6 +123,14 @@ def test_beta_brings_its_small_weight_unless_asked_otherwise():
     assert (config.kl_weight, config.free_bits) == (0.002, 0.1)
 
 
+def test_auto_does_for_each_representation_what_was_measured_with_it():
+    mel, mel_if = (resolve_train_config(file_count=100, representation=each) for each in ("mel", "mel_if"))
+    for config, expected in ((mel, (1e-3, 1.0, 0.7, 0.7)), (mel_if, (5e-4, 0.01, 0.0, 0.0))):
+        found = (config.learning_rate, config.weight_decay, config.mix_probability, config.equalizer_probability)
+        assert found == expected
+    assert mel.speeds == mel_if.speeds
+
+
 @pytest.mark.parametrize("objective", ["sigma", "elbo", "beta", "documented"])
 @pytest.mark.parametrize("preset", ["auto", *DOCUMENTED])
 def test_objective_and_preset_are_independent(objective: Objective, preset: PresetName):
