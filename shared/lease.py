@@ -46,11 +46,10 @@ if attempt > granted then
   redis.call('HDEL', KEYS[1], 'proof')
 end
 if attempt >= granted and ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'proof', redis.sha1hex(ARGV[3])) end
-local newest = math.max(granted, attempt)
 """
 
 _LEAVE: Final = """
-if attempt < granted then return newest end
+if attempt < granted or attempt <= tonumber(redis.call('HGET', KEYS[1], 'claimed') or '0') then return 0 end
 redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[2], 'attempt', ARGV[1], 'secret', ARGV[3], 'specification', ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[5])
@@ -132,8 +131,8 @@ class Leases:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._grant = redis.register_script(f"{_GRANT}return newest")
-        self._offer = redis.register_script(f"{_GRANT}{_LEAVE}return newest")
+        self._grant = redis.register_script(f"{_GRANT}return math.max(granted, attempt)")
+        self._offer = redis.register_script(f"{_GRANT}{_LEAVE}return 1")
         self._claim = redis.register_script(_CLAIM)
         self._renew = redis.register_script(_RENEW)
         self._status = redis.register_script(_STATUS)
@@ -145,10 +144,11 @@ class Leases:
         """
         return int(cast(int, self._grant(keys=[lease_key(job_id)], args=[attempt, worker, secret])))
 
-    def offer(self, attempt: AttemptSpec, worker: str) -> int:
-        """Grant `attempt` to `worker`, leave its specification there and tell it; returns the newest attempt.
+    def offer(self, attempt: AttemptSpec, worker: str) -> bool:
+        """Grant `attempt` to `worker`, leave its specification there and tell it.
 
-        The specification goes by itself where nobody takes it.
+        False where it cannot be taken any more: it was claimed, or a newer one exists. The specification goes by itself
+        where nobody takes it.
         """
         found = self._offer(
             keys=[lease_key(attempt.job_id), attempt_key(worker, attempt.job_id)],
@@ -162,7 +162,7 @@ class Leases:
                 Ticket(job_id=attempt.job_id, attempt=attempt.attempt).model_dump_json(),
             ],
         )
-        return int(cast(int, found))
+        return bool(found)
 
     def claim(self, ticket: Ticket, worker: str, lease_s: float) -> tuple[ClaimResult, AttemptSpec | None]:
         """Take the attempt that `ticket` names for `worker`; only the first claim of an attempt succeeds.

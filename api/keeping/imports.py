@@ -22,7 +22,7 @@ from api.datasets.receive import display_name
 from api.record.attempts import record_events
 from api.record.database import Database
 from api.record.jobs import NewJob, add_job
-from api.record.queue_settings import note_deleted
+from api.record.queue_settings import end_of_queue, note_deleted
 from api.record.rows import find, tell
 from api.record.tables import Dataset, Outbox
 from shared.config import BETA_KL_WEIGHT, Objective, TrainConfig, config_error
@@ -110,7 +110,8 @@ class Imports:
             snapshot = DatasetSnapshot(dataset_id=dataset.id, name=DATASET, version=0, version_hash=nothing, clips=())
             request = TrainRequest(dataset=DATASET, representation=train.representation, held=True)
             spec = TrainSpec(dataset=snapshot, train=train)
-            row = add_job(session, NewJob(name=name[-200:], spec=spec, request=request, submitted_by=by))
+            job = NewJob(name=name[-200:], spec=spec, request=request, submitted_by=by)
+            row = add_job(session, job, end_of_queue(session))
             # It never waited. What said so could be sent, and recorded, while the file is stored: in the place of the
             # checkpoint, which is the first event.
             session.execute(delete(Outbox).where(Outbox.job_id == row.id))

@@ -27,10 +27,9 @@ from api.checkpoint_files import newest_stored_attempt
 from api.queue.assignment import Assignment, Group, decide
 from api.queue.fitting import Needs, WorkerFacts
 from api.queue.reconciler import read_busy
-from api.record.attempts import assign
+from api.record.attempts import assign, take_back
 from api.record.database import Database
 from api.record.jobs import GiveNew
-from api.record.queue_settings import paused_at
 from api.record.tables import Job
 from api.workers.registry import Registry
 from shared.errors import SpectrainError
@@ -130,7 +129,7 @@ class Dispatch:
             return None  # a store elsewhere takes its time, which other writers would wait for
         with session.no_autoflush:  # what tells of the job is written with what tells of its attempt
             rows = session.execute(_OTHERS, {"id": job.id, "count": len(online) + 1}).all()
-            if len(rows) > len(online) or any(row.state == JobState.QUEUED for row in rows) or paused_at(session):
+            if len(rows) > len(online) or any(row.state == JobState.QUEUED for row in rows):
                 return None
         busy = {row.worker for row in rows}
         free = [worker for worker in workers if worker.name not in busy]
@@ -141,31 +140,46 @@ class Dispatch:
             return None
         worker = decided[0].worker
         try:
-            above = self._above([job.id])[job.id]
-        except (RedisError, SpectrainError):
+            above = newest_stored_attempt(self._storage, job.id)
+        except SpectrainError:
             return None
         attempt = assign(session, job, worker=worker, device=online[worker].device.name, above=above, new=spec)
         last_number = job.last_number or 0
 
         def send() -> None:
             try:
-                self.send(attempt, worker, last_number)
+                if not self.send(attempt, worker, last_number):
+                    self._withdraw(attempt)
             except (RedisError, OperationalError) as error:
                 # As after any ticket that nobody claims, the scheduler sends it again.
                 log.warning("ticket.not_sent", job=attempt.job_id, attempt=attempt.attempt, error=str(error))
 
         return send
 
-    def send(self, attempt: AttemptSpec, worker: str, last_number: int) -> None:
+    def _withdraw(self, attempt: AttemptSpec) -> None:
+        """Take a new job back that Redis has a lease of: the record is a restored one, older than Redis.
+
+        The scheduler's round asks Redis first and numbers the next attempt above all that it knows.
+        """
+        with self._database.session() as session:
+            row = session.get(Job, attempt.job_id)
+            if row is not None and row.attempt == attempt.attempt and row.state == JobState.STARTING:
+                take_back(session, row, reason="")
+        log.warning("ticket.outdated", job=attempt.job_id, attempt=attempt.attempt)
+
+    def send(self, attempt: AttemptSpec, worker: str, last_number: int) -> bool:
         """Put an attempt on its way to `worker`, again or for the first time; raises RedisError, OperationalError.
 
-        `last_number` is that of the job's newest event: Redis may have lost its newest second.
+        `last_number` is that of the job's newest event: Redis may have lost its newest second. False where nobody can
+        take the attempt any more.
         """
         if last_number:
             self._bus.raise_floor(attempt.job_id, last_number)
-        self._leases.offer(attempt, worker)
+        if not self._leases.offer(attempt, worker):
+            return False
         send_ticket(self._celery, worker, Ticket(job_id=attempt.job_id, attempt=attempt.attempt))
         log.info("ticket.sent", job=attempt.job_id, attempt=attempt.attempt, worker=worker)
+        return True
 
     def _write(
         self,

@@ -116,7 +116,7 @@ class Reconciler:
         redis: Redis,
         recorder: Recorder,
         lease_s: float,
-        send: Callable[[AttemptSpec, str, int], None],
+        send: Callable[[AttemptSpec, str, int], bool],
         changed: Callable[[int], None],
     ) -> None:
         self._database = database

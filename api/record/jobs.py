@@ -16,8 +16,8 @@ from api.record.database import Database
 from api.record.dependencies import check_known
 from api.record.history import read_events, read_previews
 from api.record.job_views import detail_view, job_views
-from api.record.queue_settings import free_number
-from api.record.rows import PRIORITIES, find, job_spec, job_summary, next_position, stored_spec, train_config
+from api.record.queue_settings import EndOfQueue, end_of_queue
+from api.record.rows import PRIORITIES, find, job_spec, job_summary, stored_spec, train_config
 from api.record.summary import JobSummary
 from api.record.tables import Dataset, DatasetVersion, Job, JobDependency, Outbox
 from api.views import (
@@ -86,8 +86,9 @@ class JobRecord:
         """Record a new job at the end of the queue, or with a worker that is free for it."""
         give = self.look()
         with self._database.session() as session:
-            row = add_job(session, job)
-            send = None if job.request.after else give(session, row, job.spec)
+            end = end_of_queue(session)
+            row = add_job(session, job, end)
+            send = None if job.request.after or end.is_paused else give(session, row, job.spec)
         if send is not None:
             send()  # before all else: a device waits
         self.changed(row.id)
@@ -210,13 +211,14 @@ def _listed(
     return ids
 
 
-def add_job(session: Session, job: NewJob) -> Job:
-    """Add a row for `job`, with what it waits for and the event that tells of it."""
+def add_job(session: Session, job: NewJob, end: EndOfQueue) -> Job:
+    """Add a row for `job` at the `end`, with what it waits for and the event that tells of it."""
     now = time.time()
     _keep_clips(session, job.spec.dataset)
-    row = Job(**_row(job, now), position=next_position(session), id=free_number(session, "job"))
+    row = Job(**_row(job, now), position=end.position, id=end.job_id)
     session.add(row)
-    session.flush()
+    if end.job_id is None or job.request.after:  # else it is written once, with the worker that it is given to
+        session.flush()
     _add_dependencies(session, [row.id], [job])
     session.add(Outbox(**_told(row.id, job, now)))
     return row
@@ -229,11 +231,10 @@ def _insert(session: Session, jobs: Sequence[NewJob], *, batch: int | None = Non
     now = time.time()
     for dataset in {(job.spec.dataset.dataset_id, job.spec.dataset.version): job.spec.dataset for job in jobs}.values():
         _keep_clips(session, dataset)
-    first = next_position(session)
-    rows = [_row(job, now) | {"position": first + index, "batch": batch} for index, job in enumerate(jobs)]
-    free = free_number(session, "job")
-    if free is not None:
-        rows = [row | {"id": free + index} for index, row in enumerate(rows)]
+    end = end_of_queue(session)
+    rows = [_row(job, now) | {"position": end.position + index, "batch": batch} for index, job in enumerate(jobs)]
+    if end.job_id is not None:
+        rows = [row | {"id": end.job_id + index} for index, row in enumerate(rows)]
     added = session.scalars(insert(Job).returning(Job.id, sort_by_parameter_order=True), rows)
     ids = list(added)
     _add_dependencies(session, ids, jobs)

@@ -23,7 +23,7 @@ from deploy.redis_server import RedisServer
 from shared.config import FeatureConfig
 from shared.event_bus import EventBus
 from shared.events import DeviceStatus, WorkerHeartbeat
-from shared.jobs import Clip, DatasetSnapshot, JobState, PreprocessRequest, PreprocessSpec, Ticket
+from shared.jobs import AttemptSpec, Clip, DatasetSnapshot, JobState, PreprocessRequest, PreprocessSpec, Ticket
 from shared.lease import Leases
 from shared.redis_client import connect
 from shared.storage import FolderStorage
@@ -125,6 +125,25 @@ def test_it_gets_nothing_that_the_queue_would_not_give_it(house: House, asked: d
     house.worker("w1")
     assert house.submit(**asked)[2] == ""
     assert house.tickets("w1") == 0
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_number_that_redis_knows_from_a_lost_record_gets_a_newer_attempt(house: House, *, claimed: bool) -> None:
+    """The record was restored: what it calls job 1 is another one to Redis, and to whoever runs that."""
+    leases = Leases(house.redis)
+    leases.grant(1, 2, "elsewhere", "of an older job 1")
+    if claimed:
+        assert leases.offer(AttemptSpec(job_id=1, attempt=2, spec=SPEC, secret="of an older job 1"), "elsewhere")
+        assert leases.claim(Ticket(job_id=1, attempt=2), "elsewhere", 5.0)[0] == "claimed"
+    house.worker("w1")
+    job_id, state, _ = house.submit()
+    assert (job_id, state, house.tickets("w1")) == (1, JobState.QUEUED, 0)
+    given, _ = house.dispatch.give([Assignment(job_id=1, worker="w1")], house.registry.online(), lambda *_: True)
+    assert (len(given), house.tickets("w1")) == (1, 1)
+    result, attempt = leases.claim(Ticket(job_id=1, attempt=3 if claimed else 2), "w1", 5.0)
+    assert result == "claimed"
+    assert attempt is not None
+    assert attempt.secret != "of an older job 1"
 
 
 def test_a_job_that_waits_for_another_one_waits(house: House) -> None:

@@ -59,21 +59,23 @@ def messages(bus: EventBus, job_id: int) -> list[tuple[int, str]]:
 
 def test_only_the_first_claim_of_an_attempt_succeeds(redis: Redis, job_id: int) -> None:
     leases = Leases(redis)
+    assert leases.offer(attempt_of(job_id, 1), "b")
     assert claim(leases, job_id, 1, "a") == "claimed"
     status = leases.status(job_id)
     assert (status.granted, status.claimed, status.pid) == (1, 1, os.getpid())
     assert 0 < status.left_s <= LEASE_S
     assert claim(leases, job_id, 1, "a") == "stale", "what is to be done was taken, too"
-    for worker in ("a", "b"):
-        leases.offer(attempt_of(job_id, 1), worker)
-        assert claim(leases, job_id, 1, worker) == "taken"
+    assert claim(leases, job_id, 1, "b") == "taken", "it was offered to both"
+    assert not leases.offer(attempt_of(job_id, 1), "b")
+    assert leases.status(job_id).left_s > 0
 
 
 def test_a_newer_attempt_fences_the_older_one(redis: Redis, job_id: int) -> None:
     leases = Leases(redis)
     assert claim(leases, job_id, 1, "a") == "claimed"
-    assert leases.offer(attempt_of(job_id, 2, OTHER), "b") == 2
-    assert leases.offer(attempt_of(job_id, 1), "a") == 2, "a fence never goes down"
+    assert leases.offer(attempt_of(job_id, 2, OTHER), "b")
+    assert not leases.offer(attempt_of(job_id, 1), "a")
+    assert leases.status(job_id).granted == 2, "a fence never goes down"
     assert not leases.renew(job_id, 1, "a", SECRET, LEASE_S)
     assert claim(leases, job_id, 1, "a") == "stale"
     assert claim(leases, job_id, 2, "b") == "claimed"
@@ -99,16 +101,16 @@ def test_a_fence_alone_can_be_claimed_by_nobody(redis: Redis, job_id: int) -> No
     for attempt in (1, 2):
         assert claim(leases, job_id, attempt, "a") == "stale"
     assert not leases.renew(job_id, 1, "a", SECRET, LEASE_S)
-    assert leases.offer(attempt_of(job_id, 2, OTHER), "b") == 2
+    assert leases.offer(attempt_of(job_id, 2, OTHER), "b")
     assert claim(leases, job_id, 2, "b") == "claimed"
 
 
 def test_an_offer_made_again_changes_nothing_for_its_holder(redis: Redis, job_id: int) -> None:
     leases = Leases(redis)
     claim(leases, job_id, 1, "a")
-    assert leases.offer(attempt_of(job_id, 1), "a") == 1
+    assert not leases.offer(attempt_of(job_id, 1), "a")
     assert leases.status(job_id).left_s > 0
-    assert claim(leases, job_id, 1, "a") == "taken"
+    assert claim(leases, job_id, 1, "a") == "stale", "nothing was left for it"
 
 
 def test_what_redis_forgot_is_told_again_and_goes_on(redis: Redis, job_id: int) -> None:
