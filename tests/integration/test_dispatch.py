@@ -30,6 +30,8 @@ from shared.storage import FolderStorage
 from shared.tickets import device_queue
 from shared.version import VERSION
 
+ON_BOTH = pytest.mark.parametrize("record_url", ["sqlite", "postgresql"], indirect=True)
+"""SQLite's rows are written once, with the worker; PostgreSQL numbers a row as it is added, and changes it then."""
 CLIP = Clip(
     sha256="0" * 64, name="a.wav", num_samples=48_000, sample_rate=48_000, channels=1, format="WAV", size_bytes=9
 )
@@ -42,9 +44,9 @@ SPEC = PreprocessSpec(
 class House:
     """A record and whoever gives its jobs away, with workers that only say that they are there."""
 
-    def __init__(self, folder: Path, redis: Redis, redis_url: str) -> None:
+    def __init__(self, folder: Path, record_url: str, redis: Redis, redis_url: str) -> None:
         self.redis = redis
-        self.database = Database(f"sqlite:///{folder / 'record.db'}")
+        self.database = Database(record_url)
         self.database.migrate()
         with self.database.session() as session:
             session.add(Dataset(id=1, name="drums", created_at=0.0))
@@ -91,16 +93,19 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, redis_server: RedisServer, redis_url: str, owner_password: str) -> Iterator[House]:
+def house(
+    tmp_path: Path, record_url: str, redis_server: RedisServer, redis_url: str, owner_password: str
+) -> Iterator[House]:
     with Redis(port=redis_server.access.port, username="owner", password=owner_password) as owner:
         owner.flushall()  # jobs of another test have the same numbers
     redis = connect(redis_url)
-    house = House(tmp_path, redis, redis_url)
+    house = House(tmp_path, record_url, redis, redis_url)
     yield house
     house.database.close()
     redis.close()
 
 
+@ON_BOTH
 def test_a_new_job_goes_to_a_free_worker_at_once(house: House) -> None:
     house.worker("w1")
     job_id, state, worker = house.submit()
@@ -113,6 +118,7 @@ def test_a_new_job_goes_to_a_free_worker_at_once(house: House) -> None:
     assert house.tickets("w1") == 1
 
 
+@ON_BOTH
 def test_it_goes_before_nobody(house: House) -> None:
     assert house.submit()[1] is JobState.QUEUED
     house.worker("w1")
@@ -127,6 +133,7 @@ def test_it_gets_nothing_that_the_queue_would_not_give_it(house: House, asked: d
     assert house.tickets("w1") == 0
 
 
+@ON_BOTH
 @pytest.mark.parametrize("claimed", [True, False])
 def test_a_number_that_redis_knows_from_a_lost_record_gets_a_newer_attempt(house: House, *, claimed: bool) -> None:
     """The record was restored: what it calls job 1 is another one to Redis, and to whoever runs that."""
@@ -146,6 +153,7 @@ def test_a_number_that_redis_knows_from_a_lost_record_gets_a_newer_attempt(house
     assert attempt.secret != "of an older job 1"
 
 
+@ON_BOTH
 def test_a_job_that_waits_for_another_one_waits(house: House) -> None:
     house.worker("w1")
     house.worker("w2")
