@@ -26,6 +26,7 @@ from shared.jobs import JobState
 
 _KINDS: Final = {"cuda": "CUDA", "mps": "MPS", "cpu": "the CPU"}
 _NEXT: Final = "It starts next."
+_UNREADABLE: Final = "Another version of Spectrain wrote what it needs: update the server, or submit it anew."
 _LOOKED_AT: Final = 100
 """Running jobs that are looked at to say when the first of them ends."""
 
@@ -92,7 +93,7 @@ class Explanations:
             return self._why_after(waiting.after)
         needs = self._line.needs(waiting.needs)
         if needs is None:
-            return ""
+            return _UNREADABLE
         sentences = self._sentences
         if waiting.needs not in sentences:
             sentences[waiting.needs] = self._of_needs(needs)

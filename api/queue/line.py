@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+from pydantic import ValidationError
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
@@ -37,6 +39,8 @@ _QUEUED: Final = select(Job.id, Job.needs, Job.priority, Job.position).where(Job
 _AMONG: Final = select(Job.id, Job.needs, Job.priority, Job.position, Job.state).where(Job.id.in_(_IDS))
 """Whoever asks looks at the state: with a condition for it SQLite walks through all that wait."""
 
+log = structlog.get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
@@ -58,6 +62,8 @@ class Line:
         self._ready: dict[str, list[Place]] = {}
         """Places of the jobs that wait for nothing but a worker, in order, by their needs."""
         self._needs: dict[str, Needs] = {}
+        self._unreadable: set[str] = set()
+        """Hashes of needs that this version cannot read."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -68,12 +74,14 @@ class Line:
             return self._waiting.get(job_id)
 
     def needs(self, key: str) -> Needs | None:
-        """What is behind a hash; None for one that no waiting or running job has had."""
+        """What is behind a hash; None for one that no waiting or running job has had, and where it cannot be read."""
         return self._needs.get(key)
 
     def groups(self) -> list[Group]:
-        """The jobs that wait for nothing but a worker, by their needs."""
-        return [Group(needs=self._needs[key], places=places) for key, places in self._ready.items()]
+        """The jobs that wait for nothing but a worker, by their needs; without those whose needs cannot be read."""
+        return [
+            Group(needs=self._needs[key], places=places) for key, places in self._ready.items() if key in self._needs
+        ]
 
     def ready_before(self, place: Place) -> dict[str, int]:
         """How many ready jobs stand before `place`, by their needs."""
@@ -87,13 +95,20 @@ class Line:
 
     def learn(self, session: Session, keys: Iterable[str]) -> None:
         """Read what is behind hashes that are not known yet."""
-        for key in set(keys) - self._needs.keys():
+        for key in set(keys) - self._needs.keys() - self._unreadable:
             # The states are for the index: among all that ended it would be looked for row by row.
             wanted = select(Job.wanted_device, Job.placement).where(Job.state.in_(_NOT_ENDED), Job.needs == key)
             row = session.execute(wanted.limit(1)).first()
-            if row is not None:
+            if row is None:
+                continue
+            try:
                 placement = Placement.model_validate(row.placement or {})
-                self._needs[key] = Needs(device=row.wanted_device, placement=placement)
+            except ValidationError:
+                # Another version wrote it. Its jobs wait and say so; all others go on.
+                log.exception("needs.unreadable", needs=key)
+                self._unreadable.add(key)
+                continue
+            self._needs[key] = Needs(device=row.wanted_device, placement=placement)
 
     def reload(self, session: Session) -> None:
         """Read all that wait anew."""

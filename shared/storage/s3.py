@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from shared.errors import NotFoundError, StorageError
+from shared.errors import NotFoundError, StorageAwayError, StorageError
 from shared.storage.base import Artifact, Entry, check_key, hash_in_name
 from shared.storage.cache import Cache
 from shared.storage.distant import CHUNK_BYTES, DistantStorage
@@ -31,9 +33,16 @@ except ImportError as error:
         f"An artifact store at s3:// needs the package obstore: `{sys.executable} -m pip install obstore`."
     ) from error
 
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
 _HASH: Final = "sha256"
 """Name of the hash in an object's metadata."""
 _PART_BYTES: Final = 8 << 20
+_RETRY: Final[RetryConfig] = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
+"""A store that does not answer, or with an error of its own, is asked again for about a minute."""
+_AWAY: Final = re.compile(r", after \d+ retries|HTTP error: ")
+"""What was tried again, and a broken connection, is an outage. No class tells it from a refusal: the sentence does."""
 
 
 class S3Storage(DistantStorage):
@@ -48,7 +57,10 @@ class S3Storage(DistantStorage):
         plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
         try:
             self._store = S3Store(
-                parts.netloc, prefix=parts.path.strip("/") or None, client_options={"allow_http": plain}
+                parts.netloc,
+                prefix=parts.path.strip("/") or None,
+                client_options={"allow_http": plain},
+                retry_config=_RETRY,
             )
         except BaseError as error:
             raise self._explained(url, error) from error
@@ -140,4 +152,9 @@ class S3Storage(DistantStorage):
         if isinstance(error, FileNotFoundError):
             return NotFoundError(f"The artifact store holds nothing under {key}.")
         reason = str(error).splitlines()[0][:300]
+        if _AWAY.search(reason):
+            return StorageAwayError(
+                f"The artifact store at {self._url} is away, so {key} has to wait: see whether it runs and this machine"
+                f" reaches it ({reason})."
+            )
         return StorageError(f"The artifact store at {self._url} failed at {key}: {reason}")

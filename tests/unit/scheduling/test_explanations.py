@@ -241,3 +241,16 @@ def test_a_worker_goes_by_the_name_that_it_was_given(queue: Queue) -> None:
     named = WorkerFacts(name="studio", host="vm", device=parse_device("cpu"), labels=frozenset(), job_id=running)
     told = f"Needs a worker; studio is busy with job {running}."
     assert queue.why(waiting, named, busy={"studio": running}) == told
+
+
+def test_needs_that_another_version_wrote_hold_nobody_else_up(queue: Queue) -> None:
+    newer = queue.add(labels=("big",))
+    with queue.database.session() as session:
+        session.execute(update(Job).where(Job.id == newer).values(placement={"phase_of_the_moon": "full"}, needs="new"))
+    mine = queue.add()
+    queue.refresh(newer)
+    with queue.database.reading() as session:
+        queue.line.reload(session)
+    assert queue.ready() == [mine]
+    assert "Another version of Spectrain wrote what it needs" in queue.why(newer, worker())
+    assert queue.why(mine, worker()) == "It starts next."
