@@ -77,6 +77,7 @@ class System:
         self._socket.on("disconnect", self._on_disconnect)
         self._workers: dict[str, JobJson] = {}
         self._watched: set[int] = set()
+        self._unkept: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -235,9 +236,11 @@ class System:
         self.post(f"/jobs/{like}/release")
         return like
 
-    def watch(self, job_id: int) -> None:
-        """Collect the live events of a job."""
+    def watch(self, job_id: int, *, keep: bool = True) -> None:
+        """Collect the live events of a job, or have them sent only."""
         self._watched.add(job_id)
+        if not keep:
+            self._unkept.add(job_id)
         answer = self._socket.call("watch", {"job": job_id})
         assert answer.get("ok"), answer
 
@@ -330,6 +333,8 @@ class System:
             self._changed.notify_all()
 
     def _on_event(self, event: JobJson) -> None:
+        if event["job_id"] in self._unkept:
+            return
         with self._changed:
             self._events.append(event)
             self._changed.notify_all()

@@ -2,7 +2,8 @@
 
 One file per attempt, `spool/<job>-<attempt>.jsonl` in the data folder. Its first line says whose events they are, with
 the secret that lets them be told; each other line is one event with its writer and count, so that whoever sends it
-again, another process included, has it applied once. A file that was torn by a crash is good up to its last whole line.
+again, another process included, has it applied once. A file that was torn by a crash is good up to its last whole line,
+and a damaged line costs no other.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import structlog
 
@@ -118,22 +120,21 @@ class Spool:
         if self:
             with self.path.open("rb") as file:
                 file.seek(self._head)
-                while size < _BATCH_BYTES and file.tell() < self._end:
-                    line = file.readline()
-                    entry = _from_line(line)
+                for line, entry in self._lines(file):
                     if entries and entry.writer != entries[0].writer:
                         break
                     entries.append(entry)
                     size += len(line)
+                    if size >= _BATCH_BYTES:
+                        break
         return entries
 
     def drop(self, count: int) -> None:
         """Forget the first `count` events: Redis has them."""
         with self.path.open("rb") as file:
             file.seek(self._head)
-            for _ in range(count):
-                file.readline()
-            self._head = file.tell()
+            for _ in islice(self._lines(file), count):
+                self._head = file.tell()
         if self._head >= self._end:
             self.remove()
 
@@ -172,14 +173,25 @@ class Spool:
             header = file.readline()
             if not header.endswith(b"\n"):
                 return  # torn before its first event: it is begun anew
-            self._head = len(header)
+            self._head = self._end = at = len(header)
+            damaged = 0
             for line in file:
+                at += len(line)
                 try:
                     _from_line(line)
                 except ValueError:
-                    break
-                self._end += len(line)
-        self._end += self._head
+                    damaged += 1
+                    continue
+                self._end = at
+        if damaged:  # one, at the end, after any crash
+            log.warning("spool.damaged", job=self.job_id, attempt=self.attempt, lines=damaged)
+
+    def _lines(self, file: BinaryIO) -> Iterator[tuple[bytes, Entry]]:
+        """The whole lines from where `file` stands on, each with what it says; `file` follows line by line."""
+        while file.tell() < self._end:
+            line = file.readline()
+            with suppress(ValueError):  # it was told of when the file was found
+                yield line, _from_line(line)
 
     def _shrink(self) -> None:
         """Bring it below its limit; where nothing can be dropped, or the disk has no room for the copy that this takes,
@@ -206,9 +218,7 @@ class Spool:
             file.write(old.readline())
             head = file.tell()
             old.seek(self._head)
-            while old.tell() < self._end:
-                line = old.readline()
-                entry = _from_line(line)
+            for line, entry in self._lines(old):
                 if entry.writer.startswith(_LOSS_WRITER):
                     lost_before = max(lost_before, entry.count)
                     continue

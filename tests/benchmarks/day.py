@@ -73,7 +73,7 @@ def _replay(url: str, data: Path, seconds: float, tells_s: float) -> dict[str, f
         redis = stack.enter_context(connect(url))
         for job_id in jobs:
             Leases(redis).grant(job_id, 1, "nobody", _SECRET)
-            system.watch(job_id)
+            system.watch(job_id, keep=False)
         reporters = [stack.enter_context(_reporter(url, data, job_id)) for job_id in jobs]
         arbiter = psutil.Process(system.pid("api"))
         processes = [arbiter, *arbiter.children()]

@@ -86,6 +86,24 @@ def test_a_torn_last_line_is_passed_over(tmp_path: Path, torn_bytes: int) -> Non
     assert drained(found) == [entry(1), entry(3)]
 
 
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_line_costs_no_other(tmp_path: Path, damaged: int) -> None:
+    first = make(tmp_path)
+    given = [entry(number) for number in range(1, 6)]
+    first.append(given)
+    lines = first.path.read_bytes().splitlines(keepends=True)
+    for index in range(2, 2 + damaged):
+        lines[index] = b"\0" * (len(lines[index]) - 1) + b"\n"
+    first.path.write_bytes(b"".join(lines))
+    found = make(tmp_path)
+    assert found.head() == [given[0], *given[1 + damaged :]]
+    found.drop(2)
+    assert found.head() == given[2 + damaged :]
+    found.append([entry(6)])
+    assert drained(found) == [*given[2 + damaged :], entry(6)]
+    assert not found.path.exists()
+
+
 def test_a_file_that_says_nothing_is_no_spool(tmp_path: Path) -> None:
     path = tmp_path / "7-2.jsonl"
     for content in (b"", b"{", b"[]\n", b'{"job_id": 7}\n'):
