@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 
 from flask import Response, send_file
 from pydantic import ValidationError
 
 from api.answers import answer
-from api.checkpoint_files import read_manifest, trained_folder, weights_key
+from api.checkpoint_files import WEIGHTS_FILE, read_manifest, trained_folder, weights_key
 from api.keeping.views import ModelConfigView
 from api.page import IMMUTABLE, unchanging_bytes
 from api.routes.blueprint import Resource
@@ -18,6 +20,8 @@ from api.views import CheckpointListView, PreviewListView
 from shared.errors import CorruptCheckpointError, NotFoundError, StorageError
 from shared.storage.base import check_key
 
+DIGEST_HEADER = "Repr-Digest"
+"""What the trainer saved, for whoever wants to know whether that is what came (RFC 9530)."""
 artifacts = Resource("artifacts", f"{API}/jobs/<{ID}:job_id>")
 
 
@@ -51,11 +55,15 @@ def get_weights(path: CheckpointPath) -> Response:
     key = weights_key(storage, path.job_id, path.name)
     if not storage.exists(key):
         raise NotFoundError(f"Job {path.job_id} has no checkpoint {path.name!r} (any more).")
-    return _unchanging(
+    response = _unchanging(
         storage.file(key),
         mimetype="application/octet-stream",
         download=f"spectrain-job{path.job_id}-{path.name}.safetensors",
     )
+    with suppress(NotFoundError, ValidationError, KeyError):  # without a manifest there is nothing to compare with
+        saved = read_manifest(storage, path.job_id, path.name).files[WEIGHTS_FILE]
+        response.headers[DIGEST_HEADER] = f"sha-256=:{b64encode(bytes.fromhex(saved.sha256)).decode()}:"
+    return response
 
 
 @artifacts.reads("/checkpoints/<string:name>/config", ModelConfigView)

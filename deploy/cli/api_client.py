@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -45,7 +47,7 @@ from api.views import (
 )
 from deploy.cli.exit_codes import ExitCode
 from shared.addresses import is_loopback
-from shared.errors import SpectrainError
+from shared.errors import DamagedError, SpectrainError
 from shared.jobs import PreprocessRequest, ResumeRequest, TrainRequest
 
 _JOIN_TIMEOUT: Final = httpx.Timeout(20.0, connect=5.0)
@@ -301,10 +303,12 @@ class ApiClient:
             if not _FILE_NAME.fullmatch(name):
                 raise self._not_ours(response, path)
             broken = UnreachableError(f"{self.server} broke off in the middle of {name}: download it again.")
+            digest = hashlib.sha256()
             try:
                 with (folder / name).open("xb") as file:
                     for piece in response.iter_bytes():
                         file.write(piece)
+                        digest.update(piece)
                     file.flush()
                     os.fsync(file.fileno())
             except httpx.RequestError as error:
@@ -312,6 +316,12 @@ class ApiClient:
             received = str(response.num_bytes_downloaded)
             if response.headers.get("Content-Length", received) != received:
                 raise broken
+            saved = f"sha-256=:{b64encode(digest.digest()).decode()}:"
+            if response.headers.get("Repr-Digest", saved) != saved:
+                raise DamagedError(
+                    f"{name} is not what was saved: download it again. If that does not help, it is damaged on the"
+                    " server, so choose another one with --checkpoint."
+                )
         return folder / name
 
     def _send(self, method: str, path: str, *, stream: bool = False, **values: Any) -> httpx.Response:

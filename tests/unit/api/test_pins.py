@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -66,6 +68,7 @@ def test_a_pinned_one_stays_when_its_trainer_removes_it(
 
     with client.get("/api/v1/jobs/1/checkpoints/1-250/weights") as weights:
         assert weights.data == b"1-250"
+        assert weights.headers["Repr-Digest"] == f"sha-256=:{b64encode(sha256(b'1-250').digest()).decode()}:"
     config = client.get("/api/v1/jobs/1/checkpoints/1-250/config")
     assert config.headers["Content-Disposition"] == "attachment; filename=spectrain-job1-1-250.json"
     told = config.get_json()

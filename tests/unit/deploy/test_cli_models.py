@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -187,6 +189,19 @@ def test_a_download_that_breaks_off_leaves_nothing(
     assert spectrain("model", "download", "5", "--to", str(tmp_path)) == ExitCode.UNREACHABLE
     assert "broke off in the middle of a.safetensors" in spectrain.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("sent", "code"), [(WEIGHTS, ExitCode.DONE), (WEIGHTS[::-1], ExitCode.FAILED)])
+def test_what_comes_is_compared_with_what_was_saved(
+    kept: FakeServer, spectrain: CommandLine, tmp_path: Path, sent: bytes, code: ExitCode
+) -> None:
+    saved = b64encode(hashlib.sha256(WEIGHTS).digest()).decode()
+    answer = attached("a.safetensors", sent)(httpx.Request("GET", "http://any"))
+    answer.headers["Repr-Digest"] = f"sha-256=:{saved}:"
+    kept.answers["GET jobs/5/checkpoints/1-250/weights"] = lambda _request: answer
+    assert spectrain("model", "download", "5", "--to", str(tmp_path)) == code
+    assert ("a.safetensors" in contents(tmp_path)) == (code is ExitCode.DONE)
+    assert ("is not what was saved" in spectrain.err) == (code is ExitCode.FAILED)
 
 
 @pytest.mark.parametrize("name", ["", "../evil", "/tmp/evil", ".hidden", "..", "two words"])
