@@ -1,13 +1,15 @@
 """While a backup is made nothing is deleted: the record says so, and whoever deletes asks it.
 
-    hold -> queue_settings "backup" {"until"} -> check_not_held, in the unit of work that would delete
+    hold -> queue_settings "backup" {"until", "by"} -> check_not_held, in the unit of work that would delete
 
 What its trainer removes is not kept by that: checkpoints of running jobs are pinned in the store, see `make`. A backup
-that was killed holds nothing for longer than two minutes; then the next one, or `spectrain gc`, takes its pins away.
+that was killed holds nothing for longer than two minutes; then the next one, or `spectrain gc`, takes its pins away. A
+backup that stood still for so long finds that another one holds, and ends without touching what is the other's.
 """
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Generator
@@ -47,29 +49,67 @@ def forget_hold(session: Session) -> None:
         session.delete(row)
 
 
+class Hold:
+    """What keeps everybody from deleting, for one backup."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._by = secrets.token_hex(8)
+
+    def is_ours(self) -> bool:
+        """Whether no other backup holds by now."""
+        with self._database.reading() as session:
+            return _holder(session) == self._by
+
+    def check(self) -> None:
+        """Raise InUseError where another backup holds by now: what this one copied may have gaps."""
+        if not self.is_ours():
+            raise InUseError("This backup stood still for so long that another one was begun: make it anew.")
+
+    def take(self) -> None:
+        """Begin; raises InUseError where another backup holds."""
+        with self._database.session() as session:
+            check_not_held(session)
+            self._write(session)
+
+    def renew(self) -> None:
+        """Hold on, unless another backup does."""
+        with self._database.session() as session:
+            if _holder(session) == self._by:
+                self._write(session)
+
+    def end(self) -> None:
+        """Let everybody delete again, unless another backup holds."""
+        with self._database.session() as session:
+            if _holder(session) == self._by:
+                forget_hold(session)
+
+    def _write(self, session: Session) -> None:
+        session.merge(QueueSetting(name=_SETTING, value={"until": time.time() + HOLD_S, "by": self._by}))
+
+
 @contextmanager
-def held(database: Database) -> Generator[None]:
+def held(database: Database) -> Generator[Hold]:
     """Keep everybody from deleting; raises InUseError where another backup does."""
-    with database.session() as session:
-        check_not_held(session)
-        _hold(session)
+    hold = Hold(database)
+    hold.take()
     done = threading.Event()
-    thread = threading.Thread(target=_renew, args=(database, done), name="backup-hold", daemon=True)
+    thread = threading.Thread(target=_renew, args=(hold, done), name="backup-hold", daemon=True)
     thread.start()
     try:
-        yield
+        yield hold
     finally:
         done.set()
         thread.join()
-        with database.session() as session:
-            forget_hold(session)
+        hold.end()
 
 
-def _renew(database: Database, done: threading.Event) -> None:
+def _renew(hold: Hold, done: threading.Event) -> None:
     while not done.wait(HOLD_S / 8):
-        with suppress(SQLAlchemyError), database.session() as session:  # there are seven more tries
-            _hold(session)
+        with suppress(SQLAlchemyError):  # there are seven more tries
+            hold.renew()
 
 
-def _hold(session: Session) -> None:
-    session.merge(QueueSetting(name=_SETTING, value={"until": time.time() + HOLD_S}))
+def _holder(session: Session) -> str:
+    row = session.get(QueueSetting, _SETTING)
+    return "" if row is None else str(row.value.get("by", ""))

@@ -24,7 +24,7 @@ from typing import Final
 from pydantic import ValidationError
 from sqlalchemy import func, select
 
-from api.backup.hold import PINS, forget_hold, held
+from api.backup.hold import PINS, Hold, forget_hold, held
 from api.backup.manifest import (
     LIST_FILE,
     MANIFEST_FILE,
@@ -86,14 +86,15 @@ class Backup:
         Raises InUseError where something is there, or another backup is being made; StorageFullError; StorageError.
         """
         _prepare(folder)
-        with held(self._database):
+        with held(self._database) as hold:
             self._storage.delete(PINS)  # those of a backup that was killed
             try:
-                return self._rounds(folder, features=features)
+                return self._rounds(folder, hold, features=features)
             finally:
-                self._storage.delete(PINS)
+                if hold.is_ours():
+                    self._storage.delete(PINS)
 
-    def _rounds(self, folder: Path, *, features: bool) -> BackupManifest:
+    def _rounds(self, folder: Path, hold: Hold, *, features: bool) -> BackupManifest:
         done: dict[str, BackedUpFile] = {}
         lost: set[str] | None = None
         while True:
@@ -108,6 +109,7 @@ class Backup:
             before, lost = lost or set(), self._copy(folder, wanted, done)
             # Nobody but a trainer removes anything now; and what a later record still names is gone for good.
             if not any(key.startswith("jobs/") for key in lost - before):
+                hold.check()
                 return self._finish(folder, wanted, done, lost, made_at=made_at, features=features)
 
     def _wanted(self, record: Path, *, features: bool) -> _Wanted:

@@ -15,7 +15,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from api.backup.hold import HOLD_S, PINS, held
+from api.backup.hold import HOLD_S, PINS, Hold, check_not_held, held
 from api.backup.make import Backup
 from api.backup.manifest import BackupManifest, read_files
 from api.backup.restore import MARK, Restore
@@ -126,6 +126,26 @@ def test_nothing_is_deleted_while_it_is_made(
         with pytest.raises(InUseError, match="A backup is being made"):
             backup.make(tmp_path / "backup")
     assert client.delete("/api/v1/jobs/1").status_code == 200
+
+
+def test_a_backup_that_stood_still_leaves_the_next_one_its_hold(core: TwinCore) -> None:
+    first, second = Hold(core.database), Hold(core.database)
+    first.take()
+    with core.database.session() as session:
+        [row] = session.scalars(select(QueueSetting))
+        row.value = {**row.value, "until": time.time() - 1.0}
+    first.check()  # nobody came in between
+    second.take()
+    with pytest.raises(InUseError, match="stood still for so long"):
+        first.check()
+    first.renew()
+    first.end()
+    assert (first.is_ours(), second.is_ours()) == (False, True)
+    with core.database.reading() as session, pytest.raises(InUseError, match="A backup is being made"):
+        check_not_held(session)
+    second.end()
+    with core.database.reading() as session:
+        check_not_held(session)
 
 
 _BACKUP_THAT_WAITS = """
