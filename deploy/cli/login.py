@@ -36,9 +36,10 @@ def login_command(url: str | None, *, as_json: bool) -> None:
         session = Session(client, as_json=as_json)
         who = client.session()
         path = keep_token(server, str(token).strip())
-        session.show(
-            who, lambda: session.say(f"Logged in to {server} as {who.name} ({who.role}). The token is kept in {path}.")
-        )
+        told = f"Logged in to {server} as {who.name} ({who.role}). The token is kept in {path}."
+        if server != server_of(click.get_current_context(), None).rstrip("/"):
+            told += f" To have every command ask there: export SPECTRAIN_SERVER={server}"
+        session.show(who, lambda: session.say(told))
 
 
 @click.command("logout")

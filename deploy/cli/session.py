@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from deploy.cli.api_client import ApiClient
-from deploy.cli.kept_tokens import token_for
+from deploy.cli.api_client import ApiClient, UnreachableError
+from deploy.cli.kept_tokens import read_tokens, token_for
 
 DEFAULT_SERVER: Final = "http://127.0.0.1:8000"
 _WIDE: Final = 200
@@ -83,8 +83,14 @@ def client_command(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(*, server: str | None, as_json: bool, **values: Any) -> Any:
         context = click.get_current_context()
         address = server_of(context, server)
-        with ApiClient(address, token=token_for(address)) as client:
-            return function(Session(client, as_json=as_json), **values)
+        try:
+            with ApiClient(address, token=token_for(address)) as client:
+                return function(Session(client, as_json=as_json), **values)
+        except UnreachableError as error:
+            elsewhere = sorted(read_tokens()) if address == DEFAULT_SERVER else []
+            if not elsewhere:
+                raise
+            raise UnreachableError(f"{error} You are logged in at {elsewhere[0]}: --server {elsewhere[0]}.") from error
 
     server = click.option(
         "--server", metavar="URL", help=f"Address of the server; also SPECTRAIN_SERVER. Default: {DEFAULT_SERVER}."

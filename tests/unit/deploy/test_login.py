@@ -55,6 +55,25 @@ def test_a_token_is_kept_for_its_server_alone(server: FakeServer, spectrain: Com
 
 
 @pytest.mark.usefixtures("typed")
+def test_who_logged_in_elsewhere_is_reminded_where(
+    server: FakeServer, spectrain: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers["GET jobs"] = httpx.ConnectError("refused")
+    assert spectrain("jobs", "ls") == ExitCode.UNREACHABLE
+    assert "logged in" not in spectrain.err
+    spectrain("login", LAB)
+    assert f"export SPECTRAIN_SERVER={LAB}" in spectrain.out
+    assert spectrain("jobs", "ls") == ExitCode.UNREACHABLE
+    assert f"You are logged in at {LAB}: --server {LAB}." in spectrain.err
+    assert spectrain("--server", "http://192.0.2.9:8000", "jobs", "ls") == ExitCode.UNREACHABLE
+    assert "logged in" not in spectrain.err, "that server was meant"
+    monkeypatch.setenv("SPECTRAIN_SERVER", LAB)
+    monkeypatch.setattr("sys.stdin", io.StringIO("spt_mine\n"))
+    spectrain("login")
+    assert "export" not in spectrain.out
+
+
+@pytest.mark.usefixtures("typed")
 def test_nobody_else_can_read_the_kept_token(spectrain: CommandLine) -> None:
     spectrain("login", LAB)
     path = kept_tokens.tokens_path()
