@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from pydantic import ValidationError
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from api.checkpoint_files import MANIFEST_FILE, WEIGHTS_FILE, CheckpointFile, CheckpointManifest, trained_folder
 from api.datasets.quotas import Quotas
@@ -24,7 +24,7 @@ from api.record.database import Database
 from api.record.jobs import NewJob, add_job
 from api.record.queue_settings import end_of_queue, note_deleted
 from api.record.rows import find, tell
-from api.record.tables import Dataset, Outbox
+from api.record.tables import Dataset
 from shared.config import BETA_KL_WEIGHT, Objective, TrainConfig, config_error
 from shared.errors import ConfigError, StorageFullError
 from shared.events import CheckpointSaved, Event
@@ -112,9 +112,7 @@ class Imports:
             spec = TrainSpec(dataset=snapshot, train=train)
             job = NewJob(name=name[-200:], spec=spec, request=request, submitted_by=by)
             row = add_job(session, job, end_of_queue(session))
-            # It never waited. What said so could be sent, and recorded, while the file is stored: in the place of the
-            # checkpoint, which is the first event.
-            session.execute(delete(Outbox).where(Outbox.job_id == row.id))
+            # It never waited, so nobody is told that it does: the checkpoint is its first event.
             row.state, row.ended_at = JobState.COMPLETED.value, time.time()
             row.reason = "It was imported: start a training from it."
             return row.id

@@ -88,6 +88,7 @@ class JobRecord:
         with self._database.session() as session:
             end = end_of_queue(session)
             row = add_job(session, job, end)
+            session.add(Outbox(**_told(row.id, job, row.created_at)))
             send = None if job.request.after or end.is_paused else give(session, row, job.spec)
         if send is not None:
             send()  # before all else: a device waits
@@ -212,7 +213,7 @@ def _listed(
 
 
 def add_job(session: Session, job: NewJob, end: EndOfQueue) -> Job:
-    """Add a row for `job` at the `end`, with what it waits for and the event that tells of it."""
+    """Add a row for `job` at the `end`, with what it waits for; nobody is told of it yet."""
     now = time.time()
     _keep_clips(session, job.spec.dataset)
     row = Job(**_row(job, now), position=end.position, id=end.job_id)
@@ -220,7 +221,6 @@ def add_job(session: Session, job: NewJob, end: EndOfQueue) -> Job:
     if end.job_id is None or job.request.after:  # else it is written once, with the worker that it is given to
         session.flush()
     _add_dependencies(session, [row.id], [job])
-    session.add(Outbox(**_told(row.id, job, now)))
     return row
 
 
