@@ -77,5 +77,9 @@ def newest_stored_attempt(storage: Storage, job_id: int) -> int:
 
 def read_manifest(storage: Storage, job_id: int, checkpoint: str) -> CheckpointManifest:
     """The manifest of a checkpoint; raises NotFoundError, or pydantic.ValidationError for one that is damaged."""
-    folder = find_folder(storage, job_id, checkpoint)
+    return manifest_in(storage, find_folder(storage, job_id, checkpoint))
+
+
+def manifest_in(storage: Storage, folder: str) -> CheckpointManifest:
+    """The same of the checkpoint in `folder`."""
     return CheckpointManifest.model_validate_json(storage.read(f"{folder}/{MANIFEST_FILE}"))

@@ -48,8 +48,13 @@ end
 if attempt >= granted and ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'proof', redis.sha1hex(ARGV[3])) end
 """
 
+_MAY_OFFER: Final = """
+local known = redis.call('HMGET', KEYS[1], 'attempt', 'claimed', 'proof')
+if tonumber(ARGV[1]) < tonumber(known[1] or '0') then return 0 end
+if tonumber(ARGV[1]) <= tonumber(known[2] or '0') then return known[3] == redis.sha1hex(ARGV[3]) and 1 or 0 end
+"""
+
 _LEAVE: Final = """
-if attempt < granted or attempt <= tonumber(redis.call('HGET', KEYS[1], 'claimed') or '0') then return 0 end
 redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[2], 'attempt', ARGV[1], 'secret', ARGV[3], 'specification', ARGV[4])
 redis.call('EXPIRE', KEYS[2], ARGV[5])
@@ -132,7 +137,7 @@ class Leases:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._grant = redis.register_script(f"{_GRANT}return math.max(granted, attempt)")
-        self._offer = redis.register_script(f"{_GRANT}{_LEAVE}return 1")
+        self._offer = redis.register_script(f"{_MAY_OFFER}{_GRANT}{_LEAVE}return 1")
         self._claim = redis.register_script(_CLAIM)
         self._renew = redis.register_script(_RENEW)
         self._status = redis.register_script(_STATUS)
@@ -147,8 +152,8 @@ class Leases:
     def offer(self, attempt: AttemptSpec, worker: str) -> bool:
         """Grant `attempt` to `worker`, leave its specification there and tell it.
 
-        False where it cannot be taken any more: it was claimed, or a newer one exists. The specification goes by itself
-        where nobody takes it.
+        One that was claimed already stays as it is. False, and nothing is changed, where Redis knows a newer attempt or
+        a claimed one of this number with another secret. The specification goes by itself where nobody takes it.
         """
         found = self._offer(
             keys=[lease_key(attempt.job_id), attempt_key(worker, attempt.job_id)],

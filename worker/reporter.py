@@ -69,7 +69,7 @@ class Sender:
                 self._to_disk()
             while not self.trouble and self:
                 self._send_head()
-        except (RedisError, OSError, ValueError) as error:  # the last one for a spool that the disk damaged
+        except (RedisError, OSError) as error:
             self.trouble = str(error) or type(error).__name__
             self.unknown = isinstance(error, UnknownAttemptError)
         if self.trouble and len(self._memory) > _MEMORY_EVENTS:
@@ -87,6 +87,8 @@ class Sender:
     def _send_head(self) -> None:
         from_disk = bool(self._spool)
         head = self._spool.head() if from_disk else list(self._memory)[:_BATCH]
+        if not head:
+            return  # nothing of the spool could be read, and it went
         mean_bytes = sum(len(entry.text) for entry in head) / len(head)
         room = max(1, min(self._stream_events, int(_STREAM_BYTES / mean_bytes)))
         # Above its own last number, whatever a Redis that lost its newest second believes.

@@ -2,8 +2,8 @@
 
 One file per attempt, `spool/<job>-<attempt>.jsonl` in the data folder. Its first line says whose events they are, with
 the secret that lets them be told; each other line is one event with its writer and count, so that whoever sends it
-again, another process included, has it applied once. A file that was torn by a crash is good up to its last whole line,
-and a damaged line costs no other.
+again, another process included, has it applied once. A file that was torn by a crash is good up to its last whole line;
+what the disk damaged is passed over.
 """
 
 from __future__ import annotations
@@ -114,7 +114,10 @@ class Spool:
         self._synced_at = time.monotonic()
 
     def head(self) -> list[Entry]:
-        """The first events, as many as are sent at once, all of one writer; empty for none."""
+        """The first events, as many as are sent at once, all of one writer; empty for none.
+
+        Where nothing that is left can be read the file goes.
+        """
         entries: list[Entry] = []
         size = 0
         if self:
@@ -127,6 +130,9 @@ class Spool:
                     size += len(line)
                     if size >= _BATCH_BYTES:
                         break
+            if not entries:
+                log.warning("spool.unreadable", job=self.job_id, attempt=self.attempt, bytes=self._end - self._head)
+                self.remove()
         return entries
 
     def drop(self, count: int) -> None:
@@ -190,8 +196,13 @@ class Spool:
         """The whole lines from where `file` stands on, each with what it says; `file` follows line by line."""
         while file.tell() < self._end:
             line = file.readline()
-            with suppress(ValueError):  # it was told of when the file was found
-                yield line, _from_line(line)
+            if not line:
+                return  # it became shorter
+            try:
+                entry = _from_line(line)
+            except ValueError:
+                continue
+            yield line, entry
 
     def _shrink(self) -> None:
         """Bring it below its limit; where nothing can be dropped, or the disk has no room for the copy that this takes,
@@ -259,9 +270,14 @@ def _to_line(entry: Entry) -> bytes:
 
 
 def _from_line(line: bytes) -> Entry:
-    """Inverse of `_to_line`; raises ValueError for a torn one."""
+    """Inverse of `_to_line`; raises ValueError for a torn or damaged one."""
     if not line.endswith(b"}\n"):
         raise ValueError("a line without its end")
     prefix, _, rest = line.decode().partition(',"event":')
-    about = cast(dict[str, Any], json.loads(prefix + "}"))
-    return Entry(writer=str(about["writer"]), count=int(about["count"]), text=rest.removesuffix("}\n"))
+    text = rest.removesuffix("}\n")
+    json.loads(text)  # nobody behind could tell what a damaged one said
+    try:
+        about = cast(dict[str, Any], json.loads(prefix + "}"))
+        return Entry(writer=str(about["writer"]), count=int(about["count"]), text=text)
+    except (KeyError, TypeError) as error:
+        raise ValueError("a line that does not say whose it is") from error

@@ -102,6 +102,7 @@ def _run(attempt: AttemptSpec, report: TextIO, asked: SupervisorWish, threads: i
                 cache=settings.store_cache,
                 cache_bytes=settings.cache_bytes,
                 on_progress=control.beat,
+                waits=True,
             )
             if attempt.spec.kind == "preprocess":
                 return asdict(

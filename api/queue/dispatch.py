@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Integer, bindparam, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from api.checkpoint_files import newest_stored_attempt
@@ -150,8 +151,8 @@ class Dispatch:
             try:
                 if not self.send(attempt, worker, last_number):
                     self._withdraw(attempt)
-            except (RedisError, OperationalError) as error:
-                # As after any ticket that nobody claims, the scheduler sends it again.
+            except (RedisError, OperationalError, SQLAlchemyError) as error:
+                # As after any ticket that nobody claims, the scheduler sends it again, or takes the job back.
                 log.warning("ticket.not_sent", job=attempt.job_id, attempt=attempt.attempt, error=str(error))
 
         return send
@@ -170,8 +171,8 @@ class Dispatch:
     def send(self, attempt: AttemptSpec, worker: str, last_number: int) -> bool:
         """Put an attempt on its way to `worker`, again or for the first time; raises RedisError, OperationalError.
 
-        `last_number` is that of the job's newest event: Redis may have lost its newest second. False where nobody can
-        take the attempt any more.
+        `last_number` is that of the job's newest event: Redis may have lost its newest second. False where Redis knows
+        another attempt in its place.
         """
         if last_number:
             self._bus.raise_floor(attempt.job_id, last_number)

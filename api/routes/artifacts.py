@@ -10,14 +10,14 @@ from flask import Response, send_file
 from pydantic import ValidationError
 
 from api.answers import answer
-from api.checkpoint_files import WEIGHTS_FILE, read_manifest, trained_folder, weights_key
+from api.checkpoint_files import WEIGHTS_FILE, find_folder, manifest_in, read_manifest, trained_folder
 from api.keeping.views import ModelConfigView
 from api.page import IMMUTABLE, unchanging_bytes
 from api.routes.blueprint import Resource
 from api.routes.parameters import API, ID, JobPath
 from api.services import services
 from api.views import CheckpointListView, PreviewListView
-from shared.errors import CorruptCheckpointError, NotFoundError, StorageError
+from shared.errors import CorruptCheckpointError, DamagedError, NotFoundError, StorageError
 from shared.storage.base import check_key
 
 DIGEST_HEADER = "Repr-Digest"
@@ -52,7 +52,8 @@ def get_weights(path: CheckpointPath) -> Response:
     """The weights of a checkpoint as a safetensors file."""
     storage = services().core.storage
     _key(trained_folder(path.job_id, path.name))
-    key = weights_key(storage, path.job_id, path.name)
+    folder = find_folder(storage, path.job_id, path.name)
+    key = f"{folder}/{WEIGHTS_FILE}"
     if not storage.exists(key):
         raise NotFoundError(f"Job {path.job_id} has no checkpoint {path.name!r} (any more).")
     response = _unchanging(
@@ -60,8 +61,9 @@ def get_weights(path: CheckpointPath) -> Response:
         mimetype="application/octet-stream",
         download=f"spectrain-job{path.job_id}-{path.name}.safetensors",
     )
-    with suppress(NotFoundError, ValidationError, KeyError):  # without a manifest there is nothing to compare with
-        saved = read_manifest(storage, path.job_id, path.name).files[WEIGHTS_FILE]
+    # Without a manifest that can be read there is nothing to compare with.
+    with suppress(NotFoundError, DamagedError, ValidationError, KeyError):
+        saved = manifest_in(storage, folder).files[WEIGHTS_FILE]
         response.headers[DIGEST_HEADER] = f"sha-256=:{b64encode(bytes.fromhex(saved.sha256)).decode()}:"
     return response
 

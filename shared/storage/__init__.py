@@ -21,11 +21,13 @@ def open_storage(
     cache: Path | None = None,
     cache_bytes: int = 20 << 30,
     on_progress: Callable[[], None] = lambda: None,
+    waits: bool = False,
 ) -> Storage:
     """The store behind `url`: a folder's path or `file://`, the address of the api, or `s3://bucket/prefix`.
 
     `token` is a worker's, for the api. `cache` is a folder for copies of what is elsewhere (a temporary one by
     default), `cache_bytes` most of them; `on_progress` is called whenever bytes moved to or from another machine.
+    A bucket that is away is waited for with `waits`, and else told at once; the api is waited for in any case.
     """
     scheme = urlsplit(url).scheme
     if scheme in ("http", "https", "s3"):
@@ -34,7 +36,7 @@ def open_storage(
         if scheme == "s3":
             from shared.storage.s3 import S3Storage  # noqa: PLC0415 - an optional extra
 
-            return S3Storage(url, cache=copies, on_progress=on_progress)
+            return S3Storage(url, cache=copies, on_progress=on_progress, waits=waits)
         from shared.storage.remote import RemoteStorage  # noqa: PLC0415 - most processes need no HTTP client
 
         return RemoteStorage(url, token=token, cache=copies, on_progress=on_progress)

@@ -6,6 +6,10 @@ import random
 import time
 from typing import Final
 
+PATIENCE_S: Final = 300.0
+"""How long a store that is away is waited for."""
+SHORT_PATIENCE_S: Final = 20.0
+"""The same where a training goes on without; less than a trainer's time to save."""
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 
@@ -16,6 +20,11 @@ class Patience:
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self.renew()
+
+    @classmethod
+    def for_key(cls, key: str) -> Patience:
+        """What a worker has for a store that does not answer what it asks of `key`."""
+        return cls(SHORT_PATIENCE_S if not key or key.startswith("jobs/") else PATIENCE_S)
 
     def renew(self) -> None:
         """There was progress: the time starts again."""

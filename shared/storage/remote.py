@@ -28,10 +28,6 @@ from shared.storage.cache import Cache
 from shared.storage.distant import CHUNK_BYTES, DistantStorage
 from shared.storage.patience import Patience
 
-PATIENCE_S: Final = 300.0
-"""How long an api that is away is waited for."""
-SHORT_PATIENCE_S: Final = 20.0
-"""The same where a training goes on without; less than a trainer's time to save."""
 _PART_BYTES: Final = 8 << 20
 _AT_ONCE_BYTES: Final = 1 << 16
 """What is sent without asking first whether it is wanted."""
@@ -81,7 +77,7 @@ class RemoteStorage(DistantStorage):
     @override
     def _put(self, key: str, source: BinaryIO, artifact: Artifact) -> None:
         address, size = f"/uploads/{artifact.sha256}/{key}", artifact.size_bytes
-        start, patience, wrong_hashes = source.tell(), Patience(_patience_s(key)), 0
+        start, patience, wrong_hashes = source.tell(), Patience.for_key(key), 0
         offset, furthest, ask = 0, 0, size > _AT_ONCE_BYTES
         while True:
             try:
@@ -122,7 +118,7 @@ class RemoteStorage(DistantStorage):
 
     @override
     def _fetch(self, key: str, target: BinaryIO) -> str:
-        patience, sha256 = Patience(_patience_s(key)), ""
+        patience, sha256 = Patience.for_key(key), ""
         while True:
             headers = {"Range": f"bytes={target.tell()}-", "If-Range": f'"{sha256}"'} if target.tell() else {}
             try:
@@ -151,7 +147,7 @@ class RemoteStorage(DistantStorage):
 
     def _ask(self, method: str, address: str, key: str) -> httpx.Response:
         """What the api answers, as soon as it does."""
-        patience = Patience(_patience_s(key))
+        patience = Patience.for_key(key)
         while True:
             try:
                 return self._once(method, address, key)
@@ -207,7 +203,3 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
 
 def _etag(answer: httpx.Response) -> str:
     return answer.headers.get("ETag", "").removeprefix("W/").strip('"')
-
-
-def _patience_s(key: str) -> float:
-    return SHORT_PATIENCE_S if not key or key.startswith("jobs/") else PATIENCE_S

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
+from sqlalchemy.exc import OperationalError
 
 from api.queue.assignment import Assignment
 from api.queue.dispatch import Dispatch
@@ -134,20 +135,23 @@ def test_it_gets_nothing_that_the_queue_would_not_give_it(house: House, asked: d
 
 
 @ON_BOTH
-@pytest.mark.parametrize("claimed", [True, False])
-def test_a_number_that_redis_knows_from_a_lost_record_gets_a_newer_attempt(house: House, *, claimed: bool) -> None:
+@pytest.mark.parametrize(("older", "claimed", "next_one"), [(1, True, 2), (2, True, 3), (2, False, 2)])
+def test_a_number_that_redis_knows_from_a_lost_record_gets_a_newer_attempt(
+    house: House, older: int, next_one: int, *, claimed: bool
+) -> None:
     """The record was restored: what it calls job 1 is another one to Redis, and to whoever runs that."""
     leases = Leases(house.redis)
-    leases.grant(1, 2, "elsewhere", "of an older job 1")
+    leases.grant(1, older, "elsewhere", "of an older job 1")
     if claimed:
-        assert leases.offer(AttemptSpec(job_id=1, attempt=2, spec=SPEC, secret="of an older job 1"), "elsewhere")
-        assert leases.claim(Ticket(job_id=1, attempt=2), "elsewhere", 5.0)[0] == "claimed"
+        assert leases.offer(AttemptSpec(job_id=1, attempt=older, spec=SPEC, secret="of an older job 1"), "elsewhere")
+        assert leases.claim(Ticket(job_id=1, attempt=older), "elsewhere", 5.0)[0] == "claimed"
     house.worker("w1")
     job_id, state, _ = house.submit()
     assert (job_id, state, house.tickets("w1")) == (1, JobState.QUEUED, 0)
+    assert not claimed or leases.renew(1, older, "elsewhere", "of an older job 1", 5.0), "it is fenced by what follows"
     given, _ = house.dispatch.give([Assignment(job_id=1, worker="w1")], house.registry.online(), lambda *_: True)
     assert (len(given), house.tickets("w1")) == (1, 1)
-    result, attempt = leases.claim(Ticket(job_id=1, attempt=3 if claimed else 2), "w1", 5.0)
+    result, attempt = leases.claim(Ticket(job_id=1, attempt=next_one), "w1", 5.0)
     assert result == "claimed"
     assert attempt is not None
     assert attempt.secret != "of an older job 1"
@@ -161,6 +165,7 @@ def test_a_job_that_waits_for_another_one_waits(house: House) -> None:
     assert house.submit(after=[first])[1] is JobState.QUEUED
 
 
+@ON_BOTH
 def test_nothing_is_given_while_the_queue_is_paused_or_not_looked_after(house: House) -> None:
     house.worker("w1")
     with house.database.session() as session:
@@ -230,3 +235,16 @@ def test_a_ticket_that_cannot_be_sent_costs_the_submission_nothing(
     monkeypatch.setattr("shared.lease.Leases.offer", refuse)
     assert house.submit()[1:] == (JobState.STARTING, "w1"), "it is sent again, as one that was lost"
     assert house.tickets("w1") == 0
+
+
+def test_a_job_that_cannot_be_taken_back_at_once_costs_the_submission_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Leases(house.redis).grant(1, 2, "elsewhere")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OperationalError("UPDATE jobs", {}, Exception("database or disk is full"))
+
+    house.worker("w1")
+    monkeypatch.setattr("api.queue.dispatch.take_back", refuse)
+    assert house.submit()[1:] == (JobState.STARTING, "w1"), "the scheduler takes it back as one that nobody claimed"

@@ -66,8 +66,7 @@ def test_only_the_first_claim_of_an_attempt_succeeds(redis: Redis, job_id: int) 
     assert 0 < status.left_s <= LEASE_S
     assert claim(leases, job_id, 1, "a") == "stale", "what is to be done was taken, too"
     assert claim(leases, job_id, 1, "b") == "taken", "it was offered to both"
-    assert not leases.offer(attempt_of(job_id, 1), "b")
-    assert leases.status(job_id).left_s > 0
+    assert claim(leases, job_id, 1, "b") == "taken"
 
 
 def test_a_newer_attempt_fences_the_older_one(redis: Redis, job_id: int) -> None:
@@ -108,9 +107,17 @@ def test_a_fence_alone_can_be_claimed_by_nobody(redis: Redis, job_id: int) -> No
 def test_an_offer_made_again_changes_nothing_for_its_holder(redis: Redis, job_id: int) -> None:
     leases = Leases(redis)
     claim(leases, job_id, 1, "a")
-    assert not leases.offer(attempt_of(job_id, 1), "a")
+    assert leases.offer(attempt_of(job_id, 1), "a")
     assert leases.status(job_id).left_s > 0
     assert claim(leases, job_id, 1, "a") == "stale", "nothing was left for it"
+
+
+def test_an_offer_of_a_number_that_somebody_else_has_changes_nothing_for_its_holder(redis: Redis, job_id: int) -> None:
+    leases = Leases(redis)
+    claim(leases, job_id, 1, "a")
+    assert not leases.offer(attempt_of(job_id, 1, OTHER), "b")
+    assert claim(leases, job_id, 1, "b") == "stale"
+    assert leases.renew(job_id, 1, "a", SECRET, LEASE_S)
 
 
 def test_what_redis_forgot_is_told_again_and_goes_on(redis: Redis, job_id: int) -> None:

@@ -194,7 +194,13 @@ def test_a_spool_that_the_disk_damaged_ends_no_reporter(redis: Redis, settings: 
         file.write(bytes(10))
     sender = Sender(EventBus(redis), spool, stream_events=STREAM_EVENTS)
     sender.send()
-    assert sender.trouble
+    assert (sender.trouble, bool(sender), spool.path.exists()) == ("", False, False)
+    recording = Recording(EventBus(redis), job_id)
+    said = Event(job_id=job_id, attempt=1, at=time.time(), body=LogLine(message="what came later"))
+    sender.add(Entry(writer="trainer:1", count=2, text=said.to_json()))
+    sender.send()
+    wait_until(lambda: recording.has(1))
+    assert recording.messages == ["what came later"]
 
 
 def test_what_a_process_left_is_sent_by_the_next_one(redis: Redis, settings: Settings, job_id: int) -> None:

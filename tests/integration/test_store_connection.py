@@ -158,7 +158,7 @@ def test_an_upload_goes_on_after_the_api_was_killed(system: System, token: str, 
 
 
 def test_an_api_that_stays_away_is_told_in_a_sentence(token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(remote, "SHORT_PATIENCE_S", 0.5)
+    monkeypatch.setattr("shared.storage.patience.SHORT_PATIENCE_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = int(taken.getsockname()[1])
     store = opened(tmp_path, port, token)

@@ -206,6 +206,7 @@ def test_weights_and_previews_come_out_of_the_store(client: FlaskClient, core: T
     with client.get("/api/v1/jobs/1/checkpoints/1-20/weights") as weights:
         assert weights.data == b"weights"
         assert "spectrain-job1-1-20.safetensors" in weights.headers["Content-Disposition"]
+        assert "Repr-Digest" not in weights.headers, "there is no manifest to take it from"
     with client.get("/api/v1/jobs/1/previews/1-20/sample-1.wav", headers={"Range": "bytes=2-4"}) as sound:
         assert (sound.status_code, sound.data, sound.mimetype) == (206, b"234", "audio/wav")
         assert "immutable" in sound.headers["Cache-Control"]

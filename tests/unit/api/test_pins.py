@@ -69,6 +69,9 @@ def test_a_pinned_one_stays_when_its_trainer_removes_it(
     with client.get("/api/v1/jobs/1/checkpoints/1-250/weights") as weights:
         assert weights.data == b"1-250"
         assert weights.headers["Repr-Digest"] == f"sha-256=:{b64encode(sha256(b'1-250').digest()).decode()}:"
+        digest = weights.headers["Repr-Digest"]
+    with client.get("/api/v1/jobs/1/checkpoints/1-250/weights", headers={"Range": "bytes=2-3"}) as part:
+        assert (part.status_code, part.data, part.headers["Repr-Digest"]) == (206, b"25", digest), "of all of it"
     config = client.get("/api/v1/jobs/1/checkpoints/1-250/config")
     assert config.headers["Content-Disposition"] == "attachment; filename=spectrain-job1-1-250.json"
     told = config.get_json()

@@ -104,6 +104,58 @@ def test_a_damaged_line_costs_no_other(tmp_path: Path, damaged: int) -> None:
     assert not found.path.exists()
 
 
+@pytest.mark.parametrize(
+    ("whole", "damaged", "lost"),
+    [
+        (b'"writer"', b'"wRiter"', 1),
+        (b'"count"', b'"c?unt"', 1),
+        (b'"message"', b'\x00message"', 1),
+        (b"}\n", b"}}", 2),  # two lines became one
+        (b"}\n", b"?\n", 1),
+    ],
+)
+def test_a_flipped_bit_costs_what_it_hits_alone(tmp_path: Path, whole: bytes, damaged: bytes, lost: int) -> None:
+    first = make(tmp_path)
+    given = [entry(number) for number in range(1, 6)]
+    first.append(given)
+    lines = first.path.read_bytes().splitlines(keepends=True)
+    assert whole in lines[2]
+    lines[2] = damaged.join(lines[2].rsplit(whole, 1))
+    first.path.write_bytes(b"".join(lines))
+    found = Spool.open(first.path, limit_bytes=PLENTY)
+    assert found is not None
+    assert drained(found) == [given[0], *given[1 + lost :]]
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_file_that_is_lost_while_it_is_used_holds_up_nothing(tmp_path: Path, *, cut: bool) -> None:
+    spool = make(tmp_path)
+    spool.append([entry(1), entry(2)])
+    content = spool.path.read_bytes()
+    header = content.index(b"\n") + 1
+    spool.path.write_bytes(content[:header] + (b"" if cut else b"\0" * (len(content) - header)))
+    assert spool
+    assert spool.head() == []
+    assert not spool
+    spool.append([entry(3)])
+    assert drained(make(tmp_path)) == [entry(3)]
+
+
+def test_damaged_lines_keep_nobody_from_thinning(tmp_path: Path) -> None:
+    spool = make(tmp_path, limit_bytes=200_000)
+    spool.append([entry(1, steps(1))])
+    content = spool.path.read_bytes()
+    spool.path.write_bytes(content.replace(b'"loss"', b"\0loss?"))
+    number = 1
+    while spool.path.stat().st_size < 190_000:
+        number += 1
+        spool.append([entry(number, steps(100 * number))])
+    for _ in range(20):
+        number += 1
+        spool.append([entry(number, steps(100 * number))])
+    assert spool.path.stat().st_size < 200_000
+
+
 def test_a_file_that_says_nothing_is_no_spool(tmp_path: Path) -> None:
     path = tmp_path / "7-2.jsonl"
     for content in (b"", b"{", b"[]\n", b'{"job_id": 7}\n'):
