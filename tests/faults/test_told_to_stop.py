@@ -6,7 +6,7 @@ import random
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -33,9 +33,13 @@ def test_row_08_sigterm_at_random_points(
     for index in range(LANES + 1):
         system.start_worker(f"w{index}")
     stops: list[tuple[str, float]] = []
+    turns = {f"w{index}": threading.Lock() for index in range(LANES + 1)}
     with ThreadPoolExecutor(LANES) as lanes:
         times = count(3, 50)
-        for done in [lanes.submit(_stop_again_and_again, system, job, times, limit, stops) for job in jobs]:
+        stopping = [
+            lanes.submit(_stop_again_and_again, system, job, times, limit, stops=stops, turns=turns) for job in jobs
+        ]
+        for done in stopping:
             done.result()
     fault.injected(len(stops))
     for job_id in jobs:
@@ -55,26 +59,38 @@ def _stop_again_and_again(
     job_id: int,
     times: int,
     limit: Callable[[float], float],
+    *,
     stops: list[tuple[str, float]],
+    turns: Mapping[str, threading.Lock],
 ) -> None:
     """Stop the worker that has the job, and start it anew; keep when it was told and how long it took."""
     chance = random.Random(job_id)
-    for index in range(times):
+    index = 0
+    while index < times:
         moment = MOMENTS[(job_id * times + index) % len(MOMENTS)]
         worker, attempt = _at_work(system, job_id, limit, stepping=moment in {"steps", "save", "preview"})
-        if moment in {"save", "preview"}:
-            system.post(f"/jobs/{job_id}/{moment}")
-        time.sleep(chance.uniform(0.0, 0.5))
-        told_at = time.monotonic()
-        assert system.stop(worker, limit(STOPPED_S)) == 0, system.log(worker)
-        stops.append((moment, time.monotonic() - told_at))
-        system.wait_job(job_id, lambda job, attempt=attempt: job["state"] == "queued" or job["attempt"] > attempt)
-        if moment == "start":
-            # The next one is stopped before it is there; it must end just as well.
-            system.begin_worker(worker)
-            time.sleep(chance.uniform(0.0, 2.0))
-            assert system.stop(worker, limit(STOPPED_S)) in {0, -15}, system.log(worker)
-        system.start_worker(worker)
+        with turns[worker]:
+            if not _is_there(system, job_id, worker, attempt):
+                continue  # the other lane stopped it meanwhile
+            if moment in {"save", "preview"}:
+                system.post(f"/jobs/{job_id}/{moment}")
+            time.sleep(chance.uniform(0.0, 0.5))
+            told_at = time.monotonic()
+            assert system.stop(worker, limit(STOPPED_S)) == 0, system.log(worker)
+            stops.append((moment, time.monotonic() - told_at))
+            system.wait_job(job_id, lambda job, attempt=attempt: job["state"] == "queued" or job["attempt"] > attempt)
+            if moment == "start":
+                # The next one is stopped before it is there, or with the other lane's job; it must end just as well.
+                system.begin_worker(worker)
+                time.sleep(chance.uniform(0.0, 2.0))
+                assert system.stop(worker, limit(STOPPED_S)) in {0, -15}, system.log(worker)
+            system.start_worker(worker)
+            index += 1
+
+
+def _is_there(system: System, job_id: int, worker: str, attempt: int) -> bool:
+    job = system.get(f"/jobs/{job_id}")
+    return job["state"] in {"starting", "running"} and (job["worker"], job["attempt"]) == (worker, attempt)
 
 
 def _at_work(system: System, job_id: int, limit: Callable[[float], float], *, stepping: bool) -> tuple[str, int]:
