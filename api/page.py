@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 import mimetypes
 import re
 from collections.abc import Callable
 from functools import lru_cache
 from html import escape
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import NotFound
@@ -27,6 +28,9 @@ NOT_PAGES: Final = ("/api/", "/socket.io/", "/openapi.json", "/healthz", "/ready
 _TEXT: Final = frozenset({".js", ".css", ".html", ".svg", ".json", ".map", ".txt"})
 _UNHASHED: Final = frozenset({"icon.svg", "theme.js"})
 """Assets that keep their name from build to build."""
+
+_JOB_PAGE: Final = "src/pages/job/JobPage.tsx"
+_JOB_ADDRESS: Final = re.compile(r"/jobs/[1-9][0-9]{0,8}")
 
 _NOT_BUILT: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Spectrain</title>
@@ -69,6 +73,28 @@ def unchanging_bytes(content: bytes, *, mimetype: str) -> Response:
     return response
 
 
+@lru_cache(maxsize=4)
+def _ahead(manifest: Path, _mtime_ns: int) -> str:
+    """What the page of a job needs beside what every page does, as a Link header.
+
+    From the manifest that the build leaves: source file -> {"file", "imports", "css"}.
+    """
+    chunks: dict[str, Any] = json.loads(manifest.read_text())
+    seen = {name for name, chunk in chunks.items() if chunk.get("isEntry")}
+    seen |= {name for entry in seen for name in chunks[entry].get("imports", ())}
+    wanted, links = [_JOB_PAGE], list[str]()
+    while wanted:
+        name = wanted.pop()
+        if name in seen or name not in chunks:
+            continue
+        seen.add(name)
+        chunk = chunks[name]
+        wanted += chunk.get("imports", ())
+        links.append(f"</{chunk['file']}>; rel=modulepreload")
+        links += [f"</{style}>; rel=preload; as=style; crossorigin" for style in chunk.get("css", ())]
+    return ", ".join(links)
+
+
 def _index(dist: Path, session_view: Callable[[Identity], SessionView]) -> Response:
     index = dist / "index.html"
     if not index.is_file():
@@ -79,11 +105,23 @@ def _index(dist: Path, session_view: Callable[[Identity], SessionView]) -> Respo
         session = escape(session_view(identity).model_dump_json())
         login = f'<meta name="csrf" content="{identity.csrf}" data-session="{session}">'
         text = index.read_text().replace("<head>", f"<head>{login}", 1)
-        return Response(text, mimetype="text/html", headers={"Cache-Control": "no-store"})
+        response = Response(text, mimetype="text/html", headers={"Cache-Control": "no-store"})
+        _send_ahead(response, dist)
+        return response
     response = _file(index)
     response.headers["Cache-Control"] = "no-cache"
+    _send_ahead(response, dist)
     response.make_conditional(request)
     return response
+
+
+def _send_ahead(response: Response, dist: Path) -> None:
+    """Have a browser ask for a job, its history and its page at once, not when the code that wants them has come."""
+    manifest = dist / "manifest.json"
+    if _JOB_ADDRESS.fullmatch(request.path) and manifest.is_file():
+        links = [_ahead(manifest, manifest.stat().st_mtime_ns)]
+        links += [f"</api/v1{request.path}{part}>; rel=preload; as=fetch; crossorigin" for part in ("", "/history")]
+        response.headers["Link"] = ", ".join(links)
 
 
 def _asset(dist: Path) -> Response:

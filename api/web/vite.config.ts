@@ -33,6 +33,8 @@ export default defineConfig({
     emptyOutDir: true,
     target: "es2022",
     modulePreload: { polyfill: false },
+    // From it the api knows what the page of a job needs, and has it sent along.
+    manifest: "manifest.json",
     // What the page starts with is one file, and not one for the app and one for what the app shares with other pages.
     rolldownOptions: { output: { codeSplitting: { groups: [{ name: "app", test: /src\/app\.tsx$/ }] } } },
   },

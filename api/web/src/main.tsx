@@ -1,6 +1,6 @@
 import { render } from "preact";
 import { App } from "./app";
-import { askForHistory } from "./http/api";
+import { askForJob } from "./http/api";
 import { followQueue } from "./store/queue";
 import "./styles/base.css";
 import "./styles/shell.css";
@@ -12,7 +12,7 @@ import "./styles/new_job.css";
 import "./styles/job.css";
 import "./styles/compare.css";
 
-askForHistory(location.pathname);
+askForJob(location.pathname);
 followQueue();
 const root = document.getElementById("page");
 if (root) render(<App />, root);

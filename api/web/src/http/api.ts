@@ -45,7 +45,8 @@ export async function listBatch(batch: number): Promise<Job[]> {
 }
 
 export async function getJob(id: number, signal?: AbortSignal): Promise<JobDetail> {
-  return toJobDetail(await request<Wire<"JobDetailView">>(`/jobs/${id}`, signal ? { signal } : {}));
+  const address = `/jobs/${id}`;
+  return toJobDetail(await (signal ? request<Wire<"JobDetailView">>(address, { signal }) : requestOnce<Wire<"JobDetailView">>(address)));
 }
 
 export async function submitJob(body: JobRequest): Promise<JobDetail> {
@@ -109,16 +110,25 @@ export function listEvents(
   return request(`/jobs/${id}/events`, signal ? { query, signal } : { query });
 }
 
-let early: { readonly id: number; readonly history: Promise<Wire<"HistoryView">> } | null = null;
+/** What was asked for before the code that wants it had come, by its address. */
+const early = new Map<string, Promise<unknown>>();
 
-/** Asks for the history of the job whose page is opened, while the code of that page is still on its way. */
-export function askForHistory(path: string): void {
-  const id = Number(/^\/jobs\/(\d{1,9})$/.exec(path)?.[1] ?? 0);
-  if (!id) return;
-  const history = getHistory(id);
-  // Whoever takes it over hears of a failure.
-  history.catch(() => undefined);
-  early = { id, history };
+/** Asks for the job whose page is opened, and for its history, while the code of that page is still on its way. */
+export function askForJob(path: string): void {
+  if (!/^\/jobs\/[1-9]\d{0,8}$/.test(path)) return;
+  for (const address of [path, `${path}/history`]) {
+    const answer = request<unknown>(address);
+    // Whoever takes it over hears of a failure.
+    answer.catch(() => undefined);
+    early.set(address, answer);
+  }
+}
+
+/** What was asked for early, once; else asks now. */
+function requestOnce<T>(address: string): Promise<T> {
+  const answer = early.get(address) ?? request<T>(address);
+  early.delete(address);
+  return answer as Promise<T>;
 }
 
 /** Steps `first` … `last` of a job in at most so many buckets. */
@@ -127,11 +137,7 @@ export function getHistory(
   query: { first?: number; last?: number; buckets?: number; epochs?: "false" } = {},
   signal?: AbortSignal,
 ): Promise<Wire<"HistoryView">> {
-  const asked = early;
-  if (asked?.id === id && Object.keys(query).length === 0) {
-    early = null;
-    return asked.history;
-  }
+  if (Object.keys(query).length === 0) return requestOnce(`/jobs/${id}/history`);
   return request(`/jobs/${id}/history`, signal ? { query, signal } : { query });
 }
 

@@ -22,6 +22,8 @@ const FIRST_JOBS = 100;
 const MOST_JOBS = 10_000;
 /** A bulk action changes many jobs within moments: they enter the list together. */
 const GATHER_MS = 60;
+/** On the page of a job its charts come first: there the lists are for the header alone. */
+const BEHIND_MS = /^\/jobs\/\d+$/.test(location.pathname) ? 500 : 0;
 
 export const jobs = signal<ReadonlyMap<number, Job>>(new Map());
 export const workers = signal<ReadonlyMap<string, Worker>>(new Map());
@@ -182,9 +184,12 @@ export function followQueue(): void {
   socket.on("queue", (wire) => {
     queue.value = toQueueState(wire);
   });
+  const first = BEHIND_MS ? new Promise((resolve) => setTimeout(resolve, BEHIND_MS)) : Promise.resolve();
   onConnection(() => {
-    socket.emit("watch_queue", {}, () => void loadLists());
+    socket.emit("watch_queue", {}, () => void first.then(loadLists));
   });
   // The lists come by HTTP even where the socket cannot be opened.
-  void loadLists();
+  void first.then(() => {
+    if (!BEHIND_MS || !socket.connected) void loadLists();
+  });
 }
