@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 import sqlite3
 from pathlib import Path
@@ -18,6 +19,8 @@ from sqlalchemy.exc import OperationalError
 from api.guard import Guard
 from shared.addresses import is_loopback
 from tests.unit.api.conftest import TwinCore
+
+JOB_PAGE = "src/pages/job/JobPage.tsx"
 
 
 @pytest.fixture
@@ -116,6 +119,27 @@ def test_the_page_answers_every_address_of_its_own(client: FlaskClient) -> None:
         assert answer.headers["Cache-Control"] == "no-cache"
     assert client.post("/jobs/7").status_code == 404
     assert client.get("/assets/../../data/record.db").status_code == 404
+
+
+def test_the_page_of_a_job_has_what_it_needs_asked_for_at_once(client: FlaskClient, dist: Path) -> None:
+    assert "Link" not in client.get("/jobs/7").headers, "an older build has no manifest"
+    chunks = {
+        "index.html": {"file": "assets/index-1.js", "isEntry": True, "imports": ["_app.js"]},
+        "_app.js": {"file": "assets/app-1.js", "dynamicImports": [JOB_PAGE]},
+        JOB_PAGE: {"file": "assets/JobPage-1.js", "imports": ["_app.js", "_charts.js"], "css": ["assets/charts-1.css"]},
+        "_charts.js": {"file": "assets/charts-1.js", "imports": ["_app.js"]},
+        "src/pages/models/ModelsPage.tsx": {"file": "assets/ModelsPage-1.js", "imports": ["_app.js"]},
+    }
+    (dist / "manifest.json").write_text(json.dumps(chunks))
+    assert client.get("/jobs/7?tab=log").headers["Link"].split(", ") == [
+        "</assets/JobPage-1.js>; rel=modulepreload",
+        "</assets/charts-1.css>; rel=preload; as=style; crossorigin",
+        "</assets/charts-1.js>; rel=modulepreload",
+        "</api/v1/jobs/7>; rel=preload; as=fetch; crossorigin",
+        "</api/v1/jobs/7/history>; rel=preload; as=fetch; crossorigin",
+    ]
+    for other in ("/", "/jobs/007", "/jobs/7/edit", "/jobs/x", "/models"):
+        assert "Link" not in client.get(other).headers
 
 
 @pytest.mark.usefixtures("dist")
