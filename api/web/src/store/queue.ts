@@ -22,7 +22,7 @@ const FIRST_JOBS = 100;
 const MOST_JOBS = 10_000;
 /** A bulk action changes many jobs within moments: they enter the list together. */
 const GATHER_MS = 60;
-/** On the page of a job its charts come first: there the lists are for the header alone. */
+/** On the page of a job its charts come first: the lists are for the pages that one goes to from there. */
 const BEHIND_MS = /^\/jobs\/\d+$/.test(location.pathname) ? 500 : 0;
 
 export const jobs = signal<ReadonlyMap<number, Job>>(new Map());
