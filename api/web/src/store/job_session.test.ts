@@ -22,6 +22,8 @@ vi.mock("./live", () => ({
 
 const { METRICS } = await import("./metric_columns");
 const { JobSession, mergeEpochs } = await import("./job_session");
+const { jobs } = await import("./queue");
+const { toJob } = await import("../model/job");
 
 const epoch = (number: number): Wire<"EpochMetrics"> => ({
   type: "epoch", epoch: number, epochs: 10, step: number * 10, total_steps: 100, train_loss: 1 / number, val_loss: null,
@@ -70,6 +72,18 @@ beforeEach(() => {
 });
 
 describe("JobSession", () => {
+  it("has its job among all, so that a change is known as one before the lists are there, and leaves a newer view", async () => {
+    jobs.value = new Map();
+    const session = new JobSession(1);
+    await session.refreshDetail();
+    expect(jobs.value.get(1)?.state).toBe(wireJob().state);
+    const newer = { ...toJob(wireJob()), state: "failed" as const };
+    jobs.value = new Map([[1, newer]]);
+    await session.refreshDetail();
+    expect(jobs.value.get(1)).toBe(newer);
+    session.close();
+  });
+
   it("watches first, reads the history, then applies live events and fills a gap", async () => {
     recorded.push(wireEvent(1, steps(1)), wireEvent(2, epoch(1)));
     const session = new JobSession(1);

@@ -14,7 +14,7 @@ import { EventFollower, type JobEvent } from "./event_follower";
 import { EventLog } from "./event_log";
 import { onConnection, socket } from "./live";
 import { MetricColumns } from "./metric_columns";
-import { jobs } from "./queue";
+import { jobs, putJob } from "./queue";
 
 export type EpochMetrics = Wire<"EpochMetrics">;
 /** Who missed more events than that fetches the history anew instead of them. */
@@ -86,6 +86,8 @@ export class JobSession {
       batch(() => {
         this.detail.value = detail;
         this.error.value = null;
+        // The lists may come later than what happens next, and whoever is told of a change has to know what was before.
+        if (!jobs.value.has(this.id)) putJob(detail);
       });
     } catch (error) {
       const isGone = error instanceof ApiError && !error.isTransient;
