@@ -279,6 +279,26 @@ def test_a_sweep_is_one_batch(paused: System, visitor: Visitor) -> None:
     assert visitor.complaints == []
 
 
+@pytest.mark.parametrize(
+    ("address", "told", "label", "leads_to"),
+    [
+        ("/jobs/9999", "There is no job 9999.", "Go to the queue", "/"),
+        ("/datasets/9999", "There is no dataset 9999.", "All datasets", "/datasets"),
+    ],
+)
+def test_what_is_not_there_leads_to_what_is(
+    paused: System, visitor: Visitor, *, address: str, told: str, label: str, leads_to: str
+) -> None:
+    page = visitor.page
+    page.goto(f"{paused.url}{address}")
+    problem = page.get_by_role("alert").filter(has_text=told)
+    expect(problem).to_be_visible(timeout=ANSWER_MS)
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    assert_accessible(visitor)
+    problem.get_by_role("link", name=label).click()
+    expect(page).to_have_url(f"{paused.url}{leads_to}")
+
+
 def test_it_fits_a_phone_in_both_themes(paused: System, browser: Browser, visitor: Visitor) -> None:
     before = submit(paused, "features first, with quite a long name that has to wrap somewhere")
     placement = {"labels": ["studio"], "hours": {"start": "23:00", "end": "07:00"}, "only_when_idle": True}

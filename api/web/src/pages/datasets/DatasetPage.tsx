@@ -47,7 +47,7 @@ export function DatasetPage({ params }: { params?: { id: string } }) {
   }, [id, stamp]);
 
   if (!detail || detail.id !== id) {
-    return <Page title="Dataset">{error ? <Problem error={error} /> : <Loading what="the dataset" />}</Page>;
+    return <Page title="Dataset">{error ? <Problem error={error} others={{ href: "/datasets", label: "All datasets" }} /> : <Loading what="the dataset" />}</Page>;
   }
   const dataset = live ?? detail;
   const upload = uploadOf(id);
