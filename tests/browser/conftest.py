@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from tests.sounds import write_sounds
+from tests.system import System
+
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -51,6 +54,21 @@ def browser(chromium: Path) -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[System]:
+    """An api alone, without any dataset at first."""
+    with System(tmp_path_factory.mktemp("alone") / "data", redis_url) as system:
+        system.start_api()
+        yield system
+
+
+@pytest.fixture(scope="module")
+def drums(system: System, tmp_path_factory: pytest.TempPathFactory) -> System:
+    """With a dataset."""
+    system.add_dataset("drums", write_sounds(tmp_path_factory.mktemp("drums"), 12))
+    return system
 
 
 @pytest.fixture

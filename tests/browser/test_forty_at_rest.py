@@ -20,7 +20,7 @@ from tests.browser.listening import EAR, position_of, wait_beyond
 from tests.browser.looks import assert_accessible
 from tests.browser.test_charts import NOISE, wait_for_points
 from tests.browser.told import Told, falling
-from tests.sounds import make_sound, write_sounds
+from tests.sounds import make_sound
 from tests.system import SMALL, System
 
 ANSWER_MS = 10_000
@@ -28,24 +28,9 @@ LONG_S = 8.0
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[System]:
-    """An api alone, without any dataset at first."""
-    with System(tmp_path_factory.mktemp("rest") / "data", redis_url) as system:
-        system.start_api()
-        yield system
-
-
-@pytest.fixture(scope="module")
 def redis(redis_url: str) -> Iterator[Redis]:
     with connect(redis_url) as redis:
         yield redis
-
-
-@pytest.fixture(scope="module")
-def drums(system: System, tmp_path_factory: pytest.TempPathFactory) -> System:
-    """With a dataset."""
-    system.add_dataset("drums", write_sounds(tmp_path_factory.mktemp("drums"), 12))
-    return system
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import statistics
 import time
-from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
@@ -22,21 +21,6 @@ from tests.system import System
 
 UPLOAD_MS = 60_000
 ANSWER_MS = 10_000
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[System]:
-    """An api alone, without any dataset at first."""
-    with System(tmp_path_factory.mktemp("datasets") / "data", redis_url) as system:
-        system.start_api()
-        yield system
-
-
-@pytest.fixture(scope="module")
-def drums(system: System, tmp_path_factory: pytest.TempPathFactory) -> System:
-    """With a dataset."""
-    system.add_dataset("drums", write_sounds(tmp_path_factory.mktemp("drums"), 12))
-    return system
 
 
 def drop(page: Page, folder: Path) -> None:

@@ -113,9 +113,14 @@ export function listEvents(
 /** What was asked for before the code that wants it had come, by its address. */
 const early = new Map<string, Promise<unknown>>();
 
+/** Whether a job's page is there; its numbers are those that the api sends things along for. */
+export function isJobAddress(path: string): boolean {
+  return /^\/jobs\/[1-9]\d{0,8}$/.test(path);
+}
+
 /** Asks for the job whose page is opened, and for its history, while the code of that page is still on its way. */
 export function askForJob(path: string): void {
-  if (!/^\/jobs\/[1-9]\d{0,8}$/.test(path)) return;
+  if (!isJobAddress(path)) return;
   for (const address of [path, `${path}/history`]) {
     const answer = request<unknown>(address);
     // Whoever takes it over hears of a failure.

@@ -1,6 +1,6 @@
 // All jobs, workers and datasets as the lists show them, and the queue's own state, kept current by the socket.
 import { batch, computed, type Signal, signal } from "@preact/signals";
-import { getQueue, listDatasets, listJobs, listWorkers, toQueueState } from "../http/api";
+import { getQueue, isJobAddress, listDatasets, listJobs, listWorkers, toQueueState } from "../http/api";
 import { compareJobs, compareWaiting, type Job, toJob } from "../model/job";
 import { type Dataset, toDataset } from "../model/dataset";
 import type { QueueState } from "../model/queue";
@@ -23,7 +23,7 @@ const MOST_JOBS = 10_000;
 /** A bulk action changes many jobs within moments: they enter the list together. */
 const GATHER_MS = 60;
 /** On the page of a job its charts come first: the lists are for the pages that one goes to from there. */
-const BEHIND_MS = /^\/jobs\/\d+$/.test(location.pathname) ? 500 : 0;
+const BEHIND_MS = isJobAddress(location.pathname) ? 500 : 0;
 
 export const jobs = signal<ReadonlyMap<number, Job>>(new Map());
 export const workers = signal<ReadonlyMap<string, Worker>>(new Map());
