@@ -33,7 +33,7 @@ _PROOFS: Final = {
     "security": [str(ROOT / "tests"), "-m", "security", "--security"],
     "browser_all": [str(ROOT / "tests" / "browser"), "-m", "slow or not slow", "-rA"],
 }
-"""What takes minutes to hours, by its option."""
+"""What takes from minutes to an hour, by its option."""
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

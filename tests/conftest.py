@@ -27,7 +27,7 @@ _MAC_BROWSERS = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults", action="store_true", help="inject faults as often as a proof needs; takes an hour")
-    parser.addoption("--security", action="store_true", help="try hostile input as often as a proof needs; takes hours")
+    parser.addoption("--security", action="store_true", help="try hostile input as often as a proof needs; takes long")
 
 
 def missing(what: str) -> NoReturn:
