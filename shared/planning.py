@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from shared.config import ModelConfig, Representation, SpectrogramConfig, TrainConfig
+from shared.config import FeatureConfig, ModelConfig, Representation, SpectrogramConfig, TrainConfig
 from shared.jobs import Clip
 
 STAGES: Final[dict[Representation, tuple[int, ...]]] = {
@@ -101,6 +101,14 @@ def file_frames(clip: Clip, spectrogram: SpectrogramConfig) -> int:
     """Frames of a clip at its own speed: those of its samples at the spectrogram's rate, rounded half up."""
     samples = (2 * clip.num_samples * spectrogram.sample_rate + clip.sample_rate) // (2 * clip.sample_rate)
     return spectrogram.frames(samples)
+
+
+def feature_bytes(clips: Sequence[Clip], features: FeatureConfig) -> int:
+    """Bytes of the features of all `clips` at every speed and pitch, which a training holds in memory; about."""
+    frames = sum(file_frames(clip, features.spectrogram) for clip in clips)
+    variants = sum(1 / speed for speed in features.speeds) + len(features.pitches)
+    width = STAGES[features.representation][0] * features.spectrogram.n_mels
+    return round(frames * variants) * width * 4
 
 
 @dataclass(frozen=True, kw_only=True)

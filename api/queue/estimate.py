@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from shared.config import TrainConfig
-from shared.planning import Plan, model_size
+from shared.jobs import Clip
+from shared.planning import STAGES, Plan, feature_bytes, model_size
 
 _BYTES: Final = 4
-_PER_PARAMETER: Final = 4 * _BYTES
-"""A weight, its gradient and two moments of the optimizer."""
+_PER_PARAMETER: Final = 8 * _BYTES
+"""A weight, its gradient and two moments of the optimizer; three of them once more while a checkpoint is written, and
+what is computed of them in between."""
 _PER_CELL: Final = 4 * _BYTES
 """What the backward pass needs of a cell: before and after BatchNorm, after ReLU, and a gradient."""
-_BASE_BYTES: Final = 500 << 20
-"""What torch takes before there is a model."""
+_BASE_BYTES: Final = 350 << 20
+"""What torch takes, with all that it loads for a first step."""
+_FITTED_BYTES: Final = 200 << 20
+"""The examples that principal components are fitted to, and what is computed of them."""
+_FITTED_MAPS: Final = 384
+"""Examples whose widest feature maps are held while the components are written into the model, half of them twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +33,15 @@ class EarlierTraining:
     steps_per_s: float
 
 
-def memory_bytes(train: TrainConfig, plan: Plan) -> int:
-    """About what a training takes of a device's memory."""
-    size = model_size(train.model())
-    return _BASE_BYTES + _PER_PARAMETER * size.parameters + _PER_CELL * size.activations * plan.batch_size
+def memory_bytes(train: TrainConfig, clips: Sequence[Clip], plan: Plan) -> int:
+    """About what a training takes of a device's memory at most; measured on processors, in float32."""
+    model = train.model()
+    size = model_size(model)
+    working = _PER_CELL * size.activations * plan.batch_size
+    if train.first_weights == "principal":
+        widest = STAGES[model.representation][1] * model.n_mels * model.frames // 4
+        working = max(working, _FITTED_BYTES + _FITTED_MAPS * _BYTES * widest)
+    return _BASE_BYTES + feature_bytes(clips, train.features()) + _PER_PARAMETER * size.parameters + working
 
 
 def work_of(train: TrainConfig, batch_size: int) -> float:

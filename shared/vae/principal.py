@@ -26,7 +26,6 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from shared.vae.model import ConvVAE
 
@@ -75,8 +74,9 @@ def fit_components(examples: Tensor, count: int, *, seed: int = 0) -> Components
     deviations = singular / math.sqrt(len(cells))
     telling = int((deviations[:count] > max(_SMALLEST_SHARE * float(deviations[0]), 1e-6)).sum())
     kept = directions[:, :telling]
-    error = (centred - (centred @ kept) @ kept.T).square().mean()
-    return Components(mean=mean, directions=kept.T, deviations=deviations[:telling], error=float(error))
+    # What the projection leaves out, without a second copy of the examples.
+    error = (float(centred.norm()) ** 2 - float((centred @ kept).norm()) ** 2) / centred.numel()
+    return Components(mean=mean, directions=kept.T, deviations=deviations[:telling], error=max(error, 0.0))
 
 
 def begin_with_components(model: ConvVAE, examples: Tensor, *, seed: int = 0) -> Components:
@@ -224,11 +224,17 @@ class _Writer:
 
         They are the regression of the activation's inverse on the components: for a linear output, the components.
         """
-        components, model = self.components, self.model
-        wanted = model.deactivate(self.examples).flatten(1)
-        coefficients = (self.examples.flatten(1) - components.mean) @ components.directions.T / components.deviations
-        mean = wanted.mean(dim=0)
-        return coefficients.T @ (wanted - mean) / len(wanted), mean
+        components, count = self.components, len(self.examples)
+        products, wanted_sum = torch.zeros_like(components.directions), torch.zeros_like(components.mean)
+        coefficient_sum = torch.zeros_like(components.deviations)
+        for some in self.examples.split(_LOOKED_AT):
+            wanted = self.model.deactivate(some).flatten(1)
+            coefficients = (some.flatten(1) - components.mean) @ components.directions.T / components.deviations
+            products.addmm_(coefficients.T, wanted)
+            wanted_sum += wanted.sum(dim=0)
+            coefficient_sum += coefficients.sum(dim=0)
+        mean = wanted_sum / count
+        return (products - coefficient_sum[:, None] * mean) / count, mean
 
 
 _TAPS: Final = ((1, 1), (1, 2), (2, 1), (2, 2))
@@ -252,7 +258,7 @@ def _patch_order(channels: int, stages: int) -> list[tuple[int, int, int]]:
 
 def _passing(norm: nn.BatchNorm2d, values: Tensor, passed: int, shift: Tensor) -> Tensor:
     """Make `norm` add `shift` [passed] to its first `passed` channels and keep their scale; returns what the ReLU
-    after it gives of `values` [N, channels, rows, columns]."""
+    after it gives of `values` [N, channels, rows, columns], in their place."""
     mean, variance = values.mean(dim=(0, 2, 3)), values.var(dim=(0, 2, 3), unbiased=False)
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("BatchNorm must keep running statistics")
@@ -260,9 +266,9 @@ def _passing(norm: nn.BatchNorm2d, values: Tensor, passed: int, shift: Tensor) -
     norm.running_var.copy_(variance)
     norm.weight[:passed] = (variance[:passed] + norm.eps).sqrt()
     norm.bias[:passed] = mean[:passed] + shift
-    return functional.relu(
-        functional.batch_norm(values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-    )
+    # In the place of `values`, which nobody needs any more: of all that a set-up holds these maps are the largest.
+    gain = norm.weight * (variance + norm.eps).rsqrt()
+    return values.mul_(gain[:, None, None]).add_((norm.bias - gain * mean)[:, None, None]).relu_()
 
 
 def _bias(layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:

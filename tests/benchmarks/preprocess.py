@@ -3,7 +3,7 @@
 librosa (the extra `bench`): `librosa.load` (soundfile and soxr's second-best quality), `melspectrogram`, log1p, one
 file after the other. Without it: soundfile, torchaudio's Resample and MelSpectrogram, the same way. Ours is the whole
 preprocess job at one playback speed: decoding, the best quality of soxr, features written to the artifact store and
-hashed. `five_speeds` is ours with the default preset's playback speeds, in times real time of the sound as it is
+hashed. `all_speeds` is ours with the default preset's playback speeds, in times real time of the sound as it is
 played at them.
 """
 
@@ -36,21 +36,21 @@ def measure(options: Options) -> Results:
     dataset = store_dataset(storage, sounds)
     seconds = sum(clip.duration_s for clip in dataset.clips)
     one_speed = FeatureConfig()
-    five_speeds = FeatureConfig(speeds=preset_values("auto", len(sounds))["speeds"])
+    all_speeds = FeatureConfig(speeds=preset_values("auto", len(sounds))["speeds"])
     name, usual = usual_way()
 
     def make(config: FeatureConfig) -> Callable[[], object]:
         nobody = Nobody()
         return lambda: make_features(dataset, config, storage=storage, reporter=nobody, control=nobody)
 
-    baseline_s, ours_s, five_s = interleaved(lambda: usual(sounds), make(one_speed), make(five_speeds))
+    baseline_s, ours_s, all_s = interleaved(lambda: usual(sounds), make(one_speed), make(all_speeds))
     baseline, ours = seconds / baseline_s, seconds / ours_s
     return {
         f"{name}, {len(sounds)} files": {
             "baseline": baseline,
             "ours": ours,
             "ratio": ours / baseline,
-            "five_speeds": sum(seconds / speed for speed in five_speeds.speeds) / five_s,
+            "all_speeds": sum(seconds / speed for speed in all_speeds.speeds) / all_s,
             "seconds_of_sound": seconds,
         }
     }

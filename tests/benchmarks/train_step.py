@@ -1,15 +1,17 @@
 """A training step: as a plain loop computes it, and as ours does.
 
 The plain loop is eager float32 with a DataLoader over fixed chunks in memory, AdamW as it comes, and `.item()` of
-loss, reconstruction and KL on every step, torch's own convolutions in the model. Ours cuts, augments and scales its
-examples, follows the execution plan that is chosen by timing, and records every step for the page. Architecture,
-objective and batches of 32 are the same.
+loss, reconstruction and KL on every step, torch's own convolutions in the model. It has a process to itself, since
+ours decides how its process takes memory. Ours cuts, augments and scales its examples, follows the execution plan
+that is chosen by timing, and records every step for the page. Architecture, objective and batches of 32 are the same.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
-from typing import Final
+from multiprocessing.connection import Connection
+from typing import Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -44,16 +46,45 @@ def _measure(corpus: Corpus, representation: Representation, device: torch.devic
     ours = Training(corpus.features(config.features()), config, corpus.train, device)
     if ours.batches.size != BATCH:
         raise SystemExit(f"The corpus is too small for batches of {BATCH}.")
-    plain = PlainLoop(config, _fixed_chunks(ours), device)
     steps = STEPS[device.type]
-
-    def run_plain() -> None:
-        torch.set_num_threads(threads)
-        plain.run(steps)
-
-    baseline_s, ours_s = interleaved(run_plain, lambda: ours.run(steps))
+    with PlainProcess(config, _fixed_chunks(ours), device, threads) as plain:
+        baseline_s, ours_s = interleaved(lambda: plain.run(steps), lambda: ours.run(steps))
     torch.set_num_threads(threads)
     return faster(baseline_s / steps, ours_s / steps, plan=ours.plan.describe().partition(" (a step")[0])
+
+
+class PlainProcess:
+    """A plain loop in a process of its own."""
+
+    def __init__(self, config: TrainConfig, chunks: Tensor, device: torch.device, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, other_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other_end, threads), daemon=True)
+        self._process.start()
+        other_end.close()
+        self._connection.send((config, chunks.numpy(), device))
+
+    def run(self, steps: int) -> None:
+        """Do `steps` steps; raises EOFError where the process ended."""
+        self._connection.send(steps)
+        self._connection.recv()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.send(None)
+        self._process.join()
+
+
+def _serve(connection: Connection, threads: int) -> None:
+    """Do as many steps as the other end asks for, until it sends None."""
+    torch.set_num_threads(threads)
+    config, chunks, device = connection.recv()
+    loop = PlainLoop(config, torch.from_numpy(chunks), device)
+    while (steps := connection.recv()) is not None:
+        loop.run(steps)
+        connection.send(steps)
 
 
 class PlainLoop:

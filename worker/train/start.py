@@ -91,17 +91,19 @@ def begin_with_principal_components(
 
 def first_examples(data: TrainingData, grid: ChunkGrid, count: int) -> Tensor:
     """The first `count` examples [count, C, M, T] that a training on `grid` sees, scaled, on the CPU."""
-    taken: list[Tensor] = []
-    missing, epoch = count, 0
-    while missing:
+    examples: Tensor | None = None
+    taken, epoch = 0, 0
+    while examples is None or taken < count:
         excerpts = data.epoch(grid, epoch)
-        end = min(len(excerpts.base), missing)
-        taken += (
-            data.batch(excerpts, first, min(end, first + _GATHERED), torch.contiguous_format).cpu()
-            for first in range(0, end, _GATHERED)
-        )
-        missing, epoch = missing - end, epoch + 1
-    return torch.cat(taken)
+        for first in range(0, min(len(excerpts.base), count - taken), _GATHERED):
+            end = min(first + _GATHERED, len(excerpts.base), first + count - taken)
+            batch = data.batch(excerpts, first, end, torch.contiguous_format).cpu()
+            if examples is None:  # written into one place: a list and what is made of it would be twice as large
+                examples = torch.empty(count, *batch.shape[1:])
+            examples[taken : taken + len(batch)] = batch
+            taken += len(batch)
+        epoch += 1
+    return examples
 
 
 def components_message(components: Components) -> str:

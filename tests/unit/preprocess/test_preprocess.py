@@ -13,6 +13,7 @@ from shared.audio.representation import make_representation
 from shared.config import FeatureConfig
 from shared.events import LogLine, Progress
 from shared.jobs import AttemptSpec, PreprocessSpec
+from shared.planning import feature_bytes
 from tests.unit.train.tools import TINY_SPECTROGRAM, Bench, Surroundings
 from worker.attempt import AttemptResult
 from worker.preprocess import run_preprocess
@@ -59,6 +60,7 @@ def test_features_of_every_clip_speed_and_pitch_are_found_again(bench: Bench, re
             row += frames
     torch.set_num_threads(threads)
     assert row == len(loaded.frames)
+    assert feature_bytes(bench.dataset.clips, config) == pytest.approx(loaded.manifest.size_bytes, rel=0.02)
     progress = [(event.done, event.total) for event in around.of(Progress)]
     assert progress == [(0, 3), (1, 3), (2, 3), (3, 3)]
 

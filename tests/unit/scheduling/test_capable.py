@@ -10,6 +10,7 @@ from api.queue.fitting import Needs
 from api.views import WorkerView
 from shared.config import TrainConfig
 from shared.events import DeviceStatus
+from shared.jobs import Clip
 from shared.placement import Placement
 from shared.planning import Plan
 from shared.version import VERSION
@@ -80,7 +81,30 @@ def test_time_follows_an_earlier_training_by_the_work_of_a_step() -> None:
     assert seconds(train, plan(16), None) is None
 
 
-def test_memory_grows_with_the_batch_and_the_model() -> None:
-    small, large = memory_bytes(TrainConfig(), plan(4)), memory_bytes(TrainConfig(), plan(64))
-    assert GIB // 2 < small < large
-    assert memory_bytes(TrainConfig(representation="mel_if", latent_dim=128), plan(4)) > small + 200_000_000
+def test_memory_grows_with_the_batch_the_model_and_the_sounds() -> None:
+    few, many = [a_clip(seconds=10)], [a_clip(seconds=3600)]
+    small, large = memory_bytes(TrainConfig(), few, plan(4)), memory_bytes(TrainConfig(), few, plan(64))
+    assert GIB // 3 < small < large
+    assert memory_bytes(TrainConfig(representation="mel_if", latent_dim=128), few, plan(4)) > small + 200_000_000
+    twice = TrainConfig(speeds=(1.0, 0.5))
+    frames = 3600 * 48_000 / 512
+    assert memory_bytes(twice, many, plan(4)) - small == pytest.approx(3 * frames * 128 * 4, rel=0.01)
+
+
+def test_components_that_a_training_starts_from_count_where_they_take_more_than_a_step() -> None:
+    clips = [a_clip(seconds=10)]
+    random, principal = TrainConfig(), TrainConfig(first_weights="principal")
+    assert memory_bytes(principal, clips, plan(4)) > memory_bytes(random, clips, plan(4)) + 200_000_000
+    assert memory_bytes(principal, clips, plan(4)) < memory_bytes(random, clips, plan(256))
+
+
+def a_clip(*, seconds: int) -> Clip:
+    return Clip(
+        name="a.wav",
+        sha256="0" * 64,
+        size_bytes=1,
+        format="WAV PCM_16",
+        sample_rate=48_000,
+        channels=1,
+        num_samples=seconds * 48_000,
+    )
