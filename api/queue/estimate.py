@@ -18,6 +18,8 @@ _PER_CELL: Final = 4 * _BYTES
 """What the backward pass needs of a cell: before and after BatchNorm, after ReLU, and a gradient."""
 _BASE_BYTES: Final = 350 << 20
 """What torch takes, with all that it loads for a first step."""
+_PER_PARAMETER_TIMED: Final = 8 * _BYTES
+"""What more is taken while ways to compute are timed: four models, with gradients and moments each, take turns then."""
 _FITTED_BYTES: Final = 200 << 20
 """The examples that principal components are fitted to, and what is computed of them."""
 _FITTED_MAPS: Final = 384
@@ -37,7 +39,8 @@ def memory_bytes(train: TrainConfig, clips: Sequence[Clip], plan: Plan) -> int:
     """About what a training takes of a device's memory at most; measured on processors, in float32."""
     model = train.model()
     size = model_size(model)
-    working = _PER_CELL * size.activations * plan.batch_size
+    step = _PER_CELL * size.activations * plan.batch_size
+    working = step + _PER_PARAMETER_TIMED * size.parameters
     if train.first_weights == "principal":
         widest = STAGES[model.representation][1] * model.n_mels * model.frames // 4
         working = max(working, _FITTED_BYTES + _FITTED_MAPS * _BYTES * widest)
