@@ -30,6 +30,9 @@ UPDATES: Final = 2
 _SMALLEST: Final = 1e-12
 _LARGEST_STEP: Final = 1e6
 """Mel values that contradict each other must not drive a bin out of float32."""
+_QUIETEST: Final = 1e-16
+_SMALLEST_STEP: Final = 1e-6
+"""Both keep what is silent above the smallest normal float32: with smaller numbers a processor takes far longer."""
 
 
 def mel_filterbank(config: SpectrogramConfig) -> Tensor:
@@ -108,22 +111,25 @@ class MelInverse:
         """[n_mels, 1]: turns a band's sum into its mean over bins"""
 
     def __call__(self, mel: Tensor, *, updates: int = UPDATES) -> Tensor:
-        """Non-negative [B, F, T] float32 on the CPU whose mel values come near `mel` [B, n_mels, T] >= 0."""
-        wanted = mel.detach().to("cpu", torch.float32)
+        """Non-negative [B, F, T] float32 on the CPU whose mel values come near `mel` [B, n_mels, T] >= 0; with at
+        least one update."""
+        wanted = mel.detach().to("cpu", torch.float32).contiguous()
         linear = wanted.new_empty(wanted.shape[0], self._bins, wanted.shape[2])
         # One at a time, in memory that the processor's cache still holds from the one before.
         for each, place in zip(wanted, linear, strict=True):
-            place.copy_(self._invert(each, updates))
+            self._invert(each, updates, place)
         return linear
 
-    def _invert(self, wanted: Tensor, updates: int) -> Tensor:
-        """[F, T] of `wanted` [n_mels, T]."""
-        # Begun with means of eighth roots, which nearly are means of decibels: between a loud band and a quiet one
-        # they fall as steeply as sound does.
-        roots = self.spread((wanted * self._per_bin).sqrt_().sqrt_().sqrt_())
-        linear = roots.square_().square_().square_()
-        for _ in range(updates):
+    def _invert(self, wanted: Tensor, updates: int, place: Tensor) -> None:
+        """Write the inverse of `wanted` [n_mels, T] to `place` [F, T].
+
+        What is silent counts as just above it until the end: with roots and logarithms of 0 a processor takes long.
+        """
+        audible = wanted.sign()
+        # Begun with means of logarithms: between a loud band and a quiet one they fall as steeply as sound does.
+        linear = self.spread((wanted * self._per_bin).clamp_min_(_QUIETEST).log_()).exp_()
+        for update in range(updates):
             ratio = wanted / self.collect(linear).clamp_min_(_SMALLEST)
-            ratio.clamp_max_(_LARGEST_STEP)
-            linear *= self.spread(ratio * ratio.sqrt())
-        return linear
+            ratio.clamp_(_SMALLEST_STEP, _LARGEST_STEP)
+            step = self.spread(ratio.mul_(ratio.sqrt()).mul_(audible))
+            torch.mul(linear, step, out=place if update == updates - 1 else linear)

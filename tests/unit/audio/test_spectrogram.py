@@ -147,6 +147,19 @@ def test_the_inverse_reaches_the_mel_values_also_without_full_rank(n_mels: int, 
     assert difference.square().mean().sqrt().item() < INVERSE_DB
 
 
+def test_what_is_silent_stays_silent_in_the_inverse(transform: AudioSpectrogram):
+    mel = torch.zeros(1, 128, 6)
+    mel[:, 40, 2:] = 5.0
+    mel[:, 100, 2:] = 1e-12
+    linear = transform.inverse(mel)
+    assert torch.isfinite(linear).all()
+    covered = (transform.filterbank[40] > 0) | (transform.filterbank[100] > 0)
+    assert (linear[:, :, :2] == 0).all()
+    assert (linear[:, ~covered] == 0).all()
+    reached = transform.filterbank[40] @ linear[0, :, 2:]
+    assert reached.min() > 1.0
+
+
 def test_few_updates_come_nearer_to_the_spectrum_than_least_squares(
     transform: AudioSpectrogram, harmonic_sound: torch.Tensor
 ):
