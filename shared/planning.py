@@ -22,6 +22,12 @@ STAGES: Final[dict[Representation, tuple[int, ...]]] = {
 """Channels of the models from the input to the innermost feature map; each stage halves both sides."""
 
 
+MOST_FITTED: Final = 2048
+"""Examples that principal components are fitted to: with more of them held-out sounds are hardly met better."""
+MOST_FITTED_BYTES: Final = 100 << 20
+"""Long or finely divided examples are fewer, so that the fit stays a matter of seconds."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """Names of the files on each side, in the order of the seeded shuffle."""
@@ -109,6 +115,12 @@ def feature_bytes(clips: Sequence[Clip], features: FeatureConfig) -> int:
     variants = sum(1 / speed for speed in features.speeds) + len(features.pitches)
     width = STAGES[features.representation][0] * features.spectrogram.n_mels
     return round(frames * variants) * width * 4
+
+
+def fitted_examples(model: ModelConfig) -> int:
+    """Examples that a training fits principal components to, where it starts with them."""
+    size_bytes = 4 * STAGES[model.representation][0] * model.n_mels * model.frames
+    return max(2, min(MOST_FITTED, MOST_FITTED_BYTES // size_bytes))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from shared.config import TrainConfig
+from shared.config import ModelConfig, TrainConfig
 from shared.jobs import Clip
-from shared.planning import STAGES, Plan, feature_bytes, model_size
+from shared.planning import STAGES, Plan, feature_bytes, fitted_examples, model_size
 
 _BYTES: Final = 4
 _PER_PARAMETER: Final = 8 * _BYTES
@@ -19,11 +19,10 @@ _PER_CELL: Final = 4 * _BYTES
 _BASE_BYTES: Final = 350 << 20
 """What torch takes, with all that it loads for a first step."""
 _PER_PARAMETER_TIMED: Final = 8 * _BYTES
-"""What more is taken while ways to compute are timed: four models, with gradients and moments each, take turns then."""
-_FITTED_BYTES: Final = 200 << 20
-"""The examples that principal components are fitted to, and what is computed of them."""
-_FITTED_MAPS: Final = 384
-"""Examples whose widest feature maps are held while the components are written into the model, half of them twice."""
+"""What more is taken while ways to compute are timed: four models with gradients and moments each, less the above."""
+_LOOKED_AT: Final = 256
+"""Of the examples that principal components are fitted to, those that go through the model; their widest feature maps
+are held once and a half."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +34,25 @@ class EarlierTraining:
     steps_per_s: float
 
 
-def memory_bytes(train: TrainConfig, clips: Sequence[Clip], plan: Plan) -> int:
-    """About what a training takes of a device's memory at most; measured on processors, in float32."""
+def memory_bytes(train: TrainConfig, clips: Sequence[Clip], plan: Plan, *, starts_anew: bool = True) -> int:
+    """About what a training takes of a device's memory at most; measured on processors, in float32.
+
+    One that does not start anew has its first weights from another job.
+    """
     model = train.model()
     size = model_size(model)
     step = _PER_CELL * size.activations * plan.batch_size
     working = step + _PER_PARAMETER_TIMED * size.parameters
-    if train.first_weights == "principal":
-        widest = STAGES[model.representation][1] * model.n_mels * model.frames // 4
-        working = max(working, _FITTED_BYTES + _FITTED_MAPS * _BYTES * widest)
+    if train.first_weights == "principal" and starts_anew:
+        working = max(working, _fitting_bytes(model))
     return _BASE_BYTES + feature_bytes(clips, train.features()) + _PER_PARAMETER * size.parameters + working
+
+
+def _fitting_bytes(model: ModelConfig) -> int:
+    """What a start with principal components takes: the examples, what is computed of them, and feature maps."""
+    channels, widest = STAGES[model.representation][:2]
+    cells, examples = model.n_mels * model.frames, fitted_examples(model)
+    return _BYTES * cells * (2 * examples * channels + 3 * min(examples, _LOOKED_AT) // 2 * widest // 4)
 
 
 def work_of(train: TrainConfig, batch_size: int) -> float:

@@ -143,7 +143,7 @@ class Submission:
             )
         planned = plan_training(clips, spec.train)
         return CheckView(
-            memory_bytes=memory_bytes(spec.train, clips, planned),
+            memory_bytes=memory_bytes(spec.train, clips, planned, starts_anew=spec.start is None),
             seconds=seconds(spec.train, planned, self._jobs.earlier_training(spec.train.representation)),
             train=spec.train,
             file_count=len(clips),

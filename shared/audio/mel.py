@@ -32,7 +32,7 @@ _LARGEST_STEP: Final = 1e6
 """Mel values that contradict each other must not drive a bin out of float32."""
 _QUIETEST: Final = 1e-16
 _SMALLEST_STEP: Final = 1e-6
-"""Both keep what is silent above the smallest normal float32: with smaller numbers a processor takes far longer."""
+"""Both keep numbers away from those below the smallest normal float32, for which a processor takes far longer."""
 
 
 def mel_filterbank(config: SpectrogramConfig) -> Tensor:
@@ -111,8 +111,12 @@ class MelInverse:
         """[n_mels, 1]: turns a band's sum into its mean over bins"""
 
     def __call__(self, mel: Tensor, *, updates: int = UPDATES) -> Tensor:
-        """Non-negative [B, F, T] float32 on the CPU whose mel values come near `mel` [B, n_mels, T] >= 0; with at
-        least one update."""
+        """Non-negative [B, F, T] float32 on the CPU whose mel values come near `mel` [B, n_mels, T].
+
+        Values of 1e-12 and less count as silence. Raises ValueError for less than one update.
+        """
+        if updates < 1:
+            raise ValueError(f"at least one update is needed, not {updates}")
         wanted = mel.detach().to("cpu", torch.float32).contiguous()
         linear = wanted.new_empty(wanted.shape[0], self._bins, wanted.shape[2])
         # One at a time, in memory that the processor's cache still holds from the one before.
@@ -123,9 +127,10 @@ class MelInverse:
     def _invert(self, wanted: Tensor, updates: int, place: Tensor) -> None:
         """Write the inverse of `wanted` [n_mels, T] to `place` [F, T].
 
-        What is silent counts as just above it until the end: with roots and logarithms of 0 a processor takes long.
+        What is silent begins just above it, since a processor takes long for a logarithm or a root of 0, and is 0 after
+        the first update.
         """
-        audible = wanted.sign()
+        audible = (wanted - _SMALLEST).sign_().clamp_min_(0.0)
         # Begun with means of logarithms: between a loud band and a quiet one they fall as steeply as sound does.
         linear = self.spread((wanted * self._per_bin).clamp_min_(_QUIETEST).log_()).exp_()
         for update in range(updates):

@@ -37,6 +37,8 @@ _SMALLEST_SHARE: Final = 1e-3
 """A component whose deviation is below this share of the first one's says nothing."""
 _LOOKED_AT: Final = 256
 """Examples that BatchNorm's first statistics and the offsets are measured on."""
+_AT_A_TIME: Final = 256
+"""Examples of which something is computed at a time where it goes over all of them."""
 _SHARPEST_LOGVAR: Final = 0.95
 """Share of the bound of logvar that a posterior starts at most."""
 _OVERSAMPLING: Final = 16
@@ -74,9 +76,10 @@ def fit_components(examples: Tensor, count: int, *, seed: int = 0) -> Components
     deviations = singular / math.sqrt(len(cells))
     telling = int((deviations[:count] > max(_SMALLEST_SHARE * float(deviations[0]), 1e-6)).sum())
     kept = directions[:, :telling]
-    # What the projection leaves out, without a second copy of the examples.
-    error = (float(centred.norm()) ** 2 - float((centred @ kept).norm()) ** 2) / centred.numel()
-    return Components(mean=mean, directions=kept.T, deviations=deviations[:telling], error=max(error, 0.0))
+    # Some at a time, without a second copy of all; a difference of two norms would cancel where little is left out.
+    left_out = sum(float((some - (some @ kept) @ kept.T).square().sum()) for some in centred.split(_AT_A_TIME))
+    error = left_out / centred.numel()
+    return Components(mean=mean, directions=kept.T, deviations=deviations[:telling], error=error)
 
 
 def begin_with_components(model: ConvVAE, examples: Tensor, *, seed: int = 0) -> Components:
@@ -227,7 +230,7 @@ class _Writer:
         components, count = self.components, len(self.examples)
         products, wanted_sum = torch.zeros_like(components.directions), torch.zeros_like(components.mean)
         coefficient_sum = torch.zeros_like(components.deviations)
-        for some in self.examples.split(_LOOKED_AT):
+        for some in self.examples.split(_AT_A_TIME):
             wanted = self.model.deactivate(some).flatten(1)
             coefficients = (some.flatten(1) - components.mean) @ components.directions.T / components.deviations
             products.addmm_(coefficients.T, wanted)

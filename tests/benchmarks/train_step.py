@@ -8,6 +8,7 @@ that is chosen by timing, and records every step for the page. Architecture, obj
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -29,6 +30,8 @@ from tests.benchmarks.training import Training
 BATCH: Final = 32
 STEPS: Final = {"cpu": 4, "cuda": 50, "mps": 20}
 """Steps of a turn, by the kind of device."""
+PATIENCE_S: Final = 30.0
+"""The plain loop's process gets so long to end."""
 REPRESENTATIONS: Final[tuple[Representation, ...]] = ("mel", "mel_if")
 
 
@@ -73,8 +76,10 @@ class PlainProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.send(None)
-        self._process.join()
+        with contextlib.suppress(OSError):  # where it has ended, `run` has said so
+            self._connection.send(None)
+        self._process.join(PATIENCE_S)
+        self._process.terminate()
 
 
 def _serve(connection: Connection, threads: int) -> None:

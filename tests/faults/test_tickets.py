@@ -97,26 +97,30 @@ def test_row_02_each_ticket_five_times_to_three_workers(
     before = _results(system, workers)
     jobs = [system.train("sounds", **SMALL) for _ in range(count(12, 200))]
     celery, database = make_celery(redis_url), Database(f"sqlite:///{system.data / 'record.db'}")
-    specs: dict[int, AttemptSpec] = {}
+    specs: dict[int, tuple[str, AttemptSpec]] = {}
     while len(specs) < len(jobs):
         with database.reading() as session:
             given = session.scalars(select(Job).where(Job.id.in_(jobs), Job.attempt > 0, Job.id.not_in(specs)))
-            new = {job.id: attempt_spec(session, job) for job in given}
-        for spec in new.values():
-            _send_copies(owner, celery, workers, spec, COPIES)
+            new = {job.id: (job.worker, attempt_spec(session, job)) for job in given}
+        for worker, spec in new.values():
+            # The one that claims once finds the specification again, which its claim had dropped.
+            _leave(owner, [worker], spec)
+            _send_copies(celery, workers, spec, COPIES)
         specs |= new
         time.sleep(0.02)
     for job_id in jobs:
         system.wait_job(job_id, "completed")
     sent = len(jobs) * len(workers) * COPIES
-    # A copy that came to a worker at work was dropped before the guard: once more, until each job's copies met it.
+    # A copy that came to a worker at work was dropped before the guard, and most found no specification: once more,
+    # with one at each worker, until each job's copies met it.
     deadline = time.monotonic() + 60.0
     met = Counter[int]()
     while min(met[job_id] for job_id in jobs) < len(workers):
         assert time.monotonic() < deadline, f"copies met the guard: {met}"
         for job_id in jobs:
             if met[job_id] < len(workers):
-                _send_copies(owner, celery, workers, specs[job_id], 1)
+                _leave(owner, workers, specs[job_id][1])
+                _send_copies(celery, workers, specs[job_id][1], 1)
                 sent += len(workers)
         results = _wait_arrived(system, workers, before, sent + len(jobs), deadline)
         met = Counter[int]()
@@ -175,11 +179,16 @@ def _steps_elsewhere(victims: list[str]) -> Callable[[JobJson], bool]:
     return lambda job: job["state"] == "running" and job["worker"] not in victims
 
 
-def _send_copies(owner: redis.Redis, celery: Celery, workers: list[str], spec: AttemptSpec, copies: int) -> None:
-    """Send the ticket of `spec` to each worker; each finds the specification, which a claim had dropped."""
+def _leave(owner: redis.Redis, workers: list[str], spec: AttemptSpec) -> None:
+    """Leave the specification at each worker, as the scheduler does for one."""
     left = {"attempt": spec.attempt, "secret": spec.secret, "specification": spec.model_dump_json()}
     for worker in workers:
         owner.hset(attempt_key(worker, spec.job_id), mapping=left)
+
+
+def _send_copies(celery: Celery, workers: list[str], spec: AttemptSpec, copies: int) -> None:
+    """Send the ticket of `spec` to each worker, so often."""
+    for worker in workers:
         for _ in range(copies):
             send_ticket(celery, worker, Ticket(job_id=spec.job_id, attempt=spec.attempt))
 

@@ -18,11 +18,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from shared.audio.representation import CHANNELS
 from shared.config import TrainConfig
 from shared.errors import CheckpointError, CorruptCheckpointError, NotFoundError
 from shared.jobs import StartPoint, start_weights_key
 from shared.lineage import weights_incompatibility
+from shared.planning import fitted_examples
 from shared.storage import Storage
 from shared.vae.principal import Components, begin_with_components
 from shared.vae.scaling import FeatureScaling
@@ -30,10 +30,6 @@ from worker.train.checkpoint import decode_model
 from worker.train.data import ChunkGrid, TrainingData
 from worker.train.learner import Learner
 
-MOST_EXAMPLES: Final = 2048
-"""Examples that components are fitted to: with more of them held-out sounds are hardly met better."""
-MOST_EXAMPLE_BYTES: Final = 100 << 20
-"""Long or finely divided examples are fewer, so that the fit stays a matter of seconds."""
 _GATHERED: Final = 128
 """Examples that are cut out at a time."""
 
@@ -78,10 +74,7 @@ def begin_with_principal_components(
     learner: Learner, data: TrainingData, grid: ChunkGrid, config: TrainConfig
 ) -> Components:
     """Give the fresh model of `learner` the weights of its linear optimum for the training's first examples."""
-    room = MOST_EXAMPLE_BYTES // (
-        4 * learner.model.config.n_mels * learner.model.config.frames * CHANNELS[config.representation]
-    )
-    examples = first_examples(data, grid, max(2, min(MOST_EXAMPLES, room)))
+    examples = first_examples(data, grid, fitted_examples(learner.model.config))
     # On the CPU, whatever the device: its linear algebra is the same everywhere.
     model = copy.deepcopy(learner.model).cpu()
     components = begin_with_components(model, examples, seed=config.seed)
