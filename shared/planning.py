@@ -26,6 +26,8 @@ MOST_FITTED: Final = 2048
 """Examples that principal components are fitted to: with more of them held-out sounds are hardly met better."""
 MOST_FITTED_BYTES: Final = 100 << 20
 """Long or finely divided examples are fewer, so that the fit stays a matter of seconds."""
+LOOKED_AT: Final = 256
+"""Of these, the ones that go through the model: BatchNorm's first statistics and the offsets are measured on them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.config import ModelConfig, TrainConfig
 from shared.jobs import Clip
-from shared.planning import STAGES, Plan, feature_bytes, fitted_examples, model_size
+from shared.planning import LOOKED_AT, STAGES, Plan, feature_bytes, fitted_examples, model_size
 
 _BYTES: Final = 4
 _PER_PARAMETER: Final = 8 * _BYTES
@@ -20,9 +20,6 @@ _BASE_BYTES: Final = 350 << 20
 """What torch takes, with all that it loads for a first step."""
 _PER_PARAMETER_TIMED: Final = 8 * _BYTES
 """What more is taken while ways to compute are timed: four models with gradients and moments each, less the above."""
-_LOOKED_AT: Final = 256
-"""Of the examples that principal components are fitted to, those that go through the model; their widest feature maps
-are held once and a half."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +46,11 @@ def memory_bytes(train: TrainConfig, clips: Sequence[Clip], plan: Plan, *, start
 
 
 def _fitting_bytes(model: ModelConfig) -> int:
-    """What a start with principal components takes: the examples, what is computed of them, and feature maps."""
+    """What a start with principal components takes: the examples, what is computed of them, and the widest feature maps
+    of those that go through the model, once and a half."""
     channels, widest = STAGES[model.representation][:2]
     cells, examples = model.n_mels * model.frames, fitted_examples(model)
-    return _BYTES * cells * (2 * examples * channels + 3 * min(examples, _LOOKED_AT) // 2 * widest // 4)
+    return _BYTES * cells * (2 * examples * channels + 3 * min(examples, LOOKED_AT) // 2 * widest // 4)
 
 
 def work_of(train: TrainConfig, batch_size: int) -> float:

@@ -27,6 +27,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from shared.planning import LOOKED_AT
 from shared.vae.model import ConvVAE
 
 PASSING_SHARE: Final = 0.5
@@ -35,8 +36,6 @@ _MARGIN: Final = 0.5
 """What passed values keep above the ReLU's kink beyond the least one seen, in units of the scaled features."""
 _SMALLEST_SHARE: Final = 1e-3
 """A component whose deviation is below this share of the first one's says nothing."""
-_LOOKED_AT: Final = 256
-"""Examples that BatchNorm's first statistics and the offsets are measured on."""
 _AT_A_TIME: Final = 256
 """Examples of which something is computed at a time where it goes over all of them."""
 _SHARPEST_LOGVAR: Final = 0.95
@@ -147,7 +146,7 @@ class _Writer:
 
     def write_encoder(self) -> tuple[Tensor, Tensor]:
         """(what each code's channel has above its code [codes], innermost map of the examples looked at)."""
-        inputs = self.model.padded(self.examples[:_LOOKED_AT])
+        inputs = self.model.padded(self.examples[:LOOKED_AT])
         offset = float(-inputs.min()) + _MARGIN
         passed = self.channels
         last = len(self.convolutions) - 1
