@@ -48,10 +48,8 @@ class Run:
         redis.kill()
         wrong = system.http.get("/store/names/clips", headers={"Authorization": f"Bearer {self.token}x"})
         assert wrong.status_code in (401, 403), wrong.text
-        deadline = time.monotonic() + 30.0
-        while "presence.unreachable" not in self.logs()["far.log"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        for name, says in (("far", "presence.unreachable"), ("api", "background.trouble")):
+            self._wait_line(name, says)
         redis.start()
         system.wait_event(self.cancelled, lambda event: event["body"]["type"] == "checkpoint")
         system.post(f"/jobs/{self.cancelled}/cancel")
@@ -59,7 +57,7 @@ class Run:
         self.completed = system.train("sounds", **{**SMALL, "epochs": 2})
         system.wait_job(self.completed, "completed")
         self._keep_secrets()
-        self.metrics_after = self.metrics()
+        self.metrics_after = self._wait_metrics("spectrain_jobs state=completed", 1.0)
         assert system.stop("far") == 0
         assert system.stop("api") == 0
 
@@ -71,6 +69,21 @@ class Run:
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
+
+    def _wait_metrics(self, name: str, value: float) -> dict[str, float]:
+        """The metrics once one has come to a value: what the record is asked is kept for some seconds."""
+        deadline = time.monotonic() + 30.0
+        while (metrics := self.metrics())[name] != value:
+            assert time.monotonic() < deadline, f"{name} is {metrics[name]}"
+            time.sleep(0.2)
+        return metrics
+
+    def _wait_line(self, name: str, event: str) -> None:
+        """Wait until a process has written a record of an event."""
+        deadline = time.monotonic() + 30.0
+        while f'"{event}"' not in self.logs()[f"{name}.log"]:
+            assert time.monotonic() < deadline, f"{name} never wrote {event}"
+            time.sleep(0.05)
 
     def _keep_secrets(self) -> None:
         with sqlite3.connect(self.system.data / "record.db") as record:
