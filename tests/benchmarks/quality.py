@@ -9,6 +9,9 @@ the held-out ones, by the last weights. Ours is the default preset with the `mel
                  the same number of crops as they are where that is better
     mean         the mean of the same crops, cell by cell
 
+Each error is told twice: over all chunks, where a long file counts more than a short one, and as the mean of the
+files' own errors, where each sound counts the same.
+
 Each model trains for the same time (`--seconds`), or for its preset's epochs where they take less; where the time is
 shorter, cosine and KL warm-up follow the share of it that is gone. All of them follow the execution plan of ours.
 ratio = ours / baseline: below 1 ours is better.
@@ -16,6 +19,8 @@ ratio = ours / baseline: below 1 ours is better.
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,12 +41,15 @@ def measure(options: Options) -> Results:
     threads = torch.get_num_threads()
     ours = Trial(corpus, options)
     torch.set_num_threads(threads)
-    errors = _linear_errors(ours.training, corpus.held_out)
-    results: dict[str, Figures] = {name: smaller(error, ours.error) for name, error in errors.items()}
+    results: dict[str, Figures] = {}
+    for name, (over_chunks, by_file) in _linear_errors(ours.training, corpus.held_out).items():
+        results[name] = smaller(over_chunks, ours.error)
+        results[f"{name}, by file"] = smaller(by_file, ours.error_by_file)
     documented = documented_preset_for(len(corpus.train))
     for objective in ("beta", "documented"):
         trial = Trial(corpus, options, preset=documented, plan=ours.training.plan, objective=objective)
         results[f"{objective}, {documented}"] = smaller(trial.error, ours.error, **trial.facts())
+        results[f"{objective}, {documented}, by file"] = smaller(trial.error_by_file, ours.error_by_file)
     torch.set_num_threads(threads)
     return results | {"ours": ours.facts() | {"files": len(corpus.train), "held_out_files": len(corpus.held_out)}}
 
@@ -64,6 +72,7 @@ class Trial:
         self.seconds = self.training.run_for(options.seconds)
         judged = self.training.judge(corpus.held_out)
         self.error = judged.reconstruction
+        self.error_by_file = _by_file(lambda file: self.training.judge([file]).reconstruction, corpus.held_out)
         self.active_share = active_units(judged) / config.latent_dim
         self.train_error = self.training.judge(corpus.train).reconstruction
 
@@ -71,6 +80,7 @@ class Trial:
         """What is worth knowing beside the error."""
         return {
             "error": self.error,
+            "error_by_file": self.error_by_file,
             "error_on_training_files": self.train_error,
             "active_share": self.active_share,
             "epochs": self.training.done / self.training.batches.steps,
@@ -79,13 +89,21 @@ class Trial:
         }
 
 
-def _linear_errors(training: Training, held_out: list[str]) -> dict[str, float]:
-    """Held-out errors of what needs no training."""
-    judged = fixed_chunks(training, held_out)
+def _linear_errors(training: Training, held_out: list[str]) -> dict[str, tuple[float, float]]:
+    """Held-out errors of what needs no training, over all chunks and by file."""
     dimensions = training.config.latent_dim
-    found: dict[int, list[float]] = {dimensions: [], 0: []}
+    found: dict[int, list[tuple[float, float]]] = {dimensions: [], 0: []}
     for augmented in (True, False):
         crops = training_crops(training, augmented=augmented)
         for count, errors in found.items():
-            errors.append(fit_projection(crops, count).error(judged))
-    return {f"pca, {dimensions} components": min(found[dimensions]), "mean": min(found[0])}
+            projection = fit_projection(crops, count)
+            over_chunks = projection.error(fixed_chunks(training, held_out))
+            by_file = _by_file(lambda file, of=projection: of.error(fixed_chunks(training, [file])), held_out)
+            errors.append((over_chunks, by_file))
+    names = {dimensions: f"pca, {dimensions} components", 0: "mean"}
+    return {name: (min(each[0] for each in found[n]), min(each[1] for each in found[n])) for n, name in names.items()}
+
+
+def _by_file(error: Callable[[str], float], files: list[str]) -> float:
+    """Mean of the files' own errors."""
+    return statistics.fmean(error(file) for file in files)
