@@ -32,6 +32,8 @@ class CuttingProxy:
         """Connections that were cut."""
         self._sockets: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
+        # Little is on its way when a connection is cut, however late this proxy comes to read.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
         self.port = int(self._listener.getsockname()[1])
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -136,6 +138,7 @@ def test_a_download_goes_on_where_its_connections_broke(
 
 def test_an_upload_goes_on_after_the_api_was_killed(system: System, token: str, there: FolderStorage, tmp_path: Path):
     killed = threading.Event()
+    starting = threading.Thread(target=system.start_api)
     moved = 0
 
     def kill_in_the_middle() -> None:
@@ -144,7 +147,7 @@ def test_an_upload_goes_on_after_the_api_was_killed(system: System, token: str, 
         if moved > len(CONTENT) // 2 and not killed.is_set():
             killed.set()
             system.kill("api")
-            threading.Thread(target=system.start_api).start()
+            starting.start()
 
     store = RemoteStorage(
         system.url, token=token, cache=Cache(tmp_path, limit_bytes=1 << 30), on_progress=kill_in_the_middle
@@ -152,6 +155,7 @@ def test_an_upload_goes_on_after_the_api_was_killed(system: System, token: str, 
     key = f"features/{'0' * 64}/{SHA256}.safetensors"  # something that is waited for
     store.write(key, CONTENT)
     assert killed.is_set()
+    starting.join()  # it still waits until the api is ready, and connects
     assert there.read(key) == CONTENT
     assert moved < 1.9 * len(CONTENT)
     store.close()
