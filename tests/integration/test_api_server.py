@@ -23,10 +23,12 @@ from tests.system import ROOT, System, free_port
 
 START_S = 2.0
 """What is promised on a machine that is idle."""
-SLOW_START_S = 10.0
-"""What is asserted: the machine that runs the tests is not."""
+START_CPU_S = 10.0
+"""What is asserted, of the processor's time: the machine that runs the tests is not."""
 MEMORY_BYTES = 150_000_000
-STOP_S = 3.0
+STOP_S = 9.0
+"""Less than gunicorn's patience, after which it kills what does not stop by itself."""
+GONE_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +50,19 @@ def test_it_starts_and_stops_quickly_and_stays_small(redis_url: str, tmp_path: P
         again_s = system.start_api()
         processes = family(system.pid("api"))
         used = sum(process.memory_full_info().uss for process in processes)
+        cpu_s = sum(sum(process.cpu_times()[:2]) for process in processes)
         started = time.monotonic()
         # The test's own socket is open all the while.
         assert system.stop("api") == 0
         stop_s = time.monotonic() - started
         sys.stdout.write(
-            f"start {first_s:.2f} s, again {again_s:.2f} s (of {START_S}), {used / 1e6:.0f} MB, stop {stop_s:.2f} s\n"
+            f"start {first_s:.2f} s, again {again_s:.2f} s (of {START_S}), {cpu_s:.2f} s of the processor,"
+            f" {used / 1e6:.0f} MB, stop {stop_s:.2f} s\n"
         )
-        assert max(first_s, again_s) < SLOW_START_S
+        assert cpu_s < START_CPU_S
         assert used < MEMORY_BYTES
         assert stop_s < STOP_S
-        seconds_until_gone(processes, 2)
+        seconds_until_gone(processes, GONE_S)
 
 
 def test_no_process_stays_when_it_is_killed(redis_url: str, tmp_path: Path) -> None:
@@ -67,7 +71,7 @@ def test_no_process_stays_when_it_is_killed(redis_url: str, tmp_path: Path) -> N
         processes = family(system.pid("api"))
         assert len(processes) > 1
         system.kill("api")
-        seconds_until_gone(processes, 5)
+        seconds_until_gone(processes, GONE_S)
 
 
 @pytest.mark.parametrize(
@@ -126,9 +130,9 @@ def test_many_small_files_come_in_quickly(system: System, tmp_path: Path) -> Non
 def test_sockets_hear_of_what_changes(system: System, tmp_path: Path) -> None:
     system.add_dataset("heard", write_sounds(tmp_path, 2))
     job_id = system.train("heard", epochs=1)
-    system.wait_event(job_id, lambda event: event["body"]["type"] == "state", timeout_s=10.0)
+    system.wait_event(job_id, lambda event: event["body"]["type"] == "state", timeout_s=60.0)
     system.post(f"/jobs/{job_id}/cancel")
-    system.wait_job(job_id, "cancelled", timeout_s=10.0)
+    system.wait_job(job_id, "cancelled", timeout_s=60.0)
 
 
 def test_sockets_of_other_sites_are_refused(system: System) -> None:
@@ -194,4 +198,4 @@ def test_it_lives_without_redis_and_says_so(tmp_path: Path) -> None:
             assert client.get("/api/v1/workers").json() == {"workers": []}
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
