@@ -115,11 +115,13 @@ class JoinedMachine:
             # For the guardian too, which may have to wait for a trainer that saves.
             os.environ.update(_settings(answer))
             guardian = Guardian(self._folder, lock)
+            hurry = self._wishes.more_than_now()
             try:
                 self._serve(answer)
+                hurry = self._wishes.more_than_now()  # before it is said that one more kills
                 self._say("Stopping: workers save and hand back what they do. Ctrl-C again kills.")
             finally:
-                self._crew.stop(hurry=self._wishes.more_than_now())
+                self._crew.stop(hurry=hurry)
                 guardian.dismiss()
                 self._close_probes()
 

@@ -104,14 +104,16 @@ class Launcher:
         with take_over(self._folder, self._wishes, self._say) as lock:
             check_port_free(self._options.host, self._options.port)
             guardian = Guardian(self._folder, lock)
+            hurry = self._wishes.more_than_now()
             try:
                 self._start(devices)
                 while not self._wishes.count:
                     self._crew.look_after()
                     time.sleep(_LOOK_EVERY_S)
+                hurry = self._wishes.more_than_now()  # before it is said that one more kills
                 self._say("Stopping: workers save and hand back what they do. Ctrl-C again kills.")
             finally:
-                self._crew.stop(hurry=self._wishes.more_than_now())
+                self._crew.stop(hurry=hurry)
                 guardian.dismiss()
 
     def _start(self, devices: Sequence[str]) -> None:

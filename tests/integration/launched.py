@@ -53,10 +53,11 @@ def run_worker(device: str) -> None:
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN if device == "mps" else stop)
+    # Before the error, which the tests wait for: a signal in the middle of this line would put it behind its end's.
+    tell(f"worker started {device} {os.getpid()}")
     user = os.environ["REDIS_URL"].split("//")[1].split(":")[0]
     sys.stderr.write(f'{{"level": "error", "event": "worker.example", "error": "as {user}"}}\n')
     sys.stderr.flush()
-    tell(f"worker started {device} {os.getpid()}")
     while True:
         time.sleep(3600)
 

@@ -19,7 +19,7 @@ from deploy.data_folder import DataFolder, ProcessEntry
 from tests.system import free_port
 
 ROOT = Path(__file__).parent.parent.parent
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 class Launched:
