@@ -20,6 +20,7 @@ _RETRY_S: Final = 1.0
 _FOREIGN_S: Final = 600.0
 """An attempt that Redis does not know for so long is most likely of another record, or of none."""
 _FOREIGN_RETRY_S: Final = 60.0
+_FIRST_TRY_S: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -38,20 +39,28 @@ def find_leftovers(settings: Settings, worker: str) -> list[Spool]:
 
 
 def send_leftovers(settings: Settings, worker: str) -> None:
-    """Send them on a thread of their own, for as long as it takes. To be called before the first attempt."""
+    """Send them on a thread of their own, for as long as it takes; returns once each was tried, or some seconds later.
+
+    To be called before anybody hears of this process: then the attempt that its forerunner held is taken back, and
+    whatever is told of it afterwards is refused.
+    """
     spools = find_leftovers(settings, worker)
     if spools:
-        threading.Thread(target=_send, args=(settings, spools), name="leftovers", daemon=True).start()
+        tried = threading.Event()
+        threading.Thread(target=_send, args=(settings, spools, tried), name="leftovers", daemon=True).start()
+        tried.wait(_FIRST_TRY_S)
 
 
-def _send(settings: Settings, spools: list[Spool]) -> None:
+def _send(settings: Settings, spools: list[Spool], tried: threading.Event) -> None:
     with connect(settings.redis_url) as redis:
         bus = EventBus(redis)
         left = [(spool, Sender(bus, spool, stream_events=settings.stream_events)) for spool in spools]
         started = time.monotonic()
         while left := [(spool, sender) for spool, sender in left if not _send_one(spool, sender)]:
+            tried.set()
             foreign = time.monotonic() - started > _FOREIGN_S and all(sender.unknown for _, sender in left)
             time.sleep(_FOREIGN_RETRY_S if foreign else _RETRY_S)
+    tried.set()
 
 
 def _send_one(spool: Spool, sender: Sender) -> bool:
