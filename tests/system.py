@@ -12,13 +12,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+import engineio
 import httpx
 import psutil
 import socketio
 from safetensors.numpy import load as load_safetensors
+from typing_extensions import override
+
+from tests.processes import descendants, seconds_until_gone
 
 READY_S = 60.0
 LOOK_S = 2.0
@@ -48,6 +53,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class _InOrder(engineio.Client):
+    """Handles one message after the other; the original has a thread for each, and they overtake one another."""
+
+    @override
+    def _trigger_event(self, event: str, *arguments: Any, run_async: bool = False, **options: Any) -> Any:
+        del run_async
+        return super()._trigger_event(event, *arguments, **options)
+
+
+class _Socket(socketio.Client):
+    @override
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return _InOrder
+
+
 class System:
     """An api and any number of workers. To be entered; leaving it ends every process."""
 
@@ -69,7 +89,7 @@ class System:
         self._jobs: dict[int, JobJson] = {}
         self._events: list[JobJson] = []
         self._changed = threading.Condition()
-        self._socket = socketio.Client(reconnection_delay=0.3)
+        self._socket = _Socket(reconnection_delay=0.3, request_timeout=30)
         self._socket.on("job", self._on_job)
         self._socket.on("worker", self._on_worker)
         self._socket.on("event", self._on_event)
@@ -85,8 +105,16 @@ class System:
     def __exit__(self, *_: object) -> None:
         self._disconnect_socket()
         self.http.close()
+        below: list[psutil.Process] = []
         for name in reversed(list(self._processes)):
+            with suppress(psutil.NoSuchProcess):
+                below += descendants(self.pid(name))
             self.kill(name)
+        # They end with their parents, but after them: one in the middle of a write still holds the data folder.
+        for process in below:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        seconds_until_gone(below, READY_S)
 
     def settings(self, **variables: str) -> None:
         """Change the environment of what is started from now on."""
@@ -119,7 +147,7 @@ class System:
 
     def connect(self) -> None:
         """Follow what the api tells live; to be called where something else started it."""
-        self._socket.connect(self.url, headers=self._headers, wait_timeout=10)
+        self._socket.connect(self.url, headers=self._headers, wait_timeout=30)
 
     def _disconnect_socket(self) -> None:
         """Before the api ends: a client that tries to come back leaves threads and sockets to later tests."""
