@@ -36,16 +36,17 @@ def test_no_call_is_answered_with_an_error_of_the_server(
         assert of_worker.returncode == 0, of_worker.stdout[-6000:] + of_worker.stderr[-2000:]
         told = [line for line in ended.stdout.splitlines() if "generated" in line or "Operations" in line]
         figures += told
-        assert httpx.get(f"{system.url}/readyz").status_code == 200
+        assert httpx.get(f"{system.url}/readyz", timeout=30.0).status_code == 200
 
 
 def fuzz(system: System, folder: Path, examples: int, *more: str, token: str = "") -> subprocess.CompletedProcess[str]:
     """Run schemathesis on the api's own description."""
     document = folder / "openapi.json"
-    document.write_text(json.dumps(httpx.get(f"{system.url}/openapi.json").json()))
+    document.write_text(json.dumps(httpx.get(f"{system.url}/openapi.json", timeout=30.0).json()))
     command = [sys.executable, "-m", "schemathesis.cli", "run", str(document), "--url", system.url, "--no-color"]
     command += ["--checks", "not_a_server_error", "--max-examples", str(examples), "--seed", "1", "--warnings", "off"]
     command += ["--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all", *more]
+    command += ["--request-timeout", "60"]  # a slow machine's first upload waits for the process that decodes
     if token:
         command += ["--header", f"Authorization: Bearer {token}"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -157,6 +157,10 @@ def test_a_second_machine_joins_with_login_on_and_trains(lab: Lab, tmp_path: Pat
 def train_on(lab: Lab, worker: str, sounds: Path) -> dict[str, Any]:
     """Add sounds and train, with the server's own worker drained; returns the job in the end."""
     there = {"SPECTRAIN_SERVER": lab.url}
+    deadline = time.monotonic() + READY_S
+    while len(lab.get("/workers", lab.first_token).json()["workers"]) < 2:
+        assert time.monotonic() < deadline, "one that is not known yet could not be drained"
+        time.sleep(0.05)
     for each in json.loads(lab.person.types("workers", "ls", "--json", **there))["workers"]:
         if each["name"] != worker:
             lab.person.types("workers", "drain", each["name"], **there)

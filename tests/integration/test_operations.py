@@ -43,7 +43,7 @@ class Run:
         self.cancelled = system.train("sounds", **{**SMALL, "epochs": LONG, "checkpoint_every_s": 5.0})
         first_step(system, self.cancelled)
         self._keep_secrets()
-        self.running = self.metrics()
+        self.running = self._wait_metrics("spectrain_jobs state=running", 1.0)
         # Everybody says what they think of a Redis that is away, and how they get it back.
         redis.kill()
         wrong = system.http.get("/store/names/clips", headers={"Authorization": f"Bearer {self.token}x"})
