@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.sounds import write_sounds
 from tests.system import System
@@ -22,6 +22,8 @@ _FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+ANSWER_MS = 30_000
+"""Until the page shows what is expected of it, on a busy machine, where a test sets no other limit."""
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Visitor:
 @pytest.fixture(scope="session")
 def browser(chromium: Path) -> Iterator[Browser]:
     """One Chromium for all tests."""
+    expect.set_options(timeout=ANSWER_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
         yield browser

@@ -8,19 +8,19 @@ EAR = """
 const connect = AudioNode.prototype.connect;
 AudioNode.prototype.connect = function (target, ...rest) {
   if (target instanceof AudioDestinationNode) {
-    window.ear ??= new AnalyserNode(target.context, { fftSize: 4096 });
+    window.ear ??= new AnalyserNode(target.context, { fftSize: 32768 });
     if (window.ear.context === target.context) connect.call(this, window.ear);
   }
   return connect.call(this, target, ...rest);
 };
-window.loudest = () => {
+window.loudest = (count = 4096) => {
   if (!window.ear) return 0;
-  const samples = new Float32Array(4096);
+  const samples = new Float32Array(32768);
   window.ear.getFloatTimeDomainData(samples);
-  return samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+  return samples.slice(-count).reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
 };
 """
-"""For `add_init_script`: `loudest()` is the largest sample of the newest player's last moment."""
+"""For `add_init_script`: `loudest()` is the largest sample of the newest player's last moment, of 32,768 at most."""
 
 STATES = """
 window.states = [];

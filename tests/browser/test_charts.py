@@ -59,12 +59,20 @@ def wait_for_points(page: Page, count: int) -> None:
     page.wait_for_function(f"() => Number(document.querySelector('[data-chart=loss]')?.dataset.points) >= {count}")
 
 
+def hover(page: Page, share: float) -> None:
+    """Move the mouse over the loss chart, to that share of its width, once nothing moves the chart any more."""
+    over = page.locator("[data-chart=loss] .u-over")
+    place = over.bounding_box()
+    assert place
+    over.hover(position={"x": share * place["width"], "y": place["height"] / 2})
+
+
 def zoom(page: Page, start: float, end: float) -> tuple[int, int]:
     """Drag over the loss chart from one share of its width to another; returns the steps that are shown then."""
+    hover(page, start)
     over = page.locator("[data-chart=loss] .u-over").bounding_box()
     assert over
     y = over["y"] + over["height"] / 2
-    page.mouse.move(over["x"] + start * over["width"], y)
     page.mouse.down()
     page.mouse.move(over["x"] + end * over["width"], y, steps=5)
     page.mouse.up()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +20,11 @@ from shared.redis_client import connect
 from tests.browser.conftest import Visitor
 from tests.browser.listening import EAR, position_of, wait_beyond
 from tests.browser.looks import assert_accessible
-from tests.browser.test_charts import NOISE, wait_for_points
+from tests.browser.test_charts import NOISE, hover, wait_for_points
 from tests.browser.told import Told, falling
 from tests.sounds import make_sound
 from tests.system import SMALL, System
 
-ANSWER_MS = 10_000
 LONG_S = 8.0
 
 
@@ -68,8 +69,13 @@ def test_03_a_submitted_job_appears_within_1_s_without_reload(drums: System, vis
     page.goto(drums.url)
     expect(page.locator(".dot")).to_have_attribute("data-connected", "true")
     page.evaluate("window.untouched = true")
-    job_id = hold(drums, "a new one")
-    expect(page.locator(f"[data-job='{job_id}']")).to_be_visible(timeout=1_000 * NOISE)
+    took_s: list[float] = []
+    for number in range(3):  # a machine that stood still for a moment proves nothing
+        job_id = hold(drums, f"new {number}")
+        began = time.monotonic()
+        expect(page.locator(f"[data-job='{job_id}']")).to_be_visible()
+        took_s.append(time.monotonic() - began)
+    assert statistics.median(took_s) < 1.0 * NOISE
     assert page.evaluate("window.untouched"), "nothing was loaded anew"
 
 
@@ -90,8 +96,8 @@ def test_05_a_queued_row_states_its_reason(drums: System, visitor: Visitor) -> N
     body = {"kind": "train", "dataset": "drums", "name": "waits", "changes": SMALL}
     free, after = drums.post("/jobs", body)["id"], drums.post("/jobs", {**body, "after": [first]})["id"]
     page.goto(drums.url)
-    expect(page.locator(f"[data-job='{free}'] .job-reason")).to_contain_text("worker", timeout=ANSWER_MS)
-    expect(page.locator(f"[data-job='{after}'] .job-reason")).to_contain_text("goes first", timeout=ANSWER_MS)
+    expect(page.locator(f"[data-job='{free}'] .job-reason")).to_contain_text("worker")
+    expect(page.locator(f"[data-job='{after}'] .job-reason")).to_contain_text("goes first")
     drums.post("/jobs/bulk", {"action": "cancel", "jobs": [free, after, first]})
 
 
@@ -130,7 +136,7 @@ def test_19_an_invalid_value_message_beside_the_field_focus_moves_there_nothing_
     page.get_by_text("Advanced").first.click()
     page.get_by_role("button", name="Start training").click()
     field = page.locator("#field-latent_dim")
-    expect(field).to_be_focused(timeout=ANSWER_MS)
+    expect(field).to_be_focused()
     message = page.locator("#field-latent_dim-error")
     expect(message).to_be_visible()
     beside, place = message.bounding_box(), field.bounding_box()
@@ -246,9 +252,7 @@ def test_26_a_not_a_number_leaves_a_gap_and_a_warning(drums: System, told: Told,
     warning = page.locator("[data-warning=not_a_number]")
     expect(warning).to_contain_text("The loss was no number.")
     expect(warning).to_contain_text("Lower it.")
-    over = page.locator("[data-chart=loss] .u-over").bounding_box()
-    assert over
-    page.mouse.move(over["x"] + over["width"] * 210 / 400, over["y"] + over["height"] / 2)
+    hover(page, 210 / 400)
     expect(page.locator("[data-chart=loss] .readout")).to_contain_text(re.compile(r"(raw|training) –"))
     # The line is broken there, and nowhere else: a column of the picture without any of its ink.
     inked = page.evaluate(
@@ -324,12 +328,13 @@ def test_31_a_b_keeps_the_position_one_clip_plays(drums: System, told: Told, vis
     expect(listen).to_have_attribute("data-playing", "0")
     # The original is four times as loud as what was made of it: both are heard as loud as the softer one.
     original = page.evaluate("loudest()")
+    began = time.monotonic()
     before = float(position.input_value())
     page.get_by_role("button", name=re.compile("Play reconstruction of kick")).click()
     expect(listen).to_have_attribute("data-playing", "1")
     assert float(position.input_value()) >= before
     wait_beyond(position, before + 0.3)
-    assert float(position.input_value()) < before + 3
+    assert float(position.input_value()) - before < time.monotonic() - began + 0.5, "it went on from where it was"
     assert page.evaluate("loudest()") == pytest.approx(original, rel=0.1)
     assert original == pytest.approx(0.2, rel=0.1)
     expect(page.locator("[data-playing]")).to_have_count(1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +13,13 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
+from shared.jobs import ENDED
 from tests.browser.conftest import Visitor
 from tests.browser.listening import EAR, STATES, position_of, wait_beyond
 from tests.browser.looks import assert_accessible
 from tests.browser.test_charts import wait_for_points
 from tests.sounds import write_sounds
-from tests.system import LONG, SMALL, System, event_of, first_step, trainers_of
+from tests.system import LONG, SMALL, JobJson, System, event_of, first_step, trainers_of
 
 QUICK: dict[str, Any] = {**SMALL, "expansion": 2}
 ENDLESS: dict[str, Any] = {**SMALL, "epochs": LONG, "expansion": 200}
@@ -29,9 +32,11 @@ SLOW_STEPS: dict[str, Any] = {
     "speeds": [1.0],
 }
 """Some tenths of a second each."""
+HEARD_S = 0.5
+"""After so long a trainer has heard of a wish, for which it looks ten times a second."""
+BUSY = 60 / (os.cpu_count() or 1)
+"""Utilisation of the machine, 0 … 100, of which one busy core is well above."""
 TRAINING_MS = 120_000
-ANSWER_MS = 20_000
-"""Until the page shows what the server made of a click, on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +58,17 @@ def _nothing_left(system: System) -> Iterator[None]:
     if jobs:
         system.post("/jobs/bulk", {"action": "cancel", "jobs": [job["id"] for job in jobs]})
         for job in jobs:
-            system.wait_job(job["id"], "cancelled")
+            system.wait_job(job["id"], lambda job: job["state"] in ENDED)  # it may be done in this moment
 
 
 def open_job(page: Page, system: System, job_id: int, tab: str = "") -> None:
     page.goto(f"{system.url}/jobs/{job_id}{f'?tab={tab}' if tab else ''}")
     expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def wait_recorded(system: System, event: JobJson) -> None:
+    """Wait until the record has an event that was told live, and all before it."""
+    system.wait_job(event["job_id"], lambda job: job["last_event"] >= event["number"])
 
 
 def badge(page: Page, state: str) -> None:
@@ -74,7 +84,7 @@ def test_06_a_queued_job_that_is_cancelled_never_starts(system: System, visitor:
     row = page.locator(f"[data-job='{second}']")
     expect(row.locator(".badge[data-state=queued]")).to_be_visible()
     row.get_by_role("button", name="Cancel").click()
-    expect(row.locator(".badge[data-state=cancelled]")).to_be_visible(timeout=ANSWER_MS)
+    expect(row.locator(".badge[data-state=cancelled]")).to_be_visible()
     page.locator(f"[data-job='{first}']").get_by_role("button", name="Cancel").click()
     system.wait_job(third, "completed")
     job = system.get(f"/jobs/{second}")
@@ -90,7 +100,7 @@ def test_07_a_running_one_shows_cancelling_then_cancelled_with_its_saved_step_an
     page.add_init_script(STATES)
     job_id = system.train("kicks", **ENDLESS)
     first_step(system, job_id)
-    (trainer,) = (one for one in trainers_of(system, "studio") if one.cpu_times().user > 1)
+    (trainer,) = trainers_of(system, "studio")
     open_job(page, system, job_id)
     badge(page, "running")
     page.get_by_role("button", name="Cancel").click()
@@ -110,13 +120,13 @@ def test_21_no_capable_worker_a_warning_before_submitting(system: System, visito
     page = visitor.page
     page.goto(f"{system.url}/new?dataset=1&kind=train")
     summary = page.get_by_role("complementary", name="Summary")
-    expect(summary.locator("[data-fresh=true]")).to_be_visible(timeout=ANSWER_MS)
+    expect(summary.locator("[data-fresh=true]")).to_be_visible()
     before = summary.inner_text()
     assert "worker" not in before, before
     page.get_by_text("Where and when").click()
     page.get_by_label("Labels", exact=False).first.fill("big-gpu")
     page.keyboard.press("Enter")
-    expect(summary).to_contain_text("No worker that is online has the label big-gpu", timeout=ANSWER_MS)
+    expect(summary).to_contain_text("No worker that is online has the label big-gpu")
     expect(summary).to_contain_text("The job will wait for one")
     visitor.picture("21-no-worker")
     assert_accessible(visitor)
@@ -153,7 +163,7 @@ def test_27_resume_goes_on_in_step_epoch_and_chart_with_a_sane_eta(system: Syste
     dialog.get_by_role("button", name="Continue training").click()
     badge(page, "running")
     wait_for_points(page, step + 30)
-    expect(page.locator(".progress-text")).to_contain_text(re.compile(r"left"), timeout=ANSWER_MS)
+    expect(page.locator(".progress-text")).to_contain_text(re.compile(r"left"))
     job = system.wait_job(job_id, lambda job: job["progress"]["step"] > step and job["eta_s"] is not None)
     assert job["progress"]["epoch"] >= epoch
     left = job["progress"]["total_steps"] - job["progress"]["step"]
@@ -167,18 +177,21 @@ def test_28_save_now_lists_a_checkpoint_within_one_step(system: System, visitor:
     job_id = system.train("long", **SLOW_STEPS)
     page = visitor.page
     open_job(page, system, job_id, "checkpoints")
-    system.wait_event(job_id, event_of(1, "steps", after_step=1))
-    last = system.wait_event(job_id, event_of(1, "steps", after_step=2))
-    page.get_by_role("button", name="Save now").click()
+    system.wait_event(job_id, event_of(1, "steps", after_step=2))
+    with page.expect_response(re.compile("/save$")):
+        page.get_by_role("button", name="Save now").click()
+    asked_at = time.time()
     row = page.locator("[data-checkpoint]").filter(has_text="asked for").first
-    expect(row).to_be_visible(timeout=ANSWER_MS)
-    step = int((row.get_attribute("data-checkpoint") or "").split("-")[1])
-    event = system.wait_event(job_id, event_of(1, "checkpoint"))
-    took_s = max(last["body"]["step_time_s"])
-    # What was under way ends, and then it saves: the steps that happened since the last one that was told of.
-    told = [each for each in system.events(job_id, "steps") if each["at"] <= event["at"]]
-    before = max(one for each in told for one in each["body"]["step"] if each["at"] < event["at"] - took_s)
-    assert step - before <= 2, f"{step} is a step or two beyond {before}"
+    expect(row).to_be_visible()
+    name = row.get_attribute("data-checkpoint") or ""
+    step = int(name.split("-")[1])
+    # The page heard of it live, and the record trails by a moment: all steps before it have to be there.
+    saved = system.wait_event(job_id, lambda event: event["body"].get("name") == name)
+    wait_recorded(system, saved)
+    # The trainer has heard of the wish by then; what is under way ends, and then it saves.
+    heard_at = asked_at + HEARD_S
+    told = [each["body"]["step"][-1] for each in system.events(job_id, "steps") if each["at"] <= heard_at]
+    assert step - told[-1] <= 2, f"{step} is a step or two beyond {told[-1]}"
     assert visitor.complaints == []
 
 
@@ -191,11 +204,13 @@ def test_29_a_preview_appears_with_its_epoch_play_sounds(system: System, visitor
     expect(page.locator("[data-preview] h2")).to_have_text(re.compile(r"Epoch \d+, step [\d,]+"), timeout=TRAINING_MS)
     assert page.evaluate("window.untouched")
     first = page.locator("[data-preview]").get_attribute("data-preview")
+    # The page heard of it live; the record trails by a moment.
+    wait_recorded(system, system.wait_event(job_id, lambda event: event["body"].get("name") == first))
     assert first in [one["name"] for one in system.get(f"/jobs/{job_id}/previews")["previews"]]
     expect(page.locator("[data-playing]")).to_have_count(0)
     assert page.evaluate("loudest()") == 0, "nothing plays by itself"
     page.get_by_role("button", name=re.compile("^Play reconstruction")).first.click()
-    page.wait_for_function("() => loudest() > 0.01")
+    page.wait_for_function("() => loudest(32768) > 0.01")  # the sound may be over before anybody looks
     page.wait_for_function("() => [...document.querySelectorAll('.spectrogram img')].every((one) => one.naturalWidth)")
     visitor.picture("29-previews")
     assert_accessible(visitor)
@@ -231,18 +246,11 @@ def test_32_a_failure_shows_the_plain_cause_then_the_traceback_then_retry(system
     assert visitor.complaints == []
 
 
-def utilisation(page: Page) -> float:
-    """What the worker's card says, 0 … 100; -1 where it says nothing yet."""
-    text = page.locator("[data-worker=studio] .meter-line").filter(has_text="Utilisation").inner_text()
-    found = re.search(r"(\d+) %", text)
-    return float(found[1]) if found else -1.0
-
-
 def test_35_device_meters_move_under_load(system: System, visitor: Visitor) -> None:
     page = visitor.page
     page.goto(f"{system.url}/workers")
     card = page.locator("[data-worker=studio]")
-    expect(card).to_contain_text("Idle", timeout=ANSWER_MS)
+    expect(card).to_contain_text("Idle")
     meter = card.locator(".meter-line").filter(has_text="Utilisation")
     page.evaluate(
         """() => {
@@ -257,8 +265,9 @@ def test_35_device_meters_move_under_load(system: System, visitor: Visitor) -> N
     job_id = system.train("long", **SLOW_STEPS)
     first_step(system, job_id)
     page.wait_for_function("() => window.meters.length >= 3", timeout=TRAINING_MS)
-    page.wait_for_function(r"() => Number(/(\d+) %/.exec(window.meters.at(-1))?.[1]) >= 30", timeout=TRAINING_MS)
-    assert utilisation(page) > 0
+    page.wait_for_function(
+        r"(busy) => Number(/(\d+) %/.exec(window.meters.at(-1))?.[1]) >= busy", arg=BUSY, timeout=TRAINING_MS
+    )
     expect(meter.locator(".time-line")).to_be_attached()
     expect(card.locator(".meter-line").filter(has_text="Temperature")).to_contain_text(re.compile("°C|not reported"))
     visitor.picture("35-meters")
@@ -322,14 +331,16 @@ def test_39_keyboard_only_submit_cancel_play_axe_finds_no_violation_in_light_and
     page.keyboard.press("n")
     expect(page.get_by_role("heading", name="New job")).to_be_visible()
     tab_to(page, "^Dataset|Choose one")
+    expect(page.get_by_label("Dataset").locator("option", has_text="kicks")).to_be_attached()
     page.keyboard.press("k")  # the first letter of kicks
     expect(page.get_by_label("Dataset")).to_have_value("1")
     tab_to(page, "^Start training$")
     page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile("/$"), timeout=ANSWER_MS)
+    expect(page).to_have_url(re.compile("/$"))
     submitted = system.get("/jobs?limit=1&state=queued,starting,running")["jobs"][0]["id"]
     row = page.locator(f"[data-job='{submitted}']")
-    expect(row).to_be_visible()
+    # A row that goes to another group takes the focus out of it.
+    expect(row.locator(".badge[data-state=running]")).to_be_visible(timeout=TRAINING_MS)
     tab_to(page, "^Cancel$")
     page.keyboard.press("Enter")
     expect(row.locator(".badge[data-state=cancelled]")).to_be_visible(timeout=TRAINING_MS)

@@ -32,7 +32,8 @@ def system(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator
 def sounds(tmp_path: Path) -> list[Path]:
     """A folder of sounds, and something that is none."""
     text = tmp_path / "sounds" / "notes.wav"
-    paths = write_sounds(text.parent, SOUNDS)
+    # They last: a page that is looked at a second later shows where they are all the same.
+    paths = write_sounds(text.parent, SOUNDS, duration_s=3.0)
     text.write_text("not a sound", encoding="utf-8")
     return [*paths, text]
 
@@ -71,7 +72,7 @@ def drop_sounds(visitor: Visitor, sounds: list[Path]) -> None:
 
 
 def press_train(visitor: Visitor) -> None:
-    """With shorter examples than people would take; it is in the queue at once, without a reload."""
+    """With shorter examples than people would take; it is in the queue without a reload."""
     page = visitor.page
     page.get_by_role("link", name="Train on this").click()
     page.get_by_label("Epochs", exact=True).fill("2000")
@@ -81,8 +82,10 @@ def press_train(visitor: Visitor) -> None:
     expect(page.get_by_role("button", name="Start training")).to_be_enabled()
     visitor.picture("03-new-job")
     assert_accessible(visitor)
+    page.evaluate("window.untouched = true")
     page.get_by_role("button", name="Start training").click()
-    expect(page.locator("[data-state]").first).to_be_visible(timeout=1_000)
+    expect(page.locator("[data-job] [data-state]").first).to_be_visible()
+    assert page.evaluate("window.untouched"), "nothing was loaded anew"
 
 
 def watch_the_loss(visitor: Visitor) -> None:
@@ -111,14 +114,14 @@ def hear_a_preview(visitor: Visitor) -> None:
 def save_now(visitor: Visitor) -> None:
     visitor.page.get_by_role("tab", name="Checkpoints").click()
     visitor.page.get_by_role("button", name="Save now").click()
-    expect(visitor.page.get_by_text("asked for").first).to_be_visible(timeout=10_000)
+    expect(visitor.page.get_by_text("asked for").first).to_be_visible()
 
 
 def cancel(visitor: Visitor) -> int:
     """Cancel, and return the step that was saved."""
     page = visitor.page
     page.get_by_role("button", name="Cancel").click()
-    expect(page.locator("[data-state=cancelled]").first).to_be_visible(timeout=15_000)
+    expect(page.locator("[data-state=cancelled]").first).to_be_visible()
     saved = page.get_by_text(re.compile(r"Saved step [\d,]+ in")).first
     expect(saved).to_be_visible()
     visitor.picture("06-cancelled")
@@ -140,7 +143,7 @@ def continue_training(system: System, visitor: Visitor, saved: int) -> None:
     wait_for_points(page, saved + 5)
     visitor.picture("08-resumed")
     page.get_by_role("button", name="Cancel").click()
-    expect(page.locator("[data-state=cancelled]").first).to_be_visible(timeout=15_000)
+    expect(page.locator("[data-state=cancelled]").first).to_be_visible()
     job_id = int(page.url.split("/jobs/")[1].split("?")[0])
     steps = [step for event in system.events(job_id, "steps") for step in event["body"]["step"]]
     assert steps == list(range(1, len(steps) + 1)), "no step is lost or doubled"

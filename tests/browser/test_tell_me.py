@@ -27,7 +27,6 @@ _LISTENING = """
     };
 """
 """What a system does with a notification no test can see; the page's own one is made all the same."""
-ANSWER_MS = 10_000
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +43,19 @@ def open_job(visitor: Visitor, system: System, job_id: int) -> Page:
     page = visitor.page
     page.add_init_script(_LISTENING)
     page.goto(f"{system.url}/jobs/{job_id}")
-    expect(page.get_by_label("State of the job")).to_be_visible(timeout=ANSWER_MS)
+    wait_live(page)
     return page
+
+
+def wait_live(page: Page) -> None:
+    """Wait until the page shows its job, and hears what happens to it from now on."""
+    expect(page.get_by_label("State of the job")).to_be_visible()
+    expect(page.locator(".dot")).to_have_attribute("data-connected", "true")
 
 
 def shows(page: Page) -> AbstractContextManager[object]:
     """Wait at the end of the block until a notification is shown."""
-    return page.expect_console_message(lambda message: message.text.startswith("shown: "), timeout=ANSWER_MS)
+    return page.expect_console_message(lambda message: message.text.startswith("shown: "))
 
 
 def test_who_wants_to_be_told_is_told_once_of_trouble_and_of_the_end(
@@ -66,7 +71,7 @@ def test_who_wants_to_be_told_is_told_once_of_trouble_and_of_the_end(
     button.click()
     expect(button).to_have_count(0)
     page.reload()
-    expect(page.get_by_label("State of the job")).to_be_visible(timeout=ANSWER_MS)
+    wait_live(page)
     expect(button).to_have_count(0)
 
     with shows(page):
@@ -79,7 +84,7 @@ def test_who_wants_to_be_told_is_told_once_of_trouble_and_of_the_end(
     assert end[0] == "wanted"
     assert end[1].startswith("cancelled.")
     page.goto(f"{system.url}/jobs/{other.id}")
-    expect(page.get_by_label("State of the job")).to_be_visible(timeout=ANSWER_MS)
+    expect(page.get_by_label("State of the job")).to_be_visible()
     expect(button).to_have_count(0)
     assert page.evaluate("shown") == [], "of what has ended nobody is told again"
     assert visitor.complaints == []
@@ -93,6 +98,6 @@ def test_who_does_not_allow_it_is_asked_again(system: System, owner: Redis, visi
     button.click()
     expect(button).to_be_visible()
     system.post(f"/jobs/{job.id}/cancel")
-    expect(button).to_have_count(0, timeout=ANSWER_MS)
+    expect(button).to_have_count(0)
     assert page.evaluate("shown") == []
     assert visitor.complaints == []
