@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 import psutil
 
@@ -38,16 +39,24 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
+def _is_stopped(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() == psutil.STATUS_STOPPED
+    return False
+
+
 def stop_all(pids: Iterable[int]) -> None:
-    """SIGSTOP, and wait until the system says that each process is stopped; one that had ended already stays so."""
-    pids = [pid for pid in pids if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+    """SIGSTOP, and wait until the system says that each process is stopped; one that has ended stays so."""
+    processes: list[psutil.Process] = []
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    for pid in pids:
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it may end at any moment
+            processes.append(psutil.Process(pid))
+            os.kill(pid, signal.SIGSTOP)
+    for process in processes:
         # The system stops a process at its next return from a call; nothing tells when.
-        deadline = time.monotonic() + 5.0
-        while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
-            assert time.monotonic() < deadline, f"process {pid} did not stop"
+        deadline = time.monotonic() + 30.0
+        while _lives(process) and not _is_stopped(process):
+            assert time.monotonic() < deadline, f"{process} did not stop"
             time.sleep(_POLL_S)
 
 

@@ -89,7 +89,7 @@ class System:
         self._jobs: dict[int, JobJson] = {}
         self._events: list[JobJson] = []
         self._changed = threading.Condition()
-        self._socket = _Socket(reconnection_delay=0.3, request_timeout=30)
+        self._socket = _Socket(reconnection_delay=0.3, request_timeout=READY_S)
         self._socket.on("job", self._on_job)
         self._socket.on("worker", self._on_worker)
         self._socket.on("event", self._on_event)
@@ -147,7 +147,7 @@ class System:
 
     def connect(self) -> None:
         """Follow what the api tells live; to be called where something else started it."""
-        self._socket.connect(self.url, headers=self._headers, wait_timeout=30)
+        self._socket.connect(self.url, headers=self._headers, wait_timeout=READY_S)
 
     def _disconnect_socket(self) -> None:
         """Before the api ends: a client that tries to come back leaves threads and sockets to later tests."""
@@ -398,8 +398,13 @@ def event_of(attempt: int, kind: str, *, after_step: int = 0) -> Callable[[JobJs
 
 def trainers_of(system: System, worker: str) -> list[psutil.Process]:
     """The trainer processes of a worker."""
-    children = [each for each in psutil.Process(system.pid(worker)).children() if each.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in children if "--report-fd" in child.cmdline()]
+    return [child for child in psutil.Process(system.pid(worker)).children() if _is_trainer(child)]
+
+
+def _is_trainer(child: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):  # it may end at any moment; of one that has, nobody has asked the status yet
+        return child.status() != psutil.STATUS_ZOMBIE and "--report-fd" in child.cmdline()
+    return False
 
 
 def final_weights(system: System, job_id: int) -> dict[str, bytes]:

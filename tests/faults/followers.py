@@ -44,7 +44,7 @@ class Page:
         self._socket.on("newest", lambda told: self._expect(int(told["number"])))
 
     def __enter__(self) -> Self:
-        self._socket.connect(self._url, transports=["websocket"], wait_timeout=10)
+        self._socket.connect(self._url, transports=["websocket"], wait_timeout=60)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -39,7 +39,10 @@ class Network:
 
     def mend(self) -> None:
         run("ip", "link", "set", self.near, "up")
-        assert self._state() != "down"
+        deadline = time.monotonic() + 30.0
+        while self._state() == "down":  # the system says so a moment later
+            assert time.monotonic() < deadline, "the cable stays cut"
+            time.sleep(0.01)
 
     def _state(self) -> str:
         return Path(f"/sys/class/net/{self.near}/operstate").read_text().strip()
