@@ -6,7 +6,7 @@ import type { Deletable } from "../model/disk";
 import type { Job } from "../model/job";
 import type { Priority } from "../model/wire_types";
 import type { JobSession } from "./job_session";
-import { priorityNews } from "./order";
+import { inTurn, priorityNews } from "./order";
 import { putJob, queue } from "./queue";
 import { tell, tellError } from "./toasts";
 
@@ -39,11 +39,12 @@ const SAID: Readonly<Record<JobCommand, (job: Job) => string>> = {
 };
 
 export function command(job: Job, what: JobCommand): Promise<void> {
-  return once(`${job.id} ${what}`, async () => {
+  const deed = async () => {
     const done = await commandJob(job.id, what);
     putJob(done);
     tell(SAID[what](job) + priorityNews(job, done));
-  });
+  };
+  return once(`${job.id} ${what}`, what === "next" ? () => inTurn(deed) : deed);
 }
 
 export function prioritise(job: Job, priority: Priority): Promise<void> {

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { wireJob } from "../model/fixtures";
 import { toJob } from "../model/job";
+import { command } from "./actions";
 import { moveBy, moveTo, orderNews, placeAt } from "./order";
 import { jobs, putJob, putJobs, waitingJobs } from "./queue";
 import { toasts } from "./toasts";
@@ -39,6 +40,25 @@ describe("the order of the queue", () => {
     expect(asked).toEqual([["/api/v1/jobs/3/move", { before: 1 }]]);
     expect(job(3).position).toBe(9.5);
     expect(toasts.value).toEqual([]);
+  });
+
+  it("sends Run next behind a move that is not answered yet", async () => {
+    const answers: (() => void)[] = [];
+    vi.stubGlobal("fetch", (path: string) => {
+      asked.push(path);
+      const id = Number(path.split("/")[4]);
+      return new Promise<Response>((resolve) => answers.push(() => resolve(Response.json(wireJob({ id, state: "queued" })))));
+    });
+    const moved = moveTo(job(3), 1);
+    const first = command(job(2), "next");
+    await vi.waitFor(() => expect(answers).toHaveLength(1));
+    expect(asked).toEqual(["/api/v1/jobs/3/move"]);
+    answers[0]!();
+    await moved;
+    await vi.waitFor(() => expect(answers).toHaveLength(2));
+    answers[1]!();
+    await first;
+    expect(asked).toEqual(["/api/v1/jobs/3/move", "/api/v1/jobs/2/next"]);
   });
 
   it("keeps the new place when an older view arrives before the answer", async () => {

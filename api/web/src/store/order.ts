@@ -7,8 +7,14 @@ import { tell, tellError } from "./toasts";
 
 /** The last change in words, for screen readers. */
 export const orderNews = signal("");
-/** Moves go out one after the other: each is meant for the order that the one before it makes. */
-let last: Promise<void> = Promise.resolve();
+let last: Promise<unknown> = Promise.resolve();
+
+/** Changes of the order go out one after the other: each is meant for the order that the one before it makes. */
+export function inTurn(change: () => Promise<void>): Promise<void> {
+  const done = last.then(change);
+  last = done.catch(() => undefined);
+  return done;
+}
 
 /** The place right before the job at `index` among `others`, or behind them all: it comes with a priority. */
 export function placeAt(others: readonly Job[], index: number): Place {
@@ -28,8 +34,7 @@ export function moveTo(job: Job, index: number): Promise<void> {
   const place = placeAt(others, target);
   placeJob(job.id, place);
   orderNews.value = `${job.name} is number ${target + 1} of ${others.length + 1}.`;
-  last = last.then(() => confirm(job, others[target]?.id ?? null, place));
-  return last;
+  return inTurn(() => confirm(job, others[target]?.id ?? null, place));
 }
 
 /** One place earlier (-1) or later (1). */

@@ -69,7 +69,7 @@ export function placeJob(id: number, place: Place | null): void {
   if (job && place) putJob(job);
 }
 
-/** Puts a newer view of a job into the list. */
+/** Puts a view of a job into the list, unless a newer one is there: an answer may come after the news that followed it. */
 export function putJob(job: Job): void {
   putJobs([job]);
 }
@@ -77,9 +77,10 @@ export function putJob(job: Job): void {
 export function putJobs(fresh: readonly Job[]): void {
   const all = new Map(jobs.value);
   for (const job of fresh) {
-    if (gone.has(job.id)) continue;
+    const known = all.get(job.id);
+    if (gone.has(job.id) || (known && job.lastEvent < known.lastEvent)) continue;
     noteLoss(job);
-    tell(job, all.get(job.id));
+    tell(job, known);
     all.set(job.id, withPlace(job));
   }
   jobs.value = all;
@@ -128,8 +129,11 @@ export async function loadLists(): Promise<void> {
 async function loadJobs(): Promise<void> {
   const before = jobs.value;
   const [open, ended] = await Promise.all([listJobs(OPEN, limits.open), listJobs(ENDED, limits.ended)]);
+  const fresh = [...ended, ...open].filter((job) => !gone.has(job.id)).map(withPlace);
   batch(() => {
-    jobs.value = merged(before, jobs.value, [...ended, ...open].filter((job) => !gone.has(job.id)).map((job) => [job.id, withPlace(job)]));
+    jobs.value = merged(before, jobs.value, fresh.map((job) => [job.id, job]));
+    // What happened while nobody was connected; of the others the socket has told.
+    for (const job of fresh) if (jobs.value.get(job.id) === job) tell(job, before.get(job.id));
     hasMore.value = {
       open: open.length >= limits.open && limits.open < MOST_JOBS,
       ended: ended.length >= limits.ended && limits.ended < MOST_JOBS,
