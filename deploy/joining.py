@@ -115,7 +115,7 @@ class JoinedMachine:
             # For the guardian too, which may have to wait for a trainer that saves.
             os.environ.update(_settings(answer))
             guardian = Guardian(self._folder, lock)
-            hurry = self._wishes.more_than_now()
+            hurry = self._wishes.more_than_now()  # for what fails before anybody wished
             try:
                 self._serve(answer)
                 hurry = self._wishes.more_than_now()  # before it is said that one more kills

@@ -104,7 +104,7 @@ class Launcher:
         with take_over(self._folder, self._wishes, self._say) as lock:
             check_port_free(self._options.host, self._options.port)
             guardian = Guardian(self._folder, lock)
-            hurry = self._wishes.more_than_now()
+            hurry = self._wishes.more_than_now()  # for what fails before anybody wished
             try:
                 self._start(devices)
                 while not self._wishes.count:

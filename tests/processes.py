@@ -46,7 +46,7 @@ def _is_stopped(process: psutil.Process) -> bool:
 
 
 def stop_all(pids: Iterable[int]) -> None:
-    """SIGSTOP, and wait until the system says that each process is stopped; one that has ended stays so."""
+    """SIGSTOP, and wait until the system says that each process is stopped, one at least; others may have ended."""
     processes: list[psutil.Process] = []
     for pid in pids:
         with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it may end at any moment
@@ -58,6 +58,7 @@ def stop_all(pids: Iterable[int]) -> None:
         while _lives(process) and not _is_stopped(process):
             assert time.monotonic() < deadline, f"{process} did not stop"
             time.sleep(_POLL_S)
+    assert any(map(_is_stopped, processes)), "there was nothing to stop"
 
 
 def continue_all(pids: Iterable[int]) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -56,10 +57,16 @@ def free_port() -> int:
 class _InOrder(engineio.Client):
     """Handles one message after the other; the original has a thread for each, and they overtake one another."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._handling = ThreadPoolExecutor(max_workers=1)
+
     @override
     def _trigger_event(self, event: str, *arguments: Any, run_async: bool = False, **options: Any) -> Any:
-        del run_async
-        return super()._trigger_event(event, *arguments, **options)
+        if not run_async:
+            return super()._trigger_event(event, *arguments, **options)
+        # Not on the thread that reads: a message that ends the connection waits for that one.
+        return self._handling.submit(super()._trigger_event, event, *arguments, **options)
 
 
 class _Socket(socketio.Client):

@@ -26,16 +26,17 @@ log = structlog.get_logger(__name__)
 
 
 def find_leftovers(settings: Settings, worker: str) -> list[Spool]:
-    """Spools of `worker` itself, which begins only now, and of workers that do not run."""
+    """Spools of `worker` itself, which begins only now, and behind them those of workers that do not run."""
     spools = (
         Spool.open(path, limit_bytes=settings.spool_bytes)
         for path in sorted(spool_folder(settings.data).glob("*.jsonl"))
     )
-    return [
+    found = [
         spool
         for spool in spools
         if spool is not None and (spool.worker == worker or not is_held(settings.data, spool.worker))
     ]
+    return sorted(found, key=lambda spool: spool.worker != worker)
 
 
 def send_leftovers(settings: Settings, worker: str) -> None:
@@ -56,11 +57,18 @@ def _send(settings: Settings, spools: list[Spool], tried: threading.Event) -> No
         bus = EventBus(redis)
         left = [(spool, Sender(bus, spool, stream_events=settings.stream_events)) for spool in spools]
         started = time.monotonic()
-        while left := [(spool, sender) for spool, sender in left if not _send_one(spool, sender)]:
+        try:
+            left = _still_left(left)
+        finally:
             tried.set()
+        while left:
             foreign = time.monotonic() - started > _FOREIGN_S and all(sender.unknown for _, sender in left)
             time.sleep(_FOREIGN_RETRY_S if foreign else _RETRY_S)
-    tried.set()
+            left = _still_left(left)
+
+
+def _still_left(left: list[tuple[Spool, Sender]]) -> list[tuple[Spool, Sender]]:
+    return [(spool, sender) for spool, sender in left if not _send_one(spool, sender)]
 
 
 def _send_one(spool: Spool, sender: Sender) -> bool:

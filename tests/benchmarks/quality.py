@@ -20,7 +20,6 @@ ratio = ours / baseline: below 1 ours is better.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -72,7 +71,7 @@ class Trial:
         self.seconds = self.training.run_for(options.seconds)
         judged = self.training.judge(corpus.held_out)
         self.error = judged.reconstruction
-        self.error_by_file = _by_file(lambda file: self.training.judge([file]).reconstruction, corpus.held_out)
+        self.error_by_file = statistics.fmean(self.training.judge([file]).reconstruction for file in corpus.held_out)
         self.active_share = active_units(judged) / config.latent_dim
         self.train_error = self.training.judge(corpus.train).reconstruction
 
@@ -92,18 +91,14 @@ class Trial:
 def _linear_errors(training: Training, held_out: list[str]) -> dict[str, tuple[float, float]]:
     """Held-out errors of what needs no training, over all chunks and by file."""
     dimensions = training.config.latent_dim
+    judged = fixed_chunks(training, held_out)
+    judged_by_file = [fixed_chunks(training, [file]) for file in held_out]
     found: dict[int, list[tuple[float, float]]] = {dimensions: [], 0: []}
     for augmented in (True, False):
         crops = training_crops(training, augmented=augmented)
         for count, errors in found.items():
             projection = fit_projection(crops, count)
-            over_chunks = projection.error(fixed_chunks(training, held_out))
-            by_file = _by_file(lambda file, of=projection: of.error(fixed_chunks(training, [file])), held_out)
-            errors.append((over_chunks, by_file))
+            errors.append((projection.error(judged), statistics.fmean(map(projection.error, judged_by_file))))
     names = {dimensions: f"pca, {dimensions} components", 0: "mean"}
+    # Each of the two by the crops that are better for it.
     return {name: (min(each[0] for each in found[n]), min(each[1] for each in found[n])) for n, name in names.items()}
-
-
-def _by_file(error: Callable[[str], float], files: list[str]) -> float:
-    """Mean of the files' own errors."""
-    return statistics.fmean(error(file) for file in files)

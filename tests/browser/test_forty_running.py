@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -173,20 +172,28 @@ def test_27_resume_goes_on_in_step_epoch_and_chart_with_a_sane_eta(system: Syste
     assert visitor.complaints == []
 
 
+def is_of(event: dict[str, Any], kind: str, name: str | None) -> bool:
+    """Whether an event tells of that checkpoint or preview: both are named after the step."""
+    return event["body"]["type"] == kind and event["body"].get("name") == name
+
+
 def test_28_save_now_lists_a_checkpoint_within_one_step(system: System, visitor: Visitor) -> None:
     job_id = system.train("long", **SLOW_STEPS)
     page = visitor.page
     open_job(page, system, job_id, "checkpoints")
     system.wait_event(job_id, event_of(1, "steps", after_step=2))
-    with page.expect_response(re.compile("/save$")):
+    with page.expect_response(re.compile("/save$")) as answered:
         page.get_by_role("button", name="Save now").click()
-    asked_at = time.time()
+    answered.value.finished()
+    timing = answered.value.request.timing  # the browser's own: this test may hear of it later
+    asked_at = (timing["startTime"] + timing["responseEnd"]) / 1000
+    assert timing["responseEnd"] >= 0
     row = page.locator("[data-checkpoint]").filter(has_text="asked for").first
     expect(row).to_be_visible()
     name = row.get_attribute("data-checkpoint") or ""
     step = int(name.split("-")[1])
     # The page heard of it live, and the record trails by a moment: all steps before it have to be there.
-    saved = system.wait_event(job_id, lambda event: event["body"].get("name") == name)
+    saved = system.wait_event(job_id, lambda event: is_of(event, "checkpoint", name))
     wait_recorded(system, saved)
     # The trainer has heard of the wish by then; what is under way ends, and then it saves.
     heard_at = asked_at + HEARD_S
@@ -205,7 +212,7 @@ def test_29_a_preview_appears_with_its_epoch_play_sounds(system: System, visitor
     assert page.evaluate("window.untouched")
     first = page.locator("[data-preview]").get_attribute("data-preview")
     # The page heard of it live; the record trails by a moment.
-    wait_recorded(system, system.wait_event(job_id, lambda event: event["body"].get("name") == first))
+    wait_recorded(system, system.wait_event(job_id, lambda event: is_of(event, "preview", first)))
     assert first in [one["name"] for one in system.get(f"/jobs/{job_id}/previews")["previews"]]
     expect(page.locator("[data-playing]")).to_have_count(0)
     assert page.evaluate("loudest()") == 0, "nothing plays by itself"
@@ -339,9 +346,10 @@ def test_39_keyboard_only_submit_cancel_play_axe_finds_no_violation_in_light_and
     expect(page).to_have_url(re.compile("/$"))
     submitted = system.get("/jobs?limit=1&state=queued,starting,running")["jobs"][0]["id"]
     row = page.locator(f"[data-job='{submitted}']")
-    # A row that goes to another group takes the focus out of it.
-    expect(row.locator(".badge[data-state=running]")).to_be_visible(timeout=TRAINING_MS)
     tab_to(page, "^Cancel$")
+    # The row goes to another group meanwhile, and takes the focus along.
+    expect(row.locator(".badge[data-state=running]")).to_be_visible(timeout=TRAINING_MS)
+    expect(row.get_by_role("button", name="Cancel")).to_be_focused()
     page.keyboard.press("Enter")
     expect(row.locator(".badge[data-state=cancelled]")).to_be_visible(timeout=TRAINING_MS)
     page.goto(f"{system.url}/jobs/{heard}?tab=previews")

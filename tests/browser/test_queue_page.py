@@ -58,8 +58,9 @@ def choose(page: Page, job_id: int, item: str) -> None:
 
 
 def expect_order(page: Page, *job_ids: int) -> None:
-    """Wait until these jobs wait in this order, before all others."""
+    """Wait until these jobs wait in this order, and no others."""
     rows = page.get_by_role("region", name="Waiting").locator("[data-job]")
+    expect(rows).to_have_count(len(job_ids))
     for place, job_id in enumerate(job_ids):
         expect(rows.nth(place)).to_have_attribute("data-job", str(job_id))
 

@@ -23,8 +23,10 @@ from tests.system import ROOT, System, free_port
 
 START_S = 2.0
 """What is promised on a machine that is idle."""
-START_CPU_S = 10.0
+START_CPU_S = 6.0
 """What is asserted, of the processor's time: the machine that runs the tests is not."""
+SLOW_START_S = 20.0
+"""And of the better of two starts: one that waits for something costs no processor."""
 MEMORY_BYTES = 150_000_000
 STOP_S = 9.0
 """Less than gunicorn's patience, after which it kills what does not stop by itself."""
@@ -60,6 +62,7 @@ def test_it_starts_and_stops_quickly_and_stays_small(redis_url: str, tmp_path: P
             f" {used / 1e6:.0f} MB, stop {stop_s:.2f} s\n"
         )
         assert cpu_s < START_CPU_S
+        assert min(first_s, again_s) < SLOW_START_S
         assert used < MEMORY_BYTES
         assert stop_s < STOP_S
         seconds_until_gone(processes, GONE_S)

@@ -45,11 +45,12 @@ class Run:
         self._keep_secrets()
         self.running = self._wait_metrics("spectrain_jobs state=running", 1.0)
         # Everybody says what they think of a Redis that is away, and how they get it back.
+        before = {name: len(text) for name, text in self.logs().items()}
         redis.kill()
         wrong = system.http.get("/store/names/clips", headers={"Authorization": f"Bearer {self.token}x"})
         assert wrong.status_code in (401, 403), wrong.text
         for name, says in (("far", "presence.unreachable"), ("api", "background.trouble")):
-            self._wait_line(name, says)
+            self._wait_line(name, says, after=before[f"{name}.log"])
         redis.start()
         system.wait_event(self.cancelled, lambda event: event["body"]["type"] == "checkpoint")
         system.post(f"/jobs/{self.cancelled}/cancel")
@@ -78,10 +79,10 @@ class Run:
             time.sleep(0.2)
         return metrics
 
-    def _wait_line(self, name: str, event: str) -> None:
-        """Wait until a process has written a record of an event."""
+    def _wait_line(self, name: str, event: str, *, after: int) -> None:
+        """Wait until a process has written a record of an event beyond the first `after` characters."""
         deadline = time.monotonic() + 30.0
-        while f'"{event}"' not in self.logs()[f"{name}.log"]:
+        while f'"{event}"' not in self.logs()[f"{name}.log"][after:]:
             assert time.monotonic() < deadline, f"{name} never wrote {event}"
             time.sleep(0.05)
 

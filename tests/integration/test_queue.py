@@ -183,7 +183,7 @@ def test_a_killed_worker_loses_nothing(system: System) -> None:
     below = descendants(system.pid("w1"))
     assert below, "a worker at work has a trainer"
     system.kill("w1")
-    seconds_until_gone(below, 30.0)  # one that waits for the disk ends when that answers
+    seconds_until_gone(below, 10.0)  # one that waits for the disk ends when that answers
 
     system.wait_job(job_id, "queued", timeout_s=40)
     assert "went silent" in system.get(f"/jobs/{job_id}")["reason"]

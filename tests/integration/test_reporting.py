@@ -230,7 +230,7 @@ def test_what_a_newer_attempt_does_again_is_discarded(redis: Redis, settings: Se
     Leases(redis).grant(job_id, 2, "there/cpu", "another secret")
     before = redis.xlen(f"spectrain:job:{job_id}:events")
     send_leftovers(settings, "here/cpu")
-    wait_until(lambda: not list(spool_folder(settings.data).iterdir()))
+    assert not list(spool_folder(settings.data).iterdir()), "each is tried before anybody hears of the new process"
     assert redis.xlen(f"spectrain:job:{job_id}:events") == before
     sender = Sender(EventBus(redis), spool_of(settings, job_id), stream_events=STREAM_EVENTS)
     sender.add(Entry(writer="trainer:1", count=301, text="{}"))

@@ -49,7 +49,7 @@ export function command(job: Job, what: JobCommand): Promise<void> {
 
 export function prioritise(job: Job, priority: Priority): Promise<void> {
   return once(`${job.id} priority`, async () => {
-    putJob(await editJob(job.id, { priority }));
+    await inTurn(async () => putJob(await editJob(job.id, { priority })));
     tell(`${job.name} has ${priority} priority.`);
   });
 }

@@ -28,6 +28,17 @@ describe("tell", () => {
     expect(shown).not.toHaveBeenCalled();
   });
 
+  it("takes it where a browser grants notifications and shows none", async () => {
+    const warn = vi.spyOn(console, "warn").mockReturnValue();
+    shown.mockImplementationOnce(() => {
+      throw new TypeError("Illegal constructor");
+    });
+    await tellOf(7);
+    tell({ ...running, state: "completed" }, running);
+    expect(told.value).toEqual([]);
+    expect(warn).toHaveBeenCalledOnce();
+  });
+
   it("tells of trouble and of the end, each once", async () => {
     await tellOf(7);
     tell(running, running);

@@ -18,5 +18,14 @@ export function tell(job: Job, before: Job | undefined): void {
   const over = isEnded(job.state);
   if (over) told.value = told.value.filter((id) => id !== job.id);
   else if (!before || job.warnings.length <= before.warnings.length) return;
-  new Notification(job.name, { body: over ? `${job.state}. ${job.reason}` : job.warnings.at(-1)?.message ?? "", tag: `${job.id}` });
+  show(job.name, { body: over ? `${job.state}. ${job.reason}` : job.warnings.at(-1)?.message ?? "", tag: `${job.id}` });
+}
+
+function show(title: string, options: NotificationOptions): void {
+  try {
+    new Notification(title, options);
+  } catch (error) {
+    // Phones grant them, and then leave them to service workers alone.
+    console.warn("This browser shows no notification.", error);
+  }
 }

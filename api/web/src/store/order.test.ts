@@ -69,6 +69,14 @@ describe("the order of the queue", () => {
     await done;
   });
 
+  it("keeps news that overtake the answer, and takes the place from the answer", async () => {
+    answer = () => Response.json(wireJob({ id: 3, name: "Job 3", state: "queued", position: 9.5, last_event: 4 }));
+    const done = moveTo(job(3), 1);
+    putJob({ ...waiting(3, 30), reason: "Waits for a worker.", lastEvent: 5 });
+    await done;
+    expect(job(3)).toMatchObject({ position: 9.5, reason: "Waits for a worker.", lastEvent: 5 });
+  });
+
   it("takes a refused move back and says why", async () => {
     answer = () => Response.json({ error: "Job 3 has started." }, { status: 409 });
     await moveTo(job(3), 1);

@@ -8,10 +8,13 @@ import { tell, tellError } from "./toasts";
 /** The last change in words, for screen readers. */
 export const orderNews = signal("");
 let last: Promise<unknown> = Promise.resolve();
+/** An answer that takes longer than this is not waited for. */
+const PATIENCE_MS = 10_000;
 
 /** Changes of the order go out one after the other: each is meant for the order that the one before it makes. */
 export function inTurn(change: () => Promise<void>): Promise<void> {
-  const done = last.then(change);
+  const patience = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
+  const done = Promise.race([last, patience]).then(change);
   last = done.catch(() => undefined);
   return done;
 }
@@ -59,6 +62,9 @@ async function confirm(job: Job, before: number | null, shown: Place): Promise<v
     if (jobs.value.get(job.id)?.position !== shown.position) return;
     placeJob(job.id, null);
     putJob(moved);
+    // News that overtook the answer is kept, but for the place that was only guessed.
+    const newest = jobs.value.get(job.id);
+    if (newest && newest.lastEvent > moved.lastEvent) putJob({ ...newest, position: moved.position, priority: moved.priority });
     const news = priorityNews(job, moved);
     if (news) tell(`${job.name} is moved.${news}`);
   } catch (error) {

@@ -20,6 +20,7 @@ const OPEN: readonly JobState[] = ["starting", "running", "pausing", "cancelling
 const ENDED: readonly JobState[] = ["completed", "cancelled", "failed"];
 const FIRST_JOBS = 100;
 const MOST_JOBS = 10_000;
+const RETRY_MS = 2_000;
 /** A bulk action changes many jobs within moments: they enter the list together. */
 const GATHER_MS = 60;
 /** On the page of a job its charts come first: the lists are for the pages that one goes to from there. */
@@ -69,7 +70,8 @@ export function placeJob(id: number, place: Place | null): void {
   if (job && place) putJob(job);
 }
 
-/** Puts a view of a job into the list, unless a newer one is there: an answer may come after the news that followed it. */
+/** Puts a view of a job into the list, unless one that knows of more events is there: an answer may come after the
+ * news that followed it. */
 export function putJob(job: Job): void {
   putJobs([job]);
 }
@@ -123,6 +125,7 @@ export async function loadLists(): Promise<void> {
     loading.value = "ready";
   } catch (error) {
     if (loading.value !== "ready") loading.value = { error };
+    else if (socket.connected) setTimeout(() => void loadLists(), RETRY_MS); // a server that just starts, perhaps
   }
 }
 

@@ -16,6 +16,7 @@ import { tellError } from "../../store/toasts";
 import { BulkBar } from "./BulkBar";
 import { belongs, grouped, matches, type Show, SHOWS, SHOW_WORDS, toBatch, toShow, withQuery } from "./filter";
 import { JobGroup } from "./JobGroup";
+import { useKeptFocus } from "./kept_focus";
 
 export function QueuePage() {
   useEffect(() => clearSelection, []);
@@ -75,6 +76,7 @@ function Strip() {
 }
 
 function QueueBody() {
+  useKeptFocus();
   const { query } = useLocation();
   const show = toShow(query["show"]);
   const batch = toBatch(query["batch"]);
