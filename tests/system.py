@@ -220,6 +220,13 @@ class System:
         self._workers.pop(name, None)
         return status
 
+    def wait_nobody_online(self) -> None:
+        """Wait until the api believes in no worker any more."""
+        deadline = time.monotonic() + READY_S
+        while any(worker["state"] != "offline" for worker in self.get("/workers")["workers"]):
+            assert time.monotonic() < deadline, self.get("/workers")
+            time.sleep(0.05)
+
     def workers(self) -> list[str]:
         """Names of the workers that were started and neither stopped nor killed since."""
         return [name for name in self._processes if name != "api"]

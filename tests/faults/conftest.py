@@ -131,7 +131,4 @@ def system(module_system: System, owner: Redis) -> Iterator[System]:
     # The heartbeat of one that was killed would be believed for some seconds more, in the next test.
     for key in owner.scan_iter(match=f"{WORKER_KEY}*"):
         owner.delete(key)
-    deadline = time.monotonic() + 60.0
-    while any(worker["state"] != "offline" for worker in module_system.get("/workers")["workers"]):
-        assert time.monotonic() < deadline, "the api still believes in workers that were killed"
-        time.sleep(0.05)
+    module_system.wait_nobody_online()

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import httpx
@@ -46,14 +45,6 @@ def worker(system: System) -> Iterator[str]:
     system.start_worker("w1")
     yield "w1"
     assert system.stop("w1") == 0, system.log("w1")
-
-
-def wait_until_nobody_is_online(system: System) -> None:
-    """The worker of the test before counts as one that is stopping until the api has heard its good-bye."""
-    deadline = time.monotonic() + 60.0
-    while any(worker["state"] != "offline" for worker in system.get("/workers")["workers"]):
-        assert time.monotonic() < deadline, system.get("/workers")
-        time.sleep(0.05)
 
 
 @pytest.mark.usefixtures("worker")
@@ -150,7 +141,8 @@ def test_save_now_and_preview_now(system: System) -> None:
 
 
 def test_a_queued_job_says_why_and_never_starts_once_cancelled(system: System) -> None:
-    wait_until_nobody_is_online(system)
+    # The worker of the test before counts as one that is stopping until the api has heard its good-bye.
+    system.wait_nobody_online()
     job_id = system.train("sounds", **{**SMALL, "epochs": 1})
     job = system.wait_job(job_id, lambda job: bool(job["reason"]))
     assert job["reason"] == "Waits for a worker: none is online."
