@@ -175,7 +175,10 @@ class TrainConfig(Frozen):
     latent_dim: Annotated[int, Field(ge=1, le=4_096)] = 64
     """Dimensions of the latent space."""
     first_weights: FirstWeights = "random"
-    """What the model starts as: the principal components of its examples, or nothing in particular."""
+    """What the model starts as: the principal components of its examples, whose statistics BatchNorm then keeps, or
+    nothing in particular."""
+    average_steps: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """What is judged, heard and kept is the average of the weights over about so many steps; 0: the newest weights."""
     chunk_s: Annotated[float, Field(ge=0.05, le=30.0)] = 1.0
     """Length of a training example in seconds."""
     validation_fraction: Annotated[float, Field(ge=0.0, le=0.9)] = 0.2

@@ -80,9 +80,9 @@ def preset_values(preset: PresetName, file_count: int, representation: Represent
     """The values that `preset` stands for on a corpus of `file_count` files.
 
     The three documented presets are exact. `auto` takes what measured better on held-out sounds: no dropout, a model
-    that starts as the principal components of its examples, and examples from anywhere in a file, at playback speeds
-    of whole tones up to half an octave either way. For `mel`, where it was measured, weights decay strongly, and most
-    examples have another sound mixed in and another timbre.
+    that starts as the principal components of its examples and is judged and kept as the average of its last weights,
+    and examples from anywhere in a file, at playback speeds of whole tones up to half an octave either way. For `mel`,
+    where it was measured, weights decay strongly, and most examples have another sound mixed in and another timbre.
     """
     if preset != "auto":
         return {"random_crops": False, "gain_db": 0.0, "shift_s": 0.0, **_DOCUMENTED_PRESETS[preset]}
@@ -96,6 +96,7 @@ def preset_values(preset: PresetName, file_count: int, representation: Represent
         "kl_warmup_fraction": 0.1,
         "grad_clip": 1.0,
         "first_weights": "principal",
+        "average_steps": 50,
         "random_crops": True,
         "gain_db": 6.0,
         "shift_s": 0.05,

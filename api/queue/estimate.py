@@ -14,6 +14,8 @@ _BYTES: Final = 4
 _PER_PARAMETER: Final = 8 * _BYTES
 """A weight, its gradient and two moments of the optimizer; three of them once more while a checkpoint is written, and
 what is computed of them in between."""
+_PER_PARAMETER_AVERAGED: Final = 2 * _BYTES
+"""What an average of the weights takes beside that, and its copy in a checkpoint."""
 _PER_CELL: Final = 4 * _BYTES
 """What the backward pass needs of a cell: before and after BatchNorm, after ReLU, and a gradient."""
 _BASE_BYTES: Final = 350 << 20
@@ -42,7 +44,8 @@ def memory_bytes(train: TrainConfig, clips: Sequence[Clip], plan: Plan, *, start
     working = step + _PER_PARAMETER_TIMED * size.parameters
     if train.first_weights == "principal" and starts_anew:
         working = max(working, _fitting_bytes(model))
-    return _BASE_BYTES + feature_bytes(clips, train.features()) + _PER_PARAMETER * size.parameters + working
+    per_parameter = _PER_PARAMETER + (_PER_PARAMETER_AVERAGED if train.average_steps else 0)
+    return _BASE_BYTES + feature_bytes(clips, train.features()) + per_parameter * size.parameters + working
 
 
 def _fitting_bytes(model: ModelConfig) -> int:

@@ -72,6 +72,7 @@ def save_plainly(session: Session, path: Path) -> None:
     """All that a training needs to go on, in one file."""
     state = {
         "model": session.learner.model.state_dict(),
+        "average": session.learner.result.state_dict(),
         "optimizer": session.learner.optimizer.state_dict(),
         "generators": generator_states(session.device),
         "position": vars(session.position).copy(),

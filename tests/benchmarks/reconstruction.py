@@ -62,12 +62,12 @@ def reconstruct(training: Training, corpus: Corpus) -> Tensor:
     """The same as the model gives them back, from mu."""
     given = held_out_features(training, corpus)
     learner = training.learner
-    learner.model.eval()
+    model = learner.result.eval()
     parts: list[Tensor] = []
     with torch.no_grad(), learner.precision():
         for part in training.scaling.apply(given).split(BATCH):
             on_device = part.to(training.device).contiguous(memory_format=learner.memory_format)
-            parts.append(learner.model(on_device)[0].float().cpu())
+            parts.append(model(on_device)[0].float().cpu())
     return training.scaling.invert(torch.cat(parts))
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: everything that a training needs to go on at its exact step.
 
-    jobs/<id>/checkpoints/<attempt>-<step>/model.safetensors   weights and buffers, with what rebuilds the model
+    jobs/<id>/checkpoints/<attempt>-<step>/model.safetensors   weights and buffers, with what rebuilds the model;
+                                                               of their average where the training keeps one
     jobs/<id>/checkpoints/<attempt>-<step>/state.pt            optimizer, random generators, position, counters
     jobs/<id>/checkpoints/<attempt>-<step>/manifest.json       SHA-256 of both and of itself, written last
 

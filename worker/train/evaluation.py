@@ -48,7 +48,7 @@ def evaluate(
     means: list[Tensor] = []
     dimensions: list[Tensor] = []
     counts: list[int] = []
-    learner.model.eval()
+    model = learner.result.eval()
     with torch.no_grad():
         for first in range(0, len(grid), BATCH):
             if not go_on():
@@ -56,7 +56,7 @@ def evaluate(
             end = min(first + BATCH, len(grid))
             batch = data.batch(excerpts, first, end, learner.memory_format)
             with learner.precision():
-                reconstruction, mu, logvar = learner.model(batch)
+                reconstruction, mu, logvar = model(batch)
             loss, _, kl = learner.objective(reconstruction, batch, mu, logvar, kl_weight)
             difference = scaling.invert(reconstruction)[:, 0] - scaling.invert(batch)[:, 0]
             means.append(torch.stack([loss, difference.square().mean(), kl]))

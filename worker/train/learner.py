@@ -2,7 +2,8 @@
 
     batch [B, C, M, T] --model--> loss --backward--> clipped gradients --AdamW--> weights
 
-A step reads nothing back from the device. An update whose loss or gradient norm is not a finite number is
+A step reads nothing back from the device. Where the configuration wishes it, an average follows the weights; it is
+then what is judged, heard and kept. An update whose loss or gradient norm is not a finite number is
 skipped there: the optimizer is told by its `found_inf` flag, and the running statistics of BatchNorm, which the
 forward pass has changed already, go back to what they were.
 """
@@ -10,7 +11,7 @@ forward pass has changed already, go back to what they were.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from shared.config import TrainConfig
 from shared.vae.loss import get_kl_weight, make_objective
 from shared.vae.model import ConvVAE
+from worker.train.averages import WeightAverage
 from worker.train.graph import RecordedStep
 from worker.train.plan import ExecutionPlan
 
@@ -57,6 +59,11 @@ class Learner:
         self.model.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue] - torch's overloads lack it
         self.objective = make_objective(config)
         self._bfloat16 = plan.precision == "bfloat16"
+        self._fixed_norms = _norms(self.model) if config.first_weights == "principal" else []
+        self._average_steps = config.average_steps
+        self.average: WeightAverage | None = None
+        """Follows the weights from the first step on."""
+        self._steps = 0
         self._grad_clip = config.grad_clip
         self._learning_rate = config.learning_rate
         # The fused optimizer is the one that can skip an update by itself; MPS has no such flag.
@@ -91,11 +98,29 @@ class Learner:
         """The context in which the model runs."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16)
 
+    @property
+    def result(self) -> ConvVAE:
+        """The model that is judged, heard and kept: the average where there is one."""
+        return self.model if self.average is None else self.average.model
+
     def step(self, batch: Tensor, *, learning_rate: float, kl_weight: float) -> Tensor:
         """One update with `batch` [B, C, M, T], scaled; returns the values of ROW, float32, on the device."""
-        if self.recorded is not None:
-            return self.recorded(batch, learning_rate, kl_weight)
-        return self._compute(batch, learning_rate, kl_weight)
+        if self._average_steps and self.average is None:
+            self.average = WeightAverage(self.model, self._average_steps)
+        compute = self._compute if self.recorded is None else self.recorded
+        row = compute(batch, learning_rate, kl_weight)
+        self._steps += 1
+        if self.average is not None:
+            self.average.follow(self._steps)
+        return row
+
+    def restore(self, model: Mapping[str, Tensor], average: Mapping[str, Tensor] | None, *, steps: int) -> None:
+        """Put weights and buffers back as they were after `steps` steps; raises RuntimeError where they do not fit."""
+        self.model.load_state_dict(model)
+        if average is not None:
+            self.average = WeightAverage(self.model, self._average_steps)
+            self.average.model.load_state_dict(average)
+        self._steps = steps
 
     def optimizer_state(self) -> dict[str, Any]:
         """What a checkpoint keeps of the optimizer: the same whichever way steps are computed."""
@@ -119,6 +144,8 @@ class Learner:
     def _compute(self, batch: Tensor, learning_rate: float | Tensor, kl_weight: float | Tensor) -> Tensor:
         """The step itself: nothing is read back from the device, so that it can be recorded."""
         self.model.train()
+        for norm in self._fixed_norms:
+            norm.eval()
         self._statistics_before.copy_(self._statistics)
         with self.precision():
             reconstruction, mu, logvar = self.model(batch)
@@ -153,6 +180,10 @@ class Learner:
         elif not bool(bad):
             nn.utils.clip_grads_with_norm_(self._parameters, self._grad_clip, norm)
             self.optimizer.step()
+
+
+def _norms(model: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def gather_statistics(model: nn.Module) -> Tensor:

@@ -90,10 +90,10 @@ def choose_source(
 
 def compute_features(learner: Learner, source: PreviewSource, scaling: FeatureScaling) -> Tensor:
     """Reconstructions, then samples, [clips + samples, C, M, T] in log1p units, on the CPU."""
-    learner.model.eval()
+    model = learner.result.eval()
     with torch.no_grad(), learner.precision():
-        reconstruction, _, _ = learner.model(source.batch)
-        samples = learner.model.decode(source.latents)
+        reconstruction, _, _ = model(source.batch)
+        samples = model.decode(source.latents)
     return scaling.invert(torch.cat([reconstruction, samples]).float()).cpu()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from shared.audio.representation import RepresentationTransform, make_representation
 from shared.config import TrainConfig
@@ -114,12 +115,18 @@ class Session:
         """A copy of everything as it is now."""
         wished_at = time.monotonic()
         position, learner = self.position, self.learner
-        weights = dict(learner.model.named_parameters())
-        buffers = {name: value for name, value in learner.model.state_dict().items() if name not in weights}
+        models = {"result": learner.result} | ({} if learner.average is None else {"model": learner.model})
         moving, steady, claim = self.copies.copy(
-            {"buffers": buffers, "skipped": {"all": learner.skipped, "in_a_row": learner.skipped_in_a_row}},
-            {"weights": weights, "optimizer": learner.optimizer_state()},
+            {
+                "buffers": {name: _buffers(model) for name, model in models.items()},
+                "skipped": {"all": learner.skipped, "in_a_row": learner.skipped_in_a_row},
+            },
+            {
+                "weights": {name: dict(model.named_parameters()) for name, model in models.items()},
+                "optimizer": learner.optimizer_state(),
+            },
         )
+        copied = {name: {**steady["weights"][name], **moving["buffers"][name]} for name in models}
         repeat = self.repeats + 1 if position.step == self.snapshot_step else 0
         self.repeats, self.snapshot_step = repeat, position.step
         if best:
@@ -136,11 +143,12 @@ class Session:
             val_reconstruction=position.val_reconstruction,
             device=self.device.type,
             versions=versions(self.device),
-            model={**steady["weights"], **moving["buffers"]},
+            model=copied.pop("result"),
             description=ModelDescription(
                 model=self.config.model(), features=self.config.features(), scaling=self.scaling.to_json()
             ),
             state={
+                **copied,  # the weights that the model file's are the average of
                 "optimizer": steady["optimizer"],
                 "generators": generator_states(self.device),
                 "skipped": moving["skipped"],
@@ -158,9 +166,11 @@ class Session:
         """Continue exactly where `loaded` was saved; raises CheckpointError where the model is another one."""
         state: dict[str, Any] = loaded.state
         try:
-            self.learner.model.load_state_dict(loaded.model)
-            self.learner.load_optimizer_state(state["optimizer"])
             self.position = Position(**state["position"])
+            own = state.get("model")
+            model, average = (loaded.model, None) if own is None else (own, loaded.model)
+            self.learner.restore(model, average, steps=self.position.step)
+            self.learner.load_optimizer_state(state["optimizer"])
             self.sums = EpochSums(**state["sums"])
             self.learner.skipped.copy_(state["skipped"]["all"])
             self.learner.skipped_in_a_row.copy_(state["skipped"]["in_a_row"])
@@ -170,6 +180,11 @@ class Session:
             raise CheckpointError(
                 f"Checkpoint {loaded.manifest.name} does not fit this version of Spectrain: {error}"
             ) from error
+
+
+def _buffers(model: nn.Module) -> dict[str, Tensor]:
+    weights = dict(model.named_parameters())
+    return {name: value for name, value in model.state_dict().items() if name not in weights}
 
 
 def prepare_session(

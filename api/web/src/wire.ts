@@ -2735,6 +2735,12 @@ export interface components {
          */
         TrainConfig: {
             /**
+             * Average Steps
+             * @description What is judged, heard and kept is the average of the weights over about so many steps; 0: the newest weights.
+             * @default 0
+             */
+            average_steps: number;
+            /**
              * Batch Size
              * @description Largest batch; a small corpus gets min(batch_size, chunks // 4), at least 1.
              * @default 32
@@ -2784,7 +2790,8 @@ export interface components {
             expansion: number;
             /**
              * First Weights
-             * @description What the model starts as: the principal components of its examples, or nothing in particular.
+             * @description What the model starts as: the principal components of its examples, whose statistics BatchNorm then keeps, or
+             *     nothing in particular.
              * @default random
              * @enum {string}
              */

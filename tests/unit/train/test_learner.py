@@ -8,7 +8,9 @@ import math
 import pytest
 import torch
 
+from shared.config import FirstWeights
 from tests.unit.train.tools import tiny_config
+from worker.train.averages import AVERAGED_EVERY
 from worker.train.learner import ROW, Learner, kl_weight, learning_rate
 from worker.train.plan import ExecutionPlan, Precision
 
@@ -71,6 +73,40 @@ def test_moments_follow_their_parameters_into_another_memory_layout():
     for wanted, weight in pairs:
         if wanted.ndim == 4:  # the biases before BatchNorm have no gradient but rounding
             torch.testing.assert_close(weight, wanted, rtol=0.0, atol=rate / 100)
+
+
+@pytest.mark.parametrize("first_weights", ["principal", "random"])
+def test_statistics_that_first_weights_came_with_are_kept(first_weights: FirstWeights):
+    torch.manual_seed(0)
+    learner = Learner(tiny_config(dropout=0.0, first_weights=first_weights), ExecutionPlan(), torch.device("cpu"))
+    batch = torch.randn(4, 1, 32, 32)
+    before = {name: value.clone() for name, value in learner.model.state_dict().items()}
+
+    row = learner.step(batch, learning_rate=1e-3, kl_weight=0.0)
+
+    kept = {name: torch.equal(before[name], value) for name, value in learner.model.state_dict().items()}
+    statistics = [kept.pop(name) for name in before if "running" in name or "num_batches" in name]
+    assert statistics == [first_weights == "principal"] * len(statistics)
+    assert not any(kept.values())
+    assert math.isfinite(float(row[0]))
+
+
+def test_the_result_is_the_average_of_the_weights_and_the_newest_ones_without():
+    torch.manual_seed(0)
+    learner = Learner(tiny_config(average_steps=20), ExecutionPlan(), torch.device("cpu"))
+    assert learner.result is learner.model
+    wanted = {name: value.clone() for name, value in learner.model.state_dict().items() if value.is_floating_point()}
+    for step in range(1, 2 * AVERAGED_EVERY + 3):
+        learner.step(torch.randn(4, 1, 32, 32), learning_rate=1e-2, kl_weight=0.0)
+        if step % AVERAGED_EVERY == 0:
+            for name, value in wanted.items():
+                value.lerp_(learner.model.state_dict()[name], 1 - (1 - 1 / 20) ** AVERAGED_EVERY)
+
+    found = learner.result.state_dict()
+    assert learner.result is not learner.model
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value)
+        assert not torch.equal(found[name], learner.model.state_dict()[name])
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "as on MPS"])

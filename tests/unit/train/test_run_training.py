@@ -138,6 +138,22 @@ def test_previews_are_sounds_and_do_not_disturb_the_training(bench: Bench, repre
             assert QUIETEST < float(np.abs(sound).max()) <= 1.0
 
 
+def test_a_checkpoint_keeps_the_average_as_the_model_and_the_newest_weights_beside_it(bench: Bench):
+    around = Surroundings(stop_at=10)
+
+    bench.train(bench.attempt(tiny_config(average_steps=10)), around)
+
+    loaded = CheckpointStore(bench.storage, 1).load("1-10")
+    newest = loaded.state["model"]
+    assert newest.keys() == loaded.model.keys()
+    assert not torch.equal(newest["encoder.to_mu.weight"], loaded.model["encoder.to_mu.weight"])
+    plain = Surroundings(stop_at=10)
+    bench.train(bench.attempt(tiny_config(), job_id=2), plain)
+    without = CheckpointStore(bench.storage, 2).load("1-10")
+    assert "model" not in without.state
+    assert all(torch.equal(value, newest[name]) for name, value in without.model.items())
+
+
 def test_a_resume_passes_over_a_damaged_checkpoint_and_names_it(bench: Bench):
     first, second = Surroundings(stop_at=6), Surroundings()
     first.saves_at = {4}
