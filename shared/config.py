@@ -175,8 +175,9 @@ class TrainConfig(Frozen):
     latent_dim: Annotated[int, Field(ge=1, le=4_096)] = 64
     """Dimensions of the latent space."""
     first_weights: FirstWeights = "random"
-    """What the model starts as: the principal components of its examples, whose statistics BatchNorm then keeps, or
-    nothing in particular."""
+    """What the model starts as: the principal components of its examples, or nothing in particular."""
+    keep_statistics: bool = False
+    """Normalise by the statistics that the first weights came with, for good, instead of by those of each batch."""
     average_steps: Annotated[int, Field(ge=0, le=100_000)] = 0
     """What is judged, heard and kept is the average of the weights over about so many steps; 0: the newest weights."""
     chunk_s: Annotated[float, Field(ge=0.05, le=30.0)] = 1.0
@@ -236,6 +237,8 @@ class TrainConfig(Frozen):
             raise ValueError("chunk_s is too short for n_fft: make it longer or lower n_fft")
         if self.objective == "beta" and self.kl_weight > BETA_KL_WEIGHT:
             raise ValueError(f"kl_weight must be at most {BETA_KL_WEIGHT} for the beta objective")
+        if self.keep_statistics and self.first_weights == "random":
+            raise ValueError("keep_statistics must be off where first_weights is random: those come without statistics")
         self.features()
         return self
 

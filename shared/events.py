@@ -105,9 +105,10 @@ class EpochMetrics(Frozen):
     step: int
     total_steps: int
     train_loss: Number
-    """Mean objective over the epoch's steps, as trained (augmented)."""
+    """Mean objective over the epoch's steps, as trained: augmented, by the weights of each step."""
     val_loss: Number = None
-    """Objective on the held-out files, evaluation mode; null without validation."""
+    """Objective on the held-out files, evaluation mode; null without validation. It and what follows are told of the
+    weights that are kept: their average where the training keeps one."""
     train_reconstruction: Number = None
     """Mean squared error of log-mel on training chunks, evaluation mode, without augmentation."""
     val_reconstruction: Number = None

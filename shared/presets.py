@@ -43,7 +43,6 @@ _DOCUMENTED_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 _BETTER_FOR_MEL: Final[Mapping[str, Any]] = {
     "weight_decay": 1.0,
-    "learning_rate": 1e-3,
     "mix_probability": 0.7,
     "mix_db": 15.0,
     "equalizer_probability": 0.7,
@@ -91,11 +90,12 @@ def preset_values(preset: PresetName, file_count: int, representation: Represent
         "weight_decay": 0.01,
         "expansion": 5 if file_count >= 200 else 10 if file_count >= 50 else 20,
         "epochs": 100,
-        "learning_rate": 5e-4,
+        "learning_rate": 1e-4 if file_count < 10 else 2e-4 if file_count < 50 else 5e-4,
         "warmup_fraction": 0.05,
         "kl_warmup_fraction": 0.1,
         "grad_clip": 1.0,
         "first_weights": "principal",
+        "keep_statistics": True,
         "average_steps": 50,
         "random_crops": True,
         "gain_db": 6.0,
@@ -129,6 +129,8 @@ def resolve_train_config(
         **preset_values(preset, file_count, representation),
         **changes,
     }
+    if values.get("first_weights") == "random" and "keep_statistics" not in changes:
+        values["keep_statistics"] = False
     if "preview_every" not in changes and isinstance(values["epochs"], int) and values["epochs"] < 50:
         values["preview_every"] = 2
     try:

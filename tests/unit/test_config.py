@@ -68,14 +68,27 @@ def test_the_validation_share_of_a_corpus(file_count: int, share: float):
     assert resolve_train_config(file_count=file_count).validation_fraction == share
 
 
-@pytest.mark.parametrize(("file_count", "expansion"), [(5, 20), (49, 20), (50, 10), (199, 10), (200, 5), (500, 5)])
-def test_auto_repeats_small_corpora_more_often(file_count: int, expansion: int):
+@pytest.mark.parametrize(
+    ("file_count", "expansion", "rate"),
+    [(5, 20, 1e-4), (9, 20, 1e-4), (10, 20, 2e-4), (49, 20, 2e-4), (50, 10, 5e-4), (199, 10, 5e-4), (200, 5, 5e-4)],
+)
+def test_auto_repeats_small_corpora_more_often_and_learns_them_more_gently(
+    file_count: int, expansion: int, rate: float
+):
     config = resolve_train_config(file_count=file_count)
+    assert config.learning_rate == rate
     assert config.preset == "auto"
     assert config.expansion == expansion
     assert (config.dropout, config.random_crops, config.gain_db) == (0.0, True, 6.0)
     assert config.speeds == (1.0, 0.71, 0.79, 0.89, 1.12, 1.26, 1.41)
-    assert config.first_weights == "principal"
+    assert (config.first_weights, config.average_steps) == ("principal", 50)
+
+
+def test_random_weights_come_without_statistics_to_keep():
+    kept, batches = (resolve_train_config(file_count=20, changes=each) for each in ({}, {"first_weights": "random"}))
+    assert (kept.keep_statistics, batches.keep_statistics) == (True, False)
+    with pytest.raises(ConfigError, match="keep_statistics must be off"):
+        resolve_train_config(file_count=20, changes={"first_weights": "random", "keep_statistics": True})
 
 
 def test_the_defaults_of_a_training():
@@ -125,9 +138,8 @@ def test_beta_brings_its_small_weight_unless_asked_otherwise():
 
 def test_auto_does_for_each_representation_what_was_measured_with_it():
     mel, mel_if = (resolve_train_config(file_count=100, representation=each) for each in ("mel", "mel_if"))
-    for config, expected in ((mel, (1e-3, 1.0, 0.7, 0.7)), (mel_if, (5e-4, 0.01, 0.0, 0.0))):
-        found = (config.learning_rate, config.weight_decay, config.mix_probability, config.equalizer_probability)
-        assert found == expected
+    for config, expected in ((mel, (1.0, 0.7, 0.7)), (mel_if, (0.01, 0.0, 0.0))):
+        assert (config.weight_decay, config.mix_probability, config.equalizer_probability) == expected
     assert mel.speeds == mel_if.speeds
 
 

@@ -2,7 +2,7 @@
 
 data.py        which files, which excerpts, in which order; batches (augment.py: noise)
 plan.py        how it is computed on this device (timing.py measures the candidates; memory.py keeps memory)
-learner.py     model, objective, optimizer: one step (graph.py: recorded and replayed)
+learner.py     model, objective, optimizer: one step (graph.py: recorded and replayed; averages.py: what is kept of it)
 evaluation.py  how good the model is on fixed chunks
 metrics.py     what is reported; warnings.py: what a person should know
 preview.py     sounds from the current model

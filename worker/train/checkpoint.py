@@ -1,9 +1,11 @@
 """Checkpoints: everything that a training needs to go on at its exact step.
 
-    jobs/<id>/checkpoints/<attempt>-<step>/model.safetensors   weights and buffers, with what rebuilds the model;
-                                                               of their average where the training keeps one
+    jobs/<id>/checkpoints/<attempt>-<step>/model.safetensors   weights and buffers, with what rebuilds the model
     jobs/<id>/checkpoints/<attempt>-<step>/state.pt            optimizer, random generators, position, counters
     jobs/<id>/checkpoints/<attempt>-<step>/manifest.json       SHA-256 of both and of itself, written last
+
+Where a training averages its weights, the model file holds their average, and the state the newest ones, from which a
+resume goes on.
 
 Each file is written whole or not at all, and a checkpoint without a matching manifest does not count. The newest
 valid one wins; attempts count first, steps second, since a later attempt may have gone back.
@@ -102,7 +104,7 @@ class Snapshot:
     device: str
     versions: dict[str, str]
     model: dict[str, Tensor]
-    """Weights and buffers by name."""
+    """Weights and buffers by name, as the model file has them."""
     description: ModelDescription
     state: dict[str, Any]
     """Plain values and tensors only: it is read back with `weights_only`."""

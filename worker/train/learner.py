@@ -2,10 +2,11 @@
 
     batch [B, C, M, T] --model--> loss --backward--> clipped gradients --AdamW--> weights
 
-A step reads nothing back from the device. Where the configuration wishes it, an average follows the weights; it is
-then what is judged, heard and kept. An update whose loss or gradient norm is not a finite number is
+A step reads nothing back from the device. An update whose loss or gradient norm is not a finite number is
 skipped there: the optimizer is told by its `found_inf` flag, and the running statistics of BatchNorm, which the
 forward pass has changed already, go back to what they were.
+
+Where the configuration says so, an average follows the weights, and BatchNorm keeps the statistics that it began with.
 """
 
 from __future__ import annotations
@@ -59,11 +60,11 @@ class Learner:
         self.model.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue] - torch's overloads lack it
         self.objective = make_objective(config)
         self._bfloat16 = plan.precision == "bfloat16"
-        self._fixed_norms = _norms(self.model) if config.first_weights == "principal" else []
+        # A batch of few sounds would shift what first weights mean, and its noise would shift it on every step.
+        self._steady_layers = _norm_layers(self.model) if config.keep_statistics else []
         self._average_steps = config.average_steps
         self.average: WeightAverage | None = None
-        """Follows the weights from the first step on."""
-        self._steps = 0
+        """Follows the weights from the first step on, where the configuration says so."""
         self._grad_clip = config.grad_clip
         self._learning_rate = config.learning_rate
         # The fused optimizer is the one that can skip an update by itself; MPS has no such flag.
@@ -109,18 +110,16 @@ class Learner:
             self.average = WeightAverage(self.model, self._average_steps)
         compute = self._compute if self.recorded is None else self.recorded
         row = compute(batch, learning_rate, kl_weight)
-        self._steps += 1
         if self.average is not None:
-            self.average.follow(self._steps)
+            self.average.follow()
         return row
 
     def restore(self, model: Mapping[str, Tensor], average: Mapping[str, Tensor] | None, *, steps: int) -> None:
         """Put weights and buffers back as they were after `steps` steps; raises RuntimeError where they do not fit."""
         self.model.load_state_dict(model)
         if average is not None:
-            self.average = WeightAverage(self.model, self._average_steps)
+            self.average = WeightAverage(self.model, self._average_steps, steps=steps)
             self.average.model.load_state_dict(average)
-        self._steps = steps
 
     def optimizer_state(self) -> dict[str, Any]:
         """What a checkpoint keeps of the optimizer: the same whichever way steps are computed."""
@@ -144,8 +143,8 @@ class Learner:
     def _compute(self, batch: Tensor, learning_rate: float | Tensor, kl_weight: float | Tensor) -> Tensor:
         """The step itself: nothing is read back from the device, so that it can be recorded."""
         self.model.train()
-        for norm in self._fixed_norms:
-            norm.eval()
+        for layer in self._steady_layers:
+            layer.eval()
         self._statistics_before.copy_(self._statistics)
         with self.precision():
             reconstruction, mu, logvar = self.model(batch)
@@ -182,7 +181,7 @@ class Learner:
             self.optimizer.step()
 
 
-def _norms(model: nn.Module) -> list[nn.BatchNorm2d]:
+def _norm_layers(model: nn.Module) -> list[nn.BatchNorm2d]:
     return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
 
 

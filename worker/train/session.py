@@ -115,7 +115,7 @@ class Session:
         """A copy of everything as it is now."""
         wished_at = time.monotonic()
         position, learner = self.position, self.learner
-        models = {"result": learner.result} | ({} if learner.average is None else {"model": learner.model})
+        models = {"result": learner.result} | ({} if learner.average is None else {"newest": learner.model})
         moving, steady, claim = self.copies.copy(
             {
                 "buffers": {name: _buffers(model) for name, model in models.items()},
@@ -143,12 +143,12 @@ class Session:
             val_reconstruction=position.val_reconstruction,
             device=self.device.type,
             versions=versions(self.device),
-            model=copied.pop("result"),
+            model=copied["result"],
             description=ModelDescription(
                 model=self.config.model(), features=self.config.features(), scaling=self.scaling.to_json()
             ),
             state={
-                **copied,  # the weights that the model file's are the average of
+                "newest": copied.get("newest"),
                 "optimizer": steady["optimizer"],
                 "generators": generator_states(self.device),
                 "skipped": moving["skipped"],
@@ -167,8 +167,8 @@ class Session:
         state: dict[str, Any] = loaded.state
         try:
             self.position = Position(**state["position"])
-            own = state.get("model")
-            model, average = (loaded.model, None) if own is None else (own, loaded.model)
+            newest = state.get("newest")
+            model, average = (loaded.model, None) if newest is None else (newest, loaded.model)
             self.learner.restore(model, average, steps=self.position.step)
             self.learner.load_optimizer_state(state["optimizer"])
             self.sums = EpochSums(**state["sums"])

@@ -55,10 +55,10 @@ class Trial:
         self._turns = 0
         self._batch = make_batch(plan.memory_format)
         torch.manual_seed(config.seed)
-        # What is averaged takes memory but no time worth comparing.
-        self._learner = Learner(
-            config.model_copy(update={"average_steps": 0}), plan, device, batch_size=len(self._batch)
-        )
+        # Averages take memory, but no time worth comparing. Without statistics of its batch a model that nobody gave
+        # first weights would hardly depend on its input, and losses could not tell a wrong candidate.
+        config = config.model_copy(update={"average_steps": 0, "keep_statistics": False})
+        self._learner = Learner(config, plan, device, batch_size=len(self._batch))
 
     @property
     def failure(self) -> str:

@@ -778,7 +778,7 @@ export interface components {
             total_steps: number;
             /**
              * Train Loss
-             * @description Mean objective over the epoch's steps, as trained (augmented).
+             * @description Mean objective over the epoch's steps, as trained: augmented, by the weights of each step.
              */
             train_loss: number | null;
             /**
@@ -800,7 +800,8 @@ export interface components {
             val_kl: number | null;
             /**
              * Val Loss
-             * @description Objective on the held-out files, evaluation mode; null without validation.
+             * @description Objective on the held-out files, evaluation mode; null without validation. It and what follows are told of the
+             *     weights that are kept: their average where the training keeps one.
              * @default null
              */
             val_loss: number | null;
@@ -2790,8 +2791,7 @@ export interface components {
             expansion: number;
             /**
              * First Weights
-             * @description What the model starts as: the principal components of its examples, whose statistics BatchNorm then keeps, or
-             *     nothing in particular.
+             * @description What the model starts as: the principal components of its examples, or nothing in particular.
              * @default random
              * @enum {string}
              */
@@ -2826,6 +2826,12 @@ export interface components {
              * @default 1
              */
             grad_clip: number;
+            /**
+             * Keep Statistics
+             * @description Normalise by the statistics that the first weights came with, for good, instead of by those of each batch.
+             * @default false
+             */
+            keep_statistics: boolean;
             /**
              * Kl Warmup Fraction
              * @description Share of the epochs over which the KL weight rises from zero.

@@ -13,6 +13,7 @@ from worker.train.learner import Learner
 from worker.train.plan import ExecutionPlan, losses_agree
 
 CPU = torch.device("cpu")
+AS_AUTO = tiny_config(first_weights="principal", keep_statistics=True, average_steps=10)
 RATE, WEIGHT = 2.0**-10, 0.25
 """Exact in float32, in which fixed memory holds them."""
 
@@ -20,7 +21,7 @@ RATE, WEIGHT = 2.0**-10, 0.25
 def run(plan: ExecutionPlan, sizes: list[int], learner: Learner | None = None) -> tuple[Learner, list[list[float]]]:
     """Steps with batches of `sizes`, and what they gave."""
     torch.manual_seed(0)
-    learner = learner or Learner(tiny_config(), plan, CPU, batch_size=4)
+    learner = learner or Learner(AS_AUTO, plan, CPU, batch_size=4)
     batches = [torch.randn(size, 1, 32, 32) for size in sizes]
     rows = [learner.step(batch, learning_rate=RATE / 2**n, kl_weight=WEIGHT) for n, batch in enumerate(batches)]
     return learner, [row.tolist() for row in rows]
@@ -30,8 +31,9 @@ def test_a_step_from_fixed_memory_is_the_same_step():
     eager, plain_rows = run(ExecutionPlan(), [4, 4, 3, 4])
     fixed, fixed_rows = run(ExecutionPlan(graph=True), [4, 4, 3, 4])
     assert fixed_rows == plain_rows
-    pairs = zip(eager.model.state_dict().values(), fixed.model.state_dict().values(), strict=True)
-    assert all(torch.equal(a, b) for a, b in pairs)
+    for one, other in ((eager.model, fixed.model), (eager.result, fixed.result)):
+        pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_the_optimizer_is_kept_in_one_form_and_moves_between_both_ways():
@@ -40,8 +42,8 @@ def test_the_optimizer_is_kept_in_one_form_and_moves_between_both_ways():
     kept, wanted = fixed.optimizer_state(), eager.optimizer_state()
     assert kept["param_groups"] == wanted["param_groups"]
     assert isinstance(kept["param_groups"][0]["lr"], float)
-    other = Learner(tiny_config(), ExecutionPlan(), CPU)
-    other.model.load_state_dict(fixed.model.state_dict())
+    other = Learner(AS_AUTO, ExecutionPlan(), CPU)
+    other.restore(fixed.model.state_dict(), fixed.result.state_dict(), steps=2)
     other.load_optimizer_state(copy.deepcopy(kept))
     assert run(ExecutionPlan(), [4, 4, 3], other)[1] == run(ExecutionPlan(), [4, 4, 3], fixed)[1]
 
@@ -92,7 +94,7 @@ def test_warming_up_leaves_no_trace():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_replayed_graph_is_the_same_step_also_after_a_resume():
     device = torch.device("cuda:0")
-    config, sizes = tiny_config(), [4, 4, 3, 4, 4]
+    config, sizes = AS_AUTO, [4, 4, 3, 4, 4]
     batches = [torch.randn(size, 1, 32, 32, generator=torch.Generator().manual_seed(size)) for size in sizes]
 
     def learn(learner: Learner, first: int) -> list[list[float]]:
@@ -115,12 +117,15 @@ def test_a_replayed_graph_is_the_same_step_also_after_a_resume():
     part = Learner(config, ExecutionPlan(graph=True), device, batch_size=4)
     torch.cuda.set_rng_state(begin, device)
     first = [part.step(each.to(device), learning_rate=RATE, kl_weight=WEIGHT).tolist() for each in batches[:2]]
-    model, optimizer, generator = part.model.state_dict(), part.optimizer_state(), torch.cuda.get_rng_state(device)
+    model, average = part.model.state_dict(), part.result.state_dict()
+    optimizer, generator = part.optimizer_state(), torch.cuda.get_rng_state(device)
     resumed = Learner(config, ExecutionPlan(graph=True), device, batch_size=4)
-    resumed.model.load_state_dict(model)
+    resumed.restore(model, average, steps=2)
     resumed.load_optimizer_state(optimizer)
     torch.cuda.set_rng_state(generator, device)
     assert first + learn(resumed, 2) == rows
+    pairs = zip(resumed.result.state_dict().values(), whole.result.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -95,18 +95,23 @@ def test_what_is_steady_is_copied_beside_and_whole_before_it_may_change(monkeypa
 
 
 def test_an_update_waits_for_the_copy_of_what_it_changes():
-    learner = Learner(tiny_config(), ExecutionPlan(), torch.device("cpu"))
-    before = {name: value.detach().clone() for name, value in learner.model.named_parameters()}
+    """The weights, and the average that follows them."""
+    learner, batch = (
+        Learner(tiny_config(average_steps=10), ExecutionPlan(), torch.device("cpu")),
+        torch.randn(4, 1, 32, 32),
+    )
+    learner.step(batch, learning_rate=1e-2, kl_weight=0.0)
+    parameters = [*learner.model.parameters(), *learner.result.parameters()]
+    before = [value.detach().clone() for value in parameters]
     waited: list[bool] = []
 
     def check() -> None:
-        now = dict(learner.model.named_parameters())
-        waited.append(all(torch.equal(before[name], now[name]) for name in before))
+        waited.append(all(map(torch.equal, before, parameters)))
 
     learner.before_update = check
-    learner.step(torch.randn(4, 1, 32, 32), learning_rate=1e-2, kl_weight=0.0)
+    learner.step(batch, learning_rate=1e-2, kl_weight=0.0)
     assert waited == [True]
-    assert not all(torch.equal(before[name], value) for name, value in learner.model.named_parameters())
+    assert not any(map(torch.equal, before, parameters))
 
 
 def test_a_training_does_not_change_what_is_still_to_be_copied(bench: Bench, monkeypatch: pytest.MonkeyPatch):

@@ -7,10 +7,11 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
-from shared.config import FirstWeights
+from shared.vae.model import ConvVAE
 from tests.unit.train.tools import tiny_config
-from worker.train.averages import AVERAGED_EVERY
+from worker.train.averages import LOOKS_EVERY, WeightAverage
 from worker.train.learner import ROW, Learner, kl_weight, learning_rate
 from worker.train.plan import ExecutionPlan, Precision
 
@@ -75,10 +76,11 @@ def test_moments_follow_their_parameters_into_another_memory_layout():
             torch.testing.assert_close(weight, wanted, rtol=0.0, atol=rate / 100)
 
 
-@pytest.mark.parametrize("first_weights", ["principal", "random"])
-def test_statistics_that_first_weights_came_with_are_kept(first_weights: FirstWeights):
+@pytest.mark.parametrize("keep", [True, False])
+def test_statistics_that_first_weights_came_with_are_kept(keep: bool):
     torch.manual_seed(0)
-    learner = Learner(tiny_config(dropout=0.0, first_weights=first_weights), ExecutionPlan(), torch.device("cpu"))
+    config = tiny_config(dropout=0.0, first_weights="principal", keep_statistics=keep)
+    learner = Learner(config, ExecutionPlan(), torch.device("cpu"))
     batch = torch.randn(4, 1, 32, 32)
     before = {name: value.clone() for name, value in learner.model.state_dict().items()}
 
@@ -86,27 +88,46 @@ def test_statistics_that_first_weights_came_with_are_kept(first_weights: FirstWe
 
     kept = {name: torch.equal(before[name], value) for name, value in learner.model.state_dict().items()}
     statistics = [kept.pop(name) for name in before if "running" in name or "num_batches" in name]
-    assert statistics == [first_weights == "principal"] * len(statistics)
+    assert statistics == [keep] * len(statistics)
     assert not any(kept.values())
     assert math.isfinite(float(row[0]))
 
 
 def test_the_result_is_the_average_of_the_weights_and_the_newest_ones_without():
-    torch.manual_seed(0)
-    learner = Learner(tiny_config(average_steps=20), ExecutionPlan(), torch.device("cpu"))
+    learner, batch = _learner()
+    learner.step(batch, learning_rate=1e-3, kl_weight=0.0)
     assert learner.result is learner.model
-    wanted = {name: value.clone() for name, value in learner.model.state_dict().items() if value.is_floating_point()}
-    for step in range(1, 2 * AVERAGED_EVERY + 3):
-        learner.step(torch.randn(4, 1, 32, 32), learning_rate=1e-2, kl_weight=0.0)
-        if step % AVERAGED_EVERY == 0:
-            for name, value in wanted.items():
-                value.lerp_(learner.model.state_dict()[name], 1 - (1 - 1 / 20) ** AVERAGED_EVERY)
+    learner = Learner(tiny_config(average_steps=1000), ExecutionPlan(), torch.device("cpu"))
+    after: list[Tensor] = []
+    for _ in range(LOOKS_EVERY):
+        learner.step(batch, learning_rate=1e-2, kl_weight=0.0)
+        after.append(learner.model.encoder.to_mu.weight.detach().clone())
 
-    found = learner.result.state_dict()
     assert learner.result is not learner.model
-    for name, value in wanted.items():
-        torch.testing.assert_close(found[name], value)
-        assert not torch.equal(found[name], learner.model.state_dict()[name])
+    torch.testing.assert_close(learner.result.encoder.to_mu.weight, torch.stack(after).mean(dim=0))
+
+
+@pytest.mark.parametrize("reach", [1, 3, 20])
+def test_an_average_forgets_what_is_older_than_its_reach_and_goes_on_from_any_step(reach: int):
+    model = ConvVAE(tiny_config().model())
+    weight = model.encoder.to_mu.bias
+    whole = WeightAverage(model, reach)
+    averages = [whole]
+    for step in range(1, 10 * LOOKS_EVERY + 1):
+        with torch.no_grad():
+            weight.fill_(float(step))
+        for average in averages:
+            average.follow()
+        if step == 3 * LOOKS_EVERY + 1:
+            resumed = WeightAverage(model, reach, steps=step)
+            resumed.model.load_state_dict(whole.model.state_dict())
+            averages.append(resumed)
+
+    behind = float((weight.detach() - whole.model.encoder.to_mu.bias).mean())
+    assert 0.0 <= behind <= 1.5 * reach + LOOKS_EVERY
+    assert reach == 1 or behind > reach / 2
+    found, wanted = (average.model.state_dict() for average in averages)
+    assert all(torch.equal(value, wanted[name]) for name, value in found.items())
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "as on MPS"])

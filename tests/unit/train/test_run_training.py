@@ -144,13 +144,13 @@ def test_a_checkpoint_keeps_the_average_as_the_model_and_the_newest_weights_besi
     bench.train(bench.attempt(tiny_config(average_steps=10)), around)
 
     loaded = CheckpointStore(bench.storage, 1).load("1-10")
-    newest = loaded.state["model"]
+    newest = loaded.state["newest"]
     assert newest.keys() == loaded.model.keys()
     assert not torch.equal(newest["encoder.to_mu.weight"], loaded.model["encoder.to_mu.weight"])
     plain = Surroundings(stop_at=10)
     bench.train(bench.attempt(tiny_config(), job_id=2), plain)
     without = CheckpointStore(bench.storage, 2).load("1-10")
-    assert "model" not in without.state
+    assert without.state["newest"] is None
     assert all(torch.equal(value, newest[name]) for name, value in without.model.items())
 
 
