@@ -42,7 +42,7 @@ _DOCUMENTED_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 _BETTER_FOR_MEL: Final[Mapping[str, Any]] = {
-    "weight_decay": 1.0,
+    "weight_decay": 0.3,
     "mix_probability": 0.7,
     "mix_db": 15.0,
     "equalizer_probability": 0.7,
