@@ -19,7 +19,14 @@ from tests.system import JobJson, System
 
 MODEL: dict[str, Any] = {"chunk_s": 0.15, "spectrogram": {"n_fft": 1024, "n_mels": 32}, "latent_dim": 8}
 """A model and examples that take milliseconds a step."""
-PACE: dict[str, Any] = {"batch_size": 4, "expansion": 4, "preview_every": 0, "speeds": [1.0], "first_weights": "random"}
+PACE: dict[str, Any] = {
+    "batch_size": 4,
+    "expansion": 4,
+    "learning_rate": 1e-3,
+    "preview_every": 0,
+    "speeds": [1.0],
+    "first_weights": "random",
+}
 EPOCHS = 6
 KNOWS = 0.7
 """Largest error of the first step, as a share of new weights', that shows what was learned before."""
