@@ -70,7 +70,16 @@ def test_the_validation_share_of_a_corpus(file_count: int, share: float):
 
 @pytest.mark.parametrize(
     ("file_count", "expansion", "rate"),
-    [(5, 20, 1e-4), (9, 20, 1e-4), (10, 20, 2e-4), (49, 20, 2e-4), (50, 10, 5e-4), (199, 10, 5e-4), (200, 5, 5e-4)],
+    [
+        (5, 20, 1e-4),
+        (9, 20, 1e-4),
+        (10, 20, 2e-4),
+        (49, 20, 2e-4),
+        (50, 10, 5e-4),
+        (199, 10, 5e-4),
+        (200, 5, 5e-4),
+        (500, 5, 5e-4),
+    ],
 )
 def test_auto_repeats_small_corpora_more_often_and_learns_them_more_gently(
     file_count: int, expansion: int, rate: float
@@ -141,6 +150,7 @@ def test_auto_does_for_each_representation_what_was_measured_with_it():
     for config, expected in ((mel, (0.3, 0.7, 0.7)), (mel_if, (0.01, 0.0, 0.0))):
         assert (config.weight_decay, config.mix_probability, config.equalizer_probability) == expected
     assert mel.speeds == mel_if.speeds
+    assert mel.learning_rate == mel_if.learning_rate == 5e-4
 
 
 @pytest.mark.parametrize("objective", ["sigma", "elbo", "beta", "documented"])

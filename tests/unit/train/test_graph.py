@@ -7,45 +7,60 @@ import copy
 import pytest
 import torch
 
+from shared.config import TrainConfig
 from tests.unit.train.tools import tiny_config
 from worker.train.graph import RecordedStep, restore
 from worker.train.learner import Learner
 from worker.train.plan import ExecutionPlan, losses_agree
 
 CPU = torch.device("cpu")
+PLAIN = tiny_config()
 AS_AUTO = tiny_config(first_weights="principal", keep_statistics=True, average_steps=10)
+either_way = pytest.mark.parametrize("config", [PLAIN, AS_AUTO], ids=["plain", "as auto"])
 RATE, WEIGHT = 2.0**-10, 0.25
 """Exact in float32, in which fixed memory holds them."""
 
 
-def run(plan: ExecutionPlan, sizes: list[int], learner: Learner | None = None) -> tuple[Learner, list[list[float]]]:
-    """Steps with batches of `sizes`, and what they gave."""
+def begun(config: TrainConfig, plan: ExecutionPlan) -> Learner:
     torch.manual_seed(0)
-    learner = learner or Learner(AS_AUTO, plan, CPU, batch_size=4)
+    return Learner(config, plan, CPU, batch_size=4)
+
+
+def run(learner: Learner, sizes: list[int]) -> list[list[float]]:
+    """What steps with batches of `sizes` gave."""
+    torch.manual_seed(1)
     batches = [torch.randn(size, 1, 32, 32) for size in sizes]
     rows = [learner.step(batch, learning_rate=RATE / 2**n, kl_weight=WEIGHT) for n, batch in enumerate(batches)]
-    return learner, [row.tolist() for row in rows]
+    return [row.tolist() for row in rows]
 
 
-def test_a_step_from_fixed_memory_is_the_same_step():
-    eager, plain_rows = run(ExecutionPlan(), [4, 4, 3, 4])
-    fixed, fixed_rows = run(ExecutionPlan(graph=True), [4, 4, 3, 4])
-    assert fixed_rows == plain_rows
+def kept_of(learner: Learner) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor] | None]:
+    """Newest weights and their average, where there is one, as a checkpoint keeps them."""
+    average = None if learner.average is None else learner.average.model.state_dict()
+    return learner.model.state_dict(), average
+
+
+@either_way
+def test_a_step_from_fixed_memory_is_the_same_step(config: TrainConfig):
+    eager, fixed = begun(config, ExecutionPlan()), begun(config, ExecutionPlan(graph=True))
+    assert run(fixed, [4, 4, 3, 4]) == run(eager, [4, 4, 3, 4])
     for one, other in ((eager.model, fixed.model), (eager.result, fixed.result)):
         pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_the_optimizer_is_kept_in_one_form_and_moves_between_both_ways():
-    eager, _ = run(ExecutionPlan(), [4, 4])
-    fixed, _ = run(ExecutionPlan(graph=True), [4, 4])
+@either_way
+def test_the_optimizer_is_kept_in_one_form_and_moves_between_both_ways(config: TrainConfig):
+    eager, fixed = begun(config, ExecutionPlan()), begun(config, ExecutionPlan(graph=True))
+    run(eager, [4, 4])
+    run(fixed, [4, 4])
     kept, wanted = fixed.optimizer_state(), eager.optimizer_state()
     assert kept["param_groups"] == wanted["param_groups"]
     assert isinstance(kept["param_groups"][0]["lr"], float)
-    other = Learner(AS_AUTO, ExecutionPlan(), CPU)
-    other.restore(fixed.model.state_dict(), fixed.result.state_dict(), steps=2)
+    other = Learner(config, ExecutionPlan(), CPU)
+    other.restore(*kept_of(fixed), steps=2)
     other.load_optimizer_state(copy.deepcopy(kept))
-    assert run(ExecutionPlan(), [4, 4, 3], other)[1] == run(ExecutionPlan(), [4, 4, 3], fixed)[1]
+    assert run(other, [4, 4, 3]) == run(fixed, [4, 4, 3])
 
 
 def test_the_caller_may_change_its_batch_and_keeps_its_row():
@@ -92,9 +107,9 @@ def test_warming_up_leaves_no_trace():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_replayed_graph_is_the_same_step_also_after_a_resume():
-    device = torch.device("cuda:0")
-    config, sizes = AS_AUTO, [4, 4, 3, 4, 4]
+@either_way
+def test_a_replayed_graph_is_the_same_step_also_after_a_resume(config: TrainConfig):
+    device, sizes = torch.device("cuda:0"), [4, 4, 3, 4, 4]
     batches = [torch.randn(size, 1, 32, 32, generator=torch.Generator().manual_seed(size)) for size in sizes]
 
     def learn(learner: Learner, first: int) -> list[list[float]]:
@@ -117,10 +132,9 @@ def test_a_replayed_graph_is_the_same_step_also_after_a_resume():
     part = Learner(config, ExecutionPlan(graph=True), device, batch_size=4)
     torch.cuda.set_rng_state(begin, device)
     first = [part.step(each.to(device), learning_rate=RATE, kl_weight=WEIGHT).tolist() for each in batches[:2]]
-    model, average = part.model.state_dict(), part.result.state_dict()
-    optimizer, generator = part.optimizer_state(), torch.cuda.get_rng_state(device)
+    kept, optimizer, generator = kept_of(part), part.optimizer_state(), torch.cuda.get_rng_state(device)
     resumed = Learner(config, ExecutionPlan(graph=True), device, batch_size=4)
-    resumed.restore(model, average, steps=2)
+    resumed.restore(*kept, steps=2)
     resumed.load_optimizer_state(optimizer)
     torch.cuda.set_rng_state(generator, device)
     assert first + learn(resumed, 2) == rows

@@ -96,10 +96,8 @@ def test_what_is_steady_is_copied_beside_and_whole_before_it_may_change(monkeypa
 
 def test_an_update_waits_for_the_copy_of_what_it_changes():
     """The weights, and the average that follows them."""
-    learner, batch = (
-        Learner(tiny_config(average_steps=10), ExecutionPlan(), torch.device("cpu")),
-        torch.randn(4, 1, 32, 32),
-    )
+    learner = Learner(tiny_config(average_steps=10), ExecutionPlan(), torch.device("cpu"))
+    batch = torch.randn(4, 1, 32, 32)
     learner.step(batch, learning_rate=1e-2, kl_weight=0.0)
     parameters = [*learner.model.parameters(), *learner.result.parameters()]
     before = [value.detach().clone() for value in parameters]
