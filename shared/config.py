@@ -22,6 +22,9 @@ Representation = Literal["mel", "mel_if"]
 Objective = Literal["sigma", "elbo", "beta", "documented"]
 """Which loss is minimised; see `shared.vae.loss`."""
 
+OptimizerName = Literal["adamw", "muon"]
+"""`muon`: Muon for the weights inside the model, AdamW for the rest; see `worker.train.muon`."""
+
 PresetName = Literal["auto", "conservative", "balanced", "aggressive"]
 
 FirstWeights = Literal["principal", "random"]
@@ -156,12 +159,14 @@ class TrainConfig(Frozen):
     """Augmented variants of each chunk in one epoch."""
     batch_size: Annotated[int, Field(ge=1, le=1_024)] = 32
     """Largest batch; a small corpus gets min(batch_size, chunks // 4), at least 1."""
+    optimizer: OptimizerName = "adamw"
+    """How gradients change the weights: AdamW, or Muon for those inside the model, which learns more of few sounds."""
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
-    """Largest learning rate of AdamW; cosine annealing takes it to zero."""
+    """Largest learning rate of the optimizer; cosine annealing takes it to zero."""
     warmup_fraction: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     """Share of the run over which the learning rate rises to that value, so that good first weights survive."""
     weight_decay: Annotated[float, Field(ge=0.0, le=10.0)] = 0.01
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay of the optimizer."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of feature maps that Dropout2d zeroes."""
     grad_clip: Annotated[float, Field(gt=0.0, le=1_000.0)] = 1.0

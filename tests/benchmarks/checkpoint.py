@@ -73,7 +73,7 @@ def save_plainly(session: Session, path: Path) -> None:
     state = {
         "model": session.learner.model.state_dict(),
         "average": session.learner.result.state_dict(),
-        "optimizer": session.learner.optimizer.state_dict(),
+        "optimizer": session.learner.optimizer.state(),
         "generators": generator_states(session.device),
         "position": vars(session.position).copy(),
     }

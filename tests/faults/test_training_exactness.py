@@ -37,6 +37,7 @@ EVERYTHING_RANDOM: dict[str, Any] = {
     "equalizer_probability": 0.5,
     "spectral_weight": 0.5,
     "average_steps": 10,
+    "optimizer": "muon",
 }
 
 
@@ -66,7 +67,12 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
     if precision == "bfloat16":
         monkeypatch.setitem(STAGES, "mel_if", NARROW)  # without units for it a real step takes seconds
     plan = ExecutionPlan(precision=precision, channels_last=precision == "bfloat16")
-    as_auto: dict[str, Any] = {"first_weights": "principal", "keep_statistics": True, "average_steps": 10}
+    as_auto: dict[str, Any] = {
+        "first_weights": "principal",
+        "keep_statistics": True,
+        "average_steps": 10,
+        "optimizer": "muon",
+    }
     if STAGES[representation] == NARROW:
         as_auto = {}  # principal components need a model as wide as the real one
     config = tiny_config(representation, epochs=3 if representation == "mel" else 2, **as_auto)

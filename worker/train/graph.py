@@ -1,6 +1,6 @@
 """A whole training step as one recorded CUDA graph: on a GPU small models wait for the host's kernel launches.
 
-    batch, learning rate, KL weight --copied into fixed memory--> replay (forward, loss, backward, AdamW) --> row
+    batch, learning rate, KL weight --copied into fixed memory--> replay (forward, loss, backward, update) --> row
 
 A graph repeats the same kernels on the same memory, so whatever differs from step to step stands in tensors that do
 not move. Dropout and the latent's noise come from torch's default generator, whose position each replay takes and

@@ -1,10 +1,10 @@
 """Model, objective and optimizer of one training, and its single step.
 
-    batch [B, C, M, T] --model--> loss --backward--> clipped gradients --AdamW--> weights
+    batch [B, C, M, T] --model--> loss --backward--> gradients --Optimizer--> weights
 
 A step reads nothing back from the device. An update whose loss or gradient norm is not a finite number is
-skipped there: the optimizer is told by its `found_inf` flag, and the running statistics of BatchNorm, which the
-forward pass has changed already, go back to what they were.
+skipped there, and the running statistics of BatchNorm, which the forward pass has changed already, go back to what
+they were.
 
 Where the configuration says so, an average follows the weights, and BatchNorm keeps the statistics that it began with.
 """
@@ -24,6 +24,7 @@ from shared.vae.loss import get_kl_weight, make_objective
 from shared.vae.model import ConvVAE
 from worker.train.averages import WeightAverage
 from worker.train.graph import RecordedStep
+from worker.train.optimizer import Optimizer
 from worker.train.plan import ExecutionPlan
 
 ROW: Final = ("loss", "reconstruction", "kl", "grad_norm", "skipped", "skipped_in_a_row")
@@ -65,16 +66,7 @@ class Learner:
         self._average_steps = config.average_steps
         self.average: WeightAverage | None = None
         """Follows the weights from the first step on, where the configuration says so."""
-        self._grad_clip = config.grad_clip
-        self._learning_rate = config.learning_rate
-        # The fused optimizer is the one that can skip an update by itself; MPS has no such flag.
-        self._fused = device.type in ("cpu", "cuda")
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=self._fused,
-        )
+        self.optimizer = Optimizer(config, self.model, device, recorded=plan.graph)
         self._parameters = list(self.model.parameters())
         self._statistics = gather_statistics(self.model)
         self._statistics_before = torch.empty_like(self._statistics)
@@ -87,8 +79,6 @@ class Learner:
         usual = config.batch_size if batch_size is None else batch_size
         self.recorded = RecordedStep(self._compute, self._changed, device, usual) if plan.graph else None
         """Computes the steps where the plan says so."""
-        for group in self.optimizer.param_groups:
-            group["capturable"] = self.recorded is not None and device.type == "cuda"
 
     @property
     def recording_failure(self) -> str:
@@ -121,25 +111,6 @@ class Learner:
             self.average = WeightAverage(self.model, self._average_steps, steps=steps)
             self.average.model.load_state_dict(average)
 
-    def optimizer_state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the optimizer: the same whichever way steps are computed."""
-        state = self.optimizer.state_dict()
-        groups = [{**group, "lr": self._learning_rate, "capturable": False} for group in state["param_groups"]]
-        return {"state": state["state"], "param_groups": groups}
-
-    def load_optimizer_state(self, state: dict[str, Any]) -> None:
-        """Put `optimizer_state` back. Settings stay this learner's own: they follow from configuration and device."""
-        groups = [
-            {**own, "params": saved["params"]}
-            for own, saved in zip(self.optimizer.state_dict()["param_groups"], state["param_groups"], strict=True)
-        ]
-        self.optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
-        for parameter, values in self.optimizer.state.items():
-            for name, value in values.items():
-                # The fused update walks through raw memory: moments must lie there as their parameter does.
-                if value.shape == parameter.shape:
-                    values[name] = torch.empty_like(parameter).copy_(value)
-
     def _compute(self, batch: Tensor, learning_rate: float | Tensor, kl_weight: float | Tensor) -> Tensor:
         """The step itself: nothing is read back from the device, so that it can be recorded."""
         self.model.train()
@@ -149,12 +120,12 @@ class Learner:
         with self.precision():
             reconstruction, mu, logvar = self.model(batch)
         loss, error, kl = self.objective(reconstruction, batch, mu, logvar, kl_weight)
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         loss.backward()
         norm = nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         bad = ~(torch.isfinite(loss) & torch.isfinite(norm))
         self.before_update()
-        self._update(bad, norm, learning_rate)
+        self.optimizer.update(bad, norm, learning_rate)
         with torch.no_grad():
             self._statistics.copy_(torch.where(bad, self._statistics_before, self._statistics))
             self.skipped.add_(bad)
@@ -165,20 +136,8 @@ class Learner:
 
     def _changed(self) -> list[Tensor]:
         """All tensors that a step changes."""
-        moments = [value for state in self.optimizer.state.values() for value in state.values()]
-        return [*self._parameters, *self.model.buffers(), *moments, self.skipped, self.skipped_in_a_row]
-
-    def _update(self, bad: Tensor, norm: Tensor, learning_rate: float | Tensor) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        if self._fused:
-            vars(self.optimizer)["found_inf"] = bad.to(torch.float32)
-            # Clipping as it passes over the gradients anyway: it divides them by this.
-            vars(self.optimizer)["grad_scale"] = (norm / self._grad_clip).clamp_min(1.0)
-            self.optimizer.step()
-        elif not bool(bad):
-            nn.utils.clip_grads_with_norm_(self._parameters, self._grad_clip, norm)
-            self.optimizer.step()
+        counts = [self.skipped, self.skipped_in_a_row]
+        return [*self._parameters, *self.model.buffers(), *self.optimizer.changed(), *counts]
 
 
 def _norm_layers(model: nn.Module) -> list[nn.BatchNorm2d]:

@@ -123,7 +123,7 @@ class Session:
             },
             {
                 "weights": {name: dict(model.named_parameters()) for name, model in models.items()},
-                "optimizer": learner.optimizer_state(),
+                "optimizer": learner.optimizer.state(),
             },
         )
         copied = {name: {**steady["weights"][name], **moving["buffers"][name]} for name in models}
@@ -170,7 +170,7 @@ class Session:
             newest = state.get("newest")
             model, average = (loaded.model, None) if newest is None else (newest, loaded.model)
             self.learner.restore(model, average, steps=self.position.step)
-            self.learner.load_optimizer_state(state["optimizer"])
+            self.learner.optimizer.load(state["optimizer"])
             self.sums = EpochSums(**state["sums"])
             self.learner.skipped.copy_(state["skipped"]["all"])
             self.learner.skipped_in_a_row.copy_(state["skipped"]["in_a_row"])

@@ -2852,7 +2852,7 @@ export interface components {
             latent_dim: number;
             /**
              * Learning Rate
-             * @description Largest learning rate of AdamW; cosine annealing takes it to zero.
+             * @description Largest learning rate of the optimizer; cosine annealing takes it to zero.
              * @default 0.001
              */
             learning_rate: number;
@@ -2893,6 +2893,13 @@ export interface components {
              * @enum {string}
              */
             objective: "sigma" | "elbo" | "beta" | "documented";
+            /**
+             * Optimizer
+             * @description How gradients change the weights: AdamW, or Muon for those inside the model, which learns more of few sounds.
+             * @default adamw
+             * @enum {string}
+             */
+            optimizer: "adamw" | "muon";
             /**
              * Pitch Probability
              * @description Share of the examples at their own speed whose pitch is shifted.
@@ -3001,7 +3008,7 @@ export interface components {
             warmup_fraction: number;
             /**
              * Weight Decay
-             * @description Decoupled weight decay of AdamW.
+             * @description Decoupled weight decay of the optimizer.
              * @default 0.01
              */
             weight_decay: number;

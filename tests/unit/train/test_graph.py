@@ -15,7 +15,7 @@ from worker.train.plan import ExecutionPlan, losses_agree
 
 CPU = torch.device("cpu")
 PLAIN = tiny_config()
-AS_AUTO = tiny_config(first_weights="principal", keep_statistics=True, average_steps=10)
+AS_AUTO = tiny_config(first_weights="principal", keep_statistics=True, average_steps=10, optimizer="muon")
 either_way = pytest.mark.parametrize("config", [PLAIN, AS_AUTO], ids=["plain", "as auto"])
 RATE, WEIGHT = 2.0**-10, 0.25
 """Exact in float32, in which fixed memory holds them."""
@@ -54,12 +54,12 @@ def test_the_optimizer_is_kept_in_one_form_and_moves_between_both_ways(config: T
     eager, fixed = begun(config, ExecutionPlan()), begun(config, ExecutionPlan(graph=True))
     run(eager, [4, 4])
     run(fixed, [4, 4])
-    kept, wanted = fixed.optimizer_state(), eager.optimizer_state()
+    kept, wanted = fixed.optimizer.state(), eager.optimizer.state()
     assert kept["param_groups"] == wanted["param_groups"]
     assert isinstance(kept["param_groups"][0]["lr"], float)
     other = Learner(config, ExecutionPlan(), CPU)
     other.restore(*kept_of(fixed), steps=2)
-    other.load_optimizer_state(copy.deepcopy(kept))
+    other.optimizer.load(copy.deepcopy(kept))
     assert run(other, [4, 4, 3]) == run(fixed, [4, 4, 3])
 
 
@@ -132,10 +132,10 @@ def test_a_replayed_graph_is_the_same_step_also_after_a_resume(config: TrainConf
     part = Learner(config, ExecutionPlan(graph=True), device, batch_size=4)
     torch.cuda.set_rng_state(begin, device)
     first = [part.step(each.to(device), learning_rate=RATE, kl_weight=WEIGHT).tolist() for each in batches[:2]]
-    kept, optimizer, generator = kept_of(part), part.optimizer_state(), torch.cuda.get_rng_state(device)
+    kept, optimizer, generator = kept_of(part), part.optimizer.state(), torch.cuda.get_rng_state(device)
     resumed = Learner(config, ExecutionPlan(graph=True), device, batch_size=4)
     resumed.restore(*kept, steps=2)
-    resumed.load_optimizer_state(optimizer)
+    resumed.optimizer.load(optimizer)
     torch.cuda.set_rng_state(generator, device)
     assert first + learn(resumed, 2) == rows
     pairs = zip(resumed.result.state_dict().values(), whole.result.state_dict().values(), strict=True)

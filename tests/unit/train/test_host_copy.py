@@ -115,7 +115,8 @@ def test_an_update_waits_for_the_copy_of_what_it_changes():
 def test_a_training_does_not_change_what_is_still_to_be_copied(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     plain, saving = Surroundings(stop_at=3), Surroundings(stop_at=6)
     saving.saves_at = {3}
-    bench.train(bench.attempt(tiny_config(), job_id=1), plain)
+    config = tiny_config(optimizer="muon")
+    bench.train(bench.attempt(config, job_id=1), plain)
     go_on, move = threading.Event(), host_copy.move_bytes
 
     def late(moves: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
@@ -142,7 +143,7 @@ def test_a_training_does_not_change_what_is_still_to_be_copied(bench: Bench, mon
     monkeypatch.setattr(host_copy, "move_bytes", late)
     monkeypatch.setattr(host_copy, "LARGE", 0)
     monkeypatch.setattr(session, "HostCopies", LateCopies)
-    bench.train(bench.attempt(tiny_config(), job_id=2), saving)
+    bench.train(bench.attempt(config, job_id=2), saving)
 
     wanted, saved = (CheckpointStore(bench.storage, job_id).load("1-3") for job_id in (1, 2))
     assert all(torch.equal(value, saved.model[name]) for name, value in wanted.model.items())
@@ -150,6 +151,9 @@ def test_a_training_does_not_change_what_is_still_to_be_copied(bench: Bench, mon
     assert moments[0].keys() == moments[1].keys()
     for key, values in moments[0].items():
         assert all(torch.equal(value, moments[1][key][name]) for name, value in values.items())
+    momenta = [loaded.state["optimizer"]["momentum"] for loaded in (wanted, saved)]
+    assert momenta[0]
+    assert all(torch.equal(value, momenta[1][name]) for name, value in momenta[0].items())
 
 
 def test_a_written_checkpoint_gives_its_memory_back(tmp_path: Path):

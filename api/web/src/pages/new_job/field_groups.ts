@@ -14,7 +14,7 @@ const FEATURES: ReadonlySet<string> = new Set(["speeds", "pitches", "mask_thresh
 const MEL_IF_ONLY: ReadonlySet<string> = new Set(["mask_threshold", "frequency_weight"]);
 
 const LAYOUT: readonly (readonly [string, readonly string[]])[] = [
-  ["Learning", ["learning_rate", "warmup_fraction", "batch_size", "expansion", "weight_decay", "average_steps", "dropout", "grad_clip", "seed"]],
+  ["Learning", ["optimizer", "learning_rate", "warmup_fraction", "batch_size", "expansion", "weight_decay", "average_steps", "dropout", "grad_clip", "seed"]],
   ["Latent space", ["latent_dim", "first_weights", "keep_statistics", "kl_weight", "kl_warmup_fraction", "free_bits"]],
   ["Examples", ["chunk_s", "validation_fraction", "random_crops"]],
   ["Augmentation", ["gain_db", "gain_probability", "shift_s", "shift_probability", "speeds", "speed_probability", "pitches", "pitch_probability", "mix_db", "mix_probability", "equalizer_db", "equalizer_probability", "noise_db", "noise_probability"]],

@@ -1,0 +1,89 @@
+"""Muon: singular values that are all alike, and updates that torch's own Muon agrees with."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tests.unit.train.tools import tiny_config
+from worker.train.learner import Learner
+from worker.train.muon import Muon, orthogonalized
+from worker.train.plan import ExecutionPlan
+
+CPU = torch.device("cpu")
+GOOD = torch.tensor(False)
+ONE = torch.ones(())
+
+
+def _matrix(rows: int, columns: int, weakest: float) -> torch.Tensor:
+    """Singular values from 1 down to `weakest`."""
+    generator = torch.Generator().manual_seed(rows)
+    left, _, right = torch.linalg.svd(torch.randn(rows, columns, generator=generator), full_matrices=False)
+    return left @ torch.diag(torch.logspace(0, torch.tensor(weakest).log10(), min(rows, columns))) @ right
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(8, 200), (200, 8), (64, 64), (1, 30)])
+def test_all_directions_of_a_matrix_come_to_the_same_length(rows: int, columns: int):
+    matrix = _matrix(rows, columns, 0.02)
+    found = orthogonalized(matrix, 3.0)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    along = left.T @ found @ right.T
+    lengths = along.diagonal() / 3.0
+    assert found.shape == matrix.shape
+    assert float(lengths.min()) > 0.65
+    assert float(lengths.max()) < 1.25
+    assert float((along - along.diagonal().diag()).abs().max()) < 1e-3, "the directions stay what they are"
+
+
+def test_the_length_of_a_matrix_says_nothing_and_without_any_it_stays_zero():
+    matrix = _matrix(16, 40, 0.1)
+    torch.testing.assert_close(orthogonalized(matrix * 1e-9), orthogonalized(matrix * 1e9), rtol=1e-4, atol=1e-5)
+    assert not orthogonalized(torch.zeros(4, 9)).any()
+
+
+def test_updates_are_those_of_torch_within_the_precision_of_its_iteration():
+    """Torch's own iterates in bfloat16, takes matrices alone and cannot skip an update."""
+    ours, theirs = (nn.Parameter(_matrix(24, 60, 0.05)) for _ in range(2))
+    muon = Muon({"w": ours}, weight_decay=0.3)
+    wanted = torch.optim.Muon([theirs], weight_decay=0.3, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+    before = ours.detach().clone()
+    generator = torch.Generator().manual_seed(0)
+    for step in range(6):
+        rate = 0.01 / (step + 1)
+        gradient = torch.randn(24, 60, generator=generator)
+        ours.grad, theirs.grad = gradient * 4.0, gradient.clone()
+        muon.step(torch.tensor(rate), torch.tensor(0.25), GOOD)
+        for group in wanted.param_groups:
+            group["lr"] = rate
+        wanted.step()
+    assert float((ours - theirs).detach().norm() / (ours - before).detach().norm()) < 0.02
+    torch.testing.assert_close(muon.momentum["w"], wanted.state[theirs]["momentum_buffer"])
+
+
+def test_a_kernel_is_updated_as_the_matrix_that_it_is_whatever_its_place_in_memory():
+    kernel = _matrix(6, 4 * 9, 0.1).reshape(6, 4, 3, 3)
+    gradient = _matrix(6, 4 * 9, 0.3).flip(1).reshape(6, 4, 3, 3)
+    updated: list[torch.Tensor] = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        weight = nn.Parameter(kernel.clone().to(memory_format=memory_format))
+        weight.grad = gradient.clone().to(memory_format=memory_format)
+        muon = Muon({"w": weight}, weight_decay=0.0)
+        muon.step(torch.tensor(0.1), ONE, GOOD)
+        assert muon.momentum["w"].stride() == weight.stride()
+        updated.append(weight.detach())
+    torch.testing.assert_close(updated[0], updated[1])
+    length = 0.1 * 0.2 * 36**0.5
+    wanted = kernel.flatten(1) - orthogonalized(gradient.flatten(1), length)
+    torch.testing.assert_close(updated[0].flatten(1), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_muon_is_for_the_weights_inside_the_model_alone():
+    inside = Learner(tiny_config(optimizer="muon"), ExecutionPlan(), CPU).optimizer
+    assert not Learner(tiny_config(), ExecutionPlan(), CPU).optimizer.momentum
+    assert all(name.endswith("weight") for name in inside.momentum)
+    assert {"encoder.blocks.4.weight", "encoder.to_mu.weight", "decoder.from_latent.weight"} < set(inside.momentum)
+    model = Learner(tiny_config(optimizer="muon"), ExecutionPlan(), CPU).model
+    first, last = model.encoder.blocks[0], model.decoder.blocks[-1]
+    outside = {id(weight) for layer in (first, last) for weight in layer.parameters()}
+    assert not any(id(weight) in outside for name, weight in model.named_parameters() if name in inside.momentum)

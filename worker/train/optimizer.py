@@ -1,0 +1,96 @@
+"""From gradients to weights: AdamW, or Muon for the weights inside the model and AdamW for the rest.
+
+    gradients --clipped, as they are read--> Optimizer.update --> weights
+
+Nothing is read back from the device. Where an update is to be skipped, it is told so by a flag that lies there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shared.config import TrainConfig
+from shared.vae.model import ConvVAE
+from worker.train.muon import Muon
+
+
+class Optimizer:
+    """Updates the weights of one model."""
+
+    def __init__(self, config: TrainConfig, model: ConvVAE, device: torch.device, *, recorded: bool) -> None:
+        """`recorded`: on CUDA, updates are part of a graph."""
+        self._device = device
+        self._grad_clip = config.grad_clip
+        self._learning_rate = config.learning_rate
+        # The fused optimizer is the one that can skip an update by itself; MPS has no such flag.
+        self._fused = device.type in ("cpu", "cuda")
+        inner = _inner_weights(model) if config.optimizer == "muon" else {}
+        self._muon = Muon(inner, config.weight_decay)
+        self._others = [weight for name, weight in model.named_parameters() if name not in inner]
+        self.adamw = torch.optim.AdamW(
+            self._others, lr=config.learning_rate, weight_decay=config.weight_decay, fused=self._fused
+        )
+        for group in self.adamw.param_groups:
+            group["capturable"] = recorded and device.type == "cuda"
+
+    @property
+    def momentum(self) -> Mapping[str, Tensor]:
+        """Muon's, by the name of the weight."""
+        return self._muon.momentum
+
+    def update(self, bad: Tensor, norm: Tensor, learning_rate: float | Tensor) -> None:
+        """One update with the gradients, `norm` of them all clipped; none where `bad` is true."""
+        # Clipping as it passes over the gradients anyway.
+        divisor = (norm / self._grad_clip).clamp_min(1.0)
+        if self._muon.momentum:
+            rate = torch.as_tensor(learning_rate, dtype=torch.float32, device=self._device)
+            self._muon.step(rate, 1.0 / divisor, bad)
+        for group in self.adamw.param_groups:
+            group["lr"] = learning_rate
+        if self._fused:
+            vars(self.adamw)["found_inf"] = bad.to(torch.float32)
+            vars(self.adamw)["grad_scale"] = divisor
+            self.adamw.step()
+        elif not bool(bad):
+            nn.utils.clip_grads_with_norm_(self._others, self._grad_clip, norm)
+            self.adamw.step()
+
+    def changed(self) -> list[Tensor]:
+        """The tensors of its own that an update changes."""
+        moments = [value for state in self.adamw.state.values() for value in state.values()]
+        return [*moments, *self._muon.momentum.values()]
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the same whichever way steps are computed."""
+        state = self.adamw.state_dict()
+        groups = [{**group, "lr": self._learning_rate, "capturable": False} for group in state["param_groups"]]
+        return {"state": state["state"], "param_groups": groups, "momentum": self._muon.momentum}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Put `state` back. Settings stay this one's own: they follow from configuration and device."""
+        groups = [
+            {**own, "params": saved["params"]}
+            for own, saved in zip(self.adamw.state_dict()["param_groups"], state["param_groups"], strict=True)
+        ]
+        self.adamw.load_state_dict({"state": state["state"], "param_groups": groups})
+        for parameter, values in self.adamw.state.items():
+            for name, value in values.items():
+                # The fused update walks through raw memory: moments must lie there as their parameter does.
+                if value.shape == parameter.shape:
+                    values[name] = torch.empty_like(parameter).copy_(value)
+        kept: Mapping[str, Tensor] = state.get("momentum", {})  # absent where all was AdamW's
+        for name, momentum in self._muon.momentum.items():
+            momentum.copy_(kept[name])
+
+
+def _inner_weights(model: ConvVAE) -> dict[str, nn.Parameter]:
+    """Matrices and convolution kernels, by name, but for the two that touch the spectrogram itself."""
+    outer = (model.encoder.blocks[0], model.decoder.blocks[-1])
+    touching = {id(weight) for layer in outer for weight in layer.parameters()}
+    return {
+        name: weight for name, weight in model.named_parameters() if weight.ndim >= 2 and id(weight) not in touching
+    }
