@@ -23,8 +23,8 @@ from worker.preprocess.make import make_features
 from worker.train.checkpoint import CheckpointStore, LoadedCheckpoint
 from worker.train.checkpoint_writer import saved
 from worker.train.data import ChunkGrid, TrainingData
-from worker.train.memory import give_back_freed_memory
 from worker.train.plan import BUSY, ExecutionPlan, PlanCache, keep_job_plan, plan_key, read_job_plan
+from worker.train.process import give_back_freed_memory
 from worker.train.timing import time_candidates
 from worker.train.unsent import UnsentCheckpoints
 

@@ -34,10 +34,10 @@ from worker.train.data import ChunkGrid, TrainingData
 from worker.train.determinism import compute_deterministically
 from worker.train.host_copy import HostCopies
 from worker.train.learner import Learner
-from worker.train.memory import give_back_freed_memory, keep_freed_memory
 from worker.train.metrics import EpochSums
 from worker.train.obtaining import choose_checkpoint, obtain_features, obtain_plan, send_unsent
 from worker.train.plan import ExecutionPlan, PlanCache
+from worker.train.process import give_back_freed_memory, keep_freed_memory
 from worker.train.rng import generator_states, restore_generators, seed_generators
 from worker.train.start import (
     begin_with_principal_components,

@@ -11,6 +11,7 @@ from shared.config import TrainConfig
 from worker.train.determinism import compute_deterministically
 from worker.train.learner import Learner
 from worker.train.plan import ExecutionPlan
+from worker.train.process import take_denormals_as_zero
 
 
 def warm_up(device: str) -> None:
@@ -19,6 +20,7 @@ def warm_up(device: str) -> None:
     Leaves nothing behind: a training seeds its own generators. A device that is full or broken is no matter here;
     the attempt that meets it can say so.
     """
+    take_denormals_as_zero()
     config = TrainConfig(chunk_s=0.05, latent_dim=2)
     make_representation(config.features())
     with contextlib.suppress(RuntimeError):

@@ -1,14 +1,16 @@
-"""Memory that a step frees is there for the next one."""
+"""Memory that a step frees is there for the next one, and almost nothing counts as nothing."""
 
 from __future__ import annotations
 
 import platform
 import resource
+import subprocess
+import sys
 
 import psutil
 import pytest
 
-from worker.train.memory import give_back_freed_memory, keep_freed_memory
+from worker.train.process import give_back_freed_memory, keep_freed_memory
 
 SIZE = 24 << 20
 """Bytes of a large tensor: 6,144 pages of 4 KiB."""
@@ -41,3 +43,17 @@ def take_and_free() -> int:
     taken = [bytearray(SIZE) for _ in range(TENSORS)]
     assert len(taken) == TENSORS
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_a_trainer_that_has_warmed_up_takes_no_time_over_denormals_in_any_thread():
+    """In a process of its own: threads keep the mode that their first thread had when it started them."""
+    looks = """
+import torch
+from worker.train.warm_up import warm_up
+torch.set_num_threads(2)
+warm_up("cpu")
+tiny = torch.full((1 << 22,), 1e-40)
+print(int((tiny * 0.5).count_nonzero()), int((tiny.view(1 << 11, -1) @ torch.eye(1 << 11)).count_nonzero()))
+"""
+    told = subprocess.run([sys.executable, "-c", looks], check=True, capture_output=True, text=True, timeout=120)
+    assert told.stdout.split() == ["0", "0"]
