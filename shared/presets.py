@@ -50,6 +50,10 @@ _BETTER_FOR_MEL: Final[Mapping[str, Any]] = {
 }
 """What `auto` does beyond that for `mel`; with `mel_if` only a short training tells that it helps there, too."""
 
+_LEARNING_RATES: Final = {"muon": (1e-4, 3e-4, 2e-3), "adamw": (1e-4, 2e-4, 5e-4)}
+"""Those of `auto`, for under 10 files, under 50, and more. A few sounds are soon known by heart: learned fast, they
+cost more of what the first weights know of others than they give."""
+
 _OBJECTIVE_VALUES: Final[Mapping[Objective, Mapping[str, Any]]] = {
     "sigma": {},
     "elbo": {},
@@ -75,6 +79,14 @@ def validation_fraction_for(file_count: int) -> float:
     return 0.2 if file_count < 200 else 0.1
 
 
+def _learning_rate(file_count: int, changes: Mapping[str, Any]) -> float:
+    """That of `auto` with a person's changes of other fields: random first weights have nothing to lose."""
+    few, some, many = _LEARNING_RATES["adamw" if changes.get("optimizer") == "adamw" else "muon"]
+    if file_count >= 50 or changes.get("first_weights") == "random":
+        return many
+    return few if file_count < 10 else some
+
+
 def preset_values(preset: PresetName, file_count: int, representation: Representation = "mel") -> dict[str, Any]:
     """The values that `preset` stands for on a corpus of `file_count` files.
 
@@ -90,7 +102,8 @@ def preset_values(preset: PresetName, file_count: int, representation: Represent
         "weight_decay": 0.01,
         "expansion": 5 if file_count >= 200 else 10 if file_count >= 50 else 20,
         "epochs": 100,
-        "learning_rate": 1e-4 if file_count < 10 else 2e-4 if file_count < 50 else 5e-4,
+        "optimizer": "muon",
+        "learning_rate": _learning_rate(file_count, {}),
         "warmup_fraction": 0.05,
         "kl_warmup_fraction": 0.1,
         "grad_clip": 1.0,
@@ -129,6 +142,8 @@ def resolve_train_config(
         **preset_values(preset, file_count, representation),
         **changes,
     }
+    if preset == "auto" and "learning_rate" not in changes:
+        values["learning_rate"] = _learning_rate(file_count, changes)
     if values.get("first_weights") == "random" and "keep_statistics" not in changes:
         values["keep_statistics"] = False
     if "preview_every" not in changes and isinstance(values["epochs"], int) and values["epochs"] < 50:

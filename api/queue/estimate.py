@@ -12,8 +12,8 @@ from shared.planning import LOOKED_AT, STAGES, Plan, feature_bytes, fitted_examp
 
 _BYTES: Final = 4
 _PER_PARAMETER: Final = 8 * _BYTES
-"""A weight, its gradient and two moments of the optimizer; three of them once more while a checkpoint is written, and
-what is computed of them in between."""
+"""A weight, its gradient and two moments of AdamW (Muon has one of them); three of them once more while a checkpoint
+is written, and what is computed of them in between."""
 _PER_PARAMETER_AVERAGED: Final = 2 * _BYTES
 """What an average of the weights takes beside that, and its copy in a checkpoint."""
 _PER_CELL: Final = 4 * _BYTES

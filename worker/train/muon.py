@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 MOMENTUM: Final = 0.95
 """Share of the momentum that stays from step to step."""
+BLOCK: Final = 64
+"""Most rows (or columns, where there are fewer of them) that are made alike together: what it costs grows with them."""
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 """Of x, x^3 and x^5 in the polynomial that takes every singular value towards 1 (Jordan et al.)."""
 _ITERATIONS: Final = 5
-_SHORTEST: Final = 1e-15
-"""Lengths below this are zero."""
+_SMALLEST: Final = 1e-30
+"""Squared lengths below this are zero."""
 
 
 class Muon:
@@ -35,47 +37,61 @@ class Muon:
         """By the name of the weight, and in memory as it is."""
 
     @torch.no_grad()
-    def step(self, learning_rate: Tensor, scale: Tensor, bad: Tensor) -> None:
+    def step(self, learning_rate: Tensor, scale: Tensor, bad: Tensor | None) -> None:
         """One update with the gradients of the weights times `scale`, and none where `bad` is true.
 
         All three are scalars on the weights' device, from which nothing is read back. An update is as long as one of
         AdamW is at the same learning rate: 0.2 * sqrt(max(rows, columns)) times as long as an orthogonal matrix
         (J. Liu et al., "Muon is scalable for LLM training", 2025), so that both can share one.
         """
-        kept = (~bad).to(learning_rate.dtype)
-        share, rate = (1.0 - MOMENTUM) * kept, learning_rate * kept
-        shrink = 1.0 - rate * self._weight_decay
+        share = (1.0 - MOMENTUM) * torch.ones_like(learning_rate)
+        if bad is not None:
+            share, learning_rate = (torch.where(bad, 0.0, value) for value in (share, learning_rate))
+        shrink = 1.0 - learning_rate * self._weight_decay
         for name, weight in self._weights.items():
             if weight.grad is None:
                 continue
-            momentum = self.momentum[name]
-            gradient = torch.where(bad, 0.0, weight.grad * scale)
-            momentum.lerp_(gradient, share)
-            direction = gradient.lerp_(momentum, MOMENTUM)  # after Nesterov: where the momentum is about to be
-            spread = direction.movedim(1, -1)  # as it lies in memory where that is channels last
-            matrix = spread.flatten(1)
-            length = rate * (0.2 * math.sqrt(max(matrix.shape)))
-            update = orthogonalized(matrix, length).view(spread.shape).movedim(-1, 1)
-            weight.mul_(shrink).sub_(update)
+            matrix, momentum, gradient = (
+                _as_matrix(each, weight) for each in (weight, self.momentum[name], weight.grad)
+            )
+            if bad is not None:
+                gradient = torch.where(bad, 0.0, gradient)
+            momentum.mul_(1.0 - share).addcmul_(gradient, share * scale)
+            # After Nesterov: where the momentum is about to be. How long it is does not matter.
+            direction = torch.addcmul(momentum, gradient, scale * ((1.0 - MOMENTUM) / MOMENTUM))
+            length = learning_rate * (0.2 * math.sqrt(max(matrix.shape)))
+            if matrix.shape[0] > matrix.shape[1]:
+                matrix, direction = matrix.T, direction.T
+            matrix.mul_(shrink)
+            for part, along in zip(matrix.split(BLOCK), direction.split(BLOCK), strict=True):
+                part.addmm_(orthogonalizer(along).mul_(-length), along)
 
 
-def orthogonalized(matrix: Tensor, length: Tensor | float = 1.0) -> Tensor:
-    """`matrix` [rows, columns], float32, with its singular values brought near `length` (0.7 to 1.2 times it).
+def orthogonalizer(matrix: Tensor) -> Tensor:
+    """A symmetric factor [rows, rows] which makes the rows of `matrix` [rows, columns], float32, nearly orthonormal.
 
-    Those below about a thousandth of the whole stay shorter. Newton-Schulz iteration X <- (a + b XX' + c (XX')^2) X
-    from X = matrix / |matrix|: all of its factors are polynomials of the first XX', so that they are multiplied among
-    themselves, as small as the shorter side, and the long matrix is met only at the beginning and at the end.
+    The singular values of factor @ matrix lie between 0.7 and 1.2, but for those that were below about a thousandth of
+    the whole: these stay shorter. Newton-Schulz iteration X <- (a + b XX' + c (XX')^2) X from X = matrix / |matrix|:
+    its factors are polynomials of the first XX', so that they are multiplied among themselves, as small as it is.
     """
-    if matrix.shape[0] > matrix.shape[1]:
-        return orthogonalized(matrix.T, length).T
     a, b, c = _COEFFICIENTS
-    norm = torch.linalg.vector_norm(matrix).clamp_min(_SHORTEST)
-    gram = (matrix @ matrix.T) / norm.square()
-    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    whole = (length / norm) * identity
-    for iteration in range(_ITERATIONS):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c).add_(identity, alpha=a)
+    gram = matrix @ matrix.T
+    square = gram.diagonal().sum().clamp_min(_SMALLEST)
+    gram /= square
+    factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal().add_(a)
+    whole = factor / square.sqrt()
+    for _ in range(_ITERATIONS - 1):
+        gram = factor @ gram @ factor
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
         whole = factor @ whole
-        if iteration < _ITERATIONS - 1:
-            gram = factor @ gram @ factor
-    return whole @ matrix
+    return whole
+
+
+def _as_matrix(tensor: Tensor, weight: Tensor) -> Tensor:
+    """`tensor`, which has the shape of `weight`, as a matrix with as many rows, of the same memory where it lies there
+    as `weight` does; in which order the columns come makes no difference."""
+    if weight.ndim == 4 and not weight.is_contiguous():  # channels last
+        tensor = tensor.movedim(1, -1)
+    return tensor.flatten(1)

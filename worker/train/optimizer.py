@@ -2,7 +2,7 @@
 
     gradients --clipped, as they are read--> Optimizer.update --> weights
 
-Nothing is read back from the device. Where an update is to be skipped, it is told so by a flag that lies there.
+From CUDA nothing is read back: where an update is to be skipped, a flag that lies there says so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Optimizer:
         self._device = device
         self._grad_clip = config.grad_clip
         self._learning_rate = config.learning_rate
-        # The fused optimizer is the one that can skip an update by itself; MPS has no such flag.
+        # The fused optimizer can skip an update by itself, and clips as it goes; MPS has none that does.
         self._fused = device.type in ("cpu", "cuda")
         inner = _inner_weights(model) if config.optimizer == "muon" else {}
         self._muon = Muon(inner, config.weight_decay)
@@ -44,18 +44,21 @@ class Optimizer:
 
     def update(self, bad: Tensor, norm: Tensor, learning_rate: float | Tensor) -> None:
         """One update with the gradients, `norm` of them all clipped; none where `bad` is true."""
+        waits = self._device.type != "cuda"
+        if waits and bool(bad):
+            return
         # Clipping as it passes over the gradients anyway.
         divisor = (norm / self._grad_clip).clamp_min(1.0)
         if self._muon.momentum:
             rate = torch.as_tensor(learning_rate, dtype=torch.float32, device=self._device)
-            self._muon.step(rate, 1.0 / divisor, bad)
+            self._muon.step(rate, 1.0 / divisor, None if waits else bad)
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate
         if self._fused:
             vars(self.adamw)["found_inf"] = bad.to(torch.float32)
             vars(self.adamw)["grad_scale"] = divisor
             self.adamw.step()
-        elif not bool(bad):
+        else:
             nn.utils.clip_grads_with_norm_(self._others, self._grad_clip, norm)
             self.adamw.step()
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.unit.train.tools import tiny_config
 from worker.train.learner import Learner
-from worker.train.muon import Muon, orthogonalized
+from worker.train.muon import BLOCK, Muon, orthogonalizer
 from worker.train.plan import ExecutionPlan
 
 CPU = torch.device("cpu")
@@ -23,13 +23,13 @@ def _matrix(rows: int, columns: int, weakest: float) -> torch.Tensor:
     return left @ torch.diag(torch.logspace(0, torch.tensor(weakest).log10(), min(rows, columns))) @ right
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(8, 200), (200, 8), (64, 64), (1, 30)])
+@pytest.mark.parametrize(("rows", "columns"), [(8, 200), (64, 64), (1, 30)])
 def test_all_directions_of_a_matrix_come_to_the_same_length(rows: int, columns: int):
     matrix = _matrix(rows, columns, 0.02)
-    found = orthogonalized(matrix, 3.0)
+    found = orthogonalizer(matrix) @ matrix
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     along = left.T @ found @ right.T
-    lengths = along.diagonal() / 3.0
+    lengths = along.diagonal()
     assert found.shape == matrix.shape
     assert float(lengths.min()) > 0.65
     assert float(lengths.max()) < 1.25
@@ -38,22 +38,28 @@ def test_all_directions_of_a_matrix_come_to_the_same_length(rows: int, columns: 
 
 def test_the_length_of_a_matrix_says_nothing_and_without_any_it_stays_zero():
     matrix = _matrix(16, 40, 0.1)
-    torch.testing.assert_close(orthogonalized(matrix * 1e-9), orthogonalized(matrix * 1e9), rtol=1e-4, atol=1e-5)
-    assert not orthogonalized(torch.zeros(4, 9)).any()
+    short, long = (orthogonalizer(matrix * length) @ (matrix * length) for length in (1e-9, 1e9))
+    torch.testing.assert_close(short, long, rtol=1e-4, atol=1e-5)
+    nothing = torch.zeros(4, 9)
+    assert not (orthogonalizer(nothing) @ nothing).any()
 
 
-def test_updates_are_those_of_torch_within_the_precision_of_its_iteration():
+@pytest.mark.parametrize("good", [None, GOOD], ids=["known", "as on CUDA"])
+@pytest.mark.parametrize(("rows", "columns"), [(24, 60), (60, 24)])
+def test_updates_are_those_of_torch_within_the_precision_of_its_iteration(
+    rows: int, columns: int, good: torch.Tensor | None
+):
     """Torch's own iterates in bfloat16, takes matrices alone and cannot skip an update."""
-    ours, theirs = (nn.Parameter(_matrix(24, 60, 0.05)) for _ in range(2))
+    ours, theirs = (nn.Parameter(_matrix(rows, columns, 0.05)) for _ in range(2))
     muon = Muon({"w": ours}, weight_decay=0.3)
     wanted = torch.optim.Muon([theirs], weight_decay=0.3, momentum=0.95, adjust_lr_fn="match_rms_adamw")
     before = ours.detach().clone()
     generator = torch.Generator().manual_seed(0)
     for step in range(6):
         rate = 0.01 / (step + 1)
-        gradient = torch.randn(24, 60, generator=generator)
+        gradient = torch.randn(rows, columns, generator=generator)
         ours.grad, theirs.grad = gradient * 4.0, gradient.clone()
-        muon.step(torch.tensor(rate), torch.tensor(0.25), GOOD)
+        muon.step(torch.tensor(rate), torch.tensor(0.25), good)
         for group in wanted.param_groups:
             group["lr"] = rate
         wanted.step()
@@ -69,13 +75,33 @@ def test_a_kernel_is_updated_as_the_matrix_that_it_is_whatever_its_place_in_memo
         weight = nn.Parameter(kernel.clone().to(memory_format=memory_format))
         weight.grad = gradient.clone().to(memory_format=memory_format)
         muon = Muon({"w": weight}, weight_decay=0.0)
-        muon.step(torch.tensor(0.1), ONE, GOOD)
+        muon.step(torch.tensor(0.1), ONE, None)
         assert muon.momentum["w"].stride() == weight.stride()
         updated.append(weight.detach())
     torch.testing.assert_close(updated[0], updated[1])
-    length = 0.1 * 0.2 * 36**0.5
-    wanted = kernel.flatten(1) - orthogonalized(gradient.flatten(1), length)
+    flat = gradient.flatten(1)
+    wanted = kernel.flatten(1) - 0.1 * 0.2 * 36**0.5 * orthogonalizer(flat) @ flat
     torch.testing.assert_close(updated[0].flatten(1), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_large_matrices_are_updated_in_blocks():
+    rows = 2 * BLOCK + 5
+    weight = nn.Parameter(torch.zeros(rows, 500))
+    weight.grad = _matrix(rows, 500, 0.1)
+    Muon({"w": weight}, weight_decay=0.0).step(ONE, ONE, None)
+    for block, gradient in zip(weight.detach().split(BLOCK), weight.grad.split(BLOCK), strict=True):
+        wanted = -0.2 * 500**0.5 * orthogonalizer(gradient) @ gradient
+        torch.testing.assert_close(block, wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_a_flag_on_the_device_says_that_nothing_changes():
+    weight = nn.Parameter(torch.ones(3, 5))
+    muon = Muon({"w": weight}, weight_decay=0.3)
+    for gradient, bad in ((1.0, False), (float("nan"), True)):
+        weight.grad = torch.full((3, 5), gradient)
+        before = [weight.detach().clone(), muon.momentum["w"].clone()]
+        muon.step(torch.tensor(0.1), ONE, torch.tensor(bad))
+        assert all(map(torch.equal, before, (weight, muon.momentum["w"]))) == bad
 
 
 def test_muon_is_for_the_weights_inside_the_model_alone():
