@@ -23,7 +23,7 @@ Objective = Literal["sigma", "elbo", "beta", "documented"]
 """Which loss is minimised; see `shared.vae.loss`."""
 
 OptimizerName = Literal["adamw", "muon"]
-"""`muon`: Muon for the weights inside the model, AdamW for the rest; see `worker.train.muon`."""
+"""`muon`: Muon for all matrices and kernels but the first and the last, AdamW for the rest."""
 
 PresetName = Literal["auto", "conservative", "balanced", "aggressive"]
 
@@ -160,7 +160,7 @@ class TrainConfig(Frozen):
     batch_size: Annotated[int, Field(ge=1, le=1_024)] = 32
     """Largest batch; a small corpus gets min(batch_size, chunks // 4), at least 1."""
     optimizer: OptimizerName = "adamw"
-    """How gradients change the weights: AdamW, or Muon for those inside the model, which learns more of few sounds."""
+    """AdamW, or Muon for all matrices and kernels but the first and the last; AdamW wants a lower learning rate."""
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
     """Largest learning rate of the optimizer; cosine annealing takes it to zero."""
     warmup_fraction: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0

@@ -41,19 +41,6 @@ _DOCUMENTED_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
 }
 
-_BETTER_FOR_MEL: Final[Mapping[str, Any]] = {
-    "weight_decay": 0.3,
-    "mix_probability": 0.7,
-    "mix_db": 15.0,
-    "equalizer_probability": 0.7,
-    "equalizer_db": 8.0,
-}
-"""What `auto` does beyond that for `mel`; with `mel_if` only a short training tells that it helps there, too."""
-
-_LEARNING_RATES: Final = {"muon": (1e-4, 3e-4, 2e-3), "adamw": (1e-4, 2e-4, 5e-4)}
-"""Those of `auto`, for under 10 files, under 50, and more. A few sounds are soon known by heart: learned fast, they
-cost more of what the first weights know of others than they give."""
-
 _OBJECTIVE_VALUES: Final[Mapping[Objective, Mapping[str, Any]]] = {
     "sigma": {},
     "elbo": {},
@@ -79,31 +66,24 @@ def validation_fraction_for(file_count: int) -> float:
     return 0.2 if file_count < 200 else 0.1
 
 
-def _learning_rate(file_count: int, changes: Mapping[str, Any]) -> float:
-    """That of `auto` with a person's changes of other fields: random first weights have nothing to lose."""
-    few, some, many = _LEARNING_RATES["adamw" if changes.get("optimizer") == "adamw" else "muon"]
-    if file_count >= 50 or changes.get("first_weights") == "random":
-        return many
-    return few if file_count < 10 else some
-
-
-def preset_values(preset: PresetName, file_count: int, representation: Representation = "mel") -> dict[str, Any]:
+def preset_values(preset: PresetName, file_count: int) -> dict[str, Any]:
     """The values that `preset` stands for on a corpus of `file_count` files.
 
-    The three documented presets are exact. `auto` takes what measured better on held-out sounds: no dropout, a model
-    that starts as the principal components of its examples and is judged and kept as the average of its last weights,
-    and examples from anywhere in a file, at playback speeds of whole tones up to half an octave either way. For `mel`,
-    where it was measured, weights decay strongly, and most examples have another sound mixed in and another timbre.
+    The three documented presets are exact. `auto` takes what measured better on held-out sounds: no dropout, strong
+    weight decay, a model that starts as the principal components of its examples, learns by Muon and is judged and
+    kept as the average of its last weights, and examples from anywhere in a file, at playback speeds of whole tones up
+    to half an octave either way, most of them with another sound mixed in and another timbre. A few sounds are soon
+    known by heart: learned fast, they cost more of what the first weights know of others than they give.
     """
     if preset != "auto":
         return {"random_crops": False, "gain_db": 0.0, "shift_s": 0.0, **_DOCUMENTED_PRESETS[preset]}
     return {
         "dropout": 0.0,
-        "weight_decay": 0.01,
+        "weight_decay": 0.3,
         "expansion": 5 if file_count >= 200 else 10 if file_count >= 50 else 20,
         "epochs": 100,
         "optimizer": "muon",
-        "learning_rate": _learning_rate(file_count, {}),
+        "learning_rate": 3e-5 if file_count < 10 else 3e-4 if file_count < 50 else 1e-3,
         "warmup_fraction": 0.05,
         "kl_warmup_fraction": 0.1,
         "grad_clip": 1.0,
@@ -115,7 +95,10 @@ def preset_values(preset: PresetName, file_count: int, representation: Represent
         "shift_s": 0.05,
         "speeds": (1.0, 0.71, 0.79, 0.89, 1.12, 1.26, 1.41),
         "speed_probability": 0.85,
-        **(_BETTER_FOR_MEL if representation == "mel" else {}),
+        "mix_probability": 0.7,
+        "mix_db": 15.0,
+        "equalizer_probability": 0.7,
+        "equalizer_db": 8.0,
     }
 
 
@@ -139,11 +122,9 @@ def resolve_train_config(
         "latent_dim": LATENT_DIM[representation],
         "validation_fraction": validation_fraction_for(file_count),
         **next((brought for name, brought in _OBJECTIVE_VALUES.items() if name == objective), {}),
-        **preset_values(preset, file_count, representation),
+        **preset_values(preset, file_count),
         **changes,
     }
-    if preset == "auto" and "learning_rate" not in changes:
-        values["learning_rate"] = _learning_rate(file_count, changes)
     if values.get("first_weights") == "random" and "keep_statistics" not in changes:
         values["keep_statistics"] = False
     if "preview_every" not in changes and isinstance(values["epochs"], int) and values["epochs"] < 50:

@@ -19,7 +19,7 @@ from worker.train.evaluation import Evaluation, evaluate
 from worker.train.learner import Learner, kl_weight, learning_rate
 from worker.train.metrics import EpochSums, StepFacts, StepRecorder
 from worker.train.plan import ExecutionPlan
-from worker.train.process import keep_freed_memory, take_denormals_as_zero
+from worker.train.process import keep_freed_memory
 from worker.train.rng import seed_generators
 from worker.train.start import begin_with_principal_components
 from worker.train.timing import time_candidates
@@ -37,7 +37,7 @@ class Training:
         plan: ExecutionPlan | None = None,
     ) -> None:
         """Chooses the execution plan by timing where none is given."""
-        take_denormals_as_zero()
+        torch.set_flush_denormal(True)  # as in a trainer
         keep_freed_memory()
         self.config = config
         self.device = device

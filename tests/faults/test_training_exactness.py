@@ -74,7 +74,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
         "optimizer": "muon",
     }
     if STAGES[representation] == NARROW:
-        as_auto = {}  # principal components need a model as wide as the real one
+        as_auto = {"optimizer": "muon"}  # principal components need a model as wide as the real one
     config = tiny_config(representation, epochs=3 if representation == "mel" else 2, **as_auto)
     _check_that_stops_change_nothing(Bench(tmp_path, plan=plan), config, stops)
 

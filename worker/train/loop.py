@@ -24,6 +24,7 @@ from worker.train.evaluation import Evaluation, evaluate
 from worker.train.learner import kl_weight, learning_rate
 from worker.train.metrics import StepFacts, StepRecorder, make_epoch_metrics, time_to_go
 from worker.train.preview import PreviewMaker, PreviewRequest, choose_source, compute_features
+from worker.train.process import denormals_as_zero
 from worker.train.session import Session, prepare_session
 
 LEAST_TRAINING_CHUNKS_JUDGED = 256
@@ -63,7 +64,8 @@ def run_training(
         )
         if session is None:
             return stopped(control.wish(), reason="Stopped before the first step; nothing was lost.")
-        return _Training(session, attempt, began_at, storage=storage, reporter=reporter, control=control).run()
+        with denormals_as_zero():
+            return _Training(session, attempt, began_at, storage=storage, reporter=reporter, control=control).run()
     except (LeaseLostError, StorageAwayError):
         raise
     except SpectrainError as error:

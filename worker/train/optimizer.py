@@ -28,6 +28,8 @@ class Optimizer:
         self._learning_rate = config.learning_rate
         # The fused optimizer can skip an update by itself, and clips as it goes; MPS has none that does.
         self._fused = device.type in ("cpu", "cuda")
+        self._waits = device.type != "cuda"
+        """Whether the host looks at each step's outcome: on the CPU it is there, and MPS has no other way."""
         inner = _inner_weights(model) if config.optimizer == "muon" else {}
         self._muon = Muon(inner, config.weight_decay)
         self._others = [weight for name, weight in model.named_parameters() if name not in inner]
@@ -44,14 +46,13 @@ class Optimizer:
 
     def update(self, bad: Tensor, norm: Tensor, learning_rate: float | Tensor) -> None:
         """One update with the gradients, `norm` of them all clipped; none where `bad` is true."""
-        waits = self._device.type != "cuda"
-        if waits and bool(bad):
+        if self._waits and bool(bad):
             return
         # Clipping as it passes over the gradients anyway.
         divisor = (norm / self._grad_clip).clamp_min(1.0)
         if self._muon.momentum:
-            rate = torch.as_tensor(learning_rate, dtype=torch.float32, device=self._device)
-            self._muon.step(rate, 1.0 / divisor, None if waits else bad)
+            rate = learning_rate if isinstance(learning_rate, Tensor) else torch.full_like(norm, learning_rate)
+            self._muon.step(rate, 1.0 / divisor, None if self._waits else bad)
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate
         if self._fused:

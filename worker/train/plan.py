@@ -33,7 +33,7 @@ LOSS_TOLERANCE: Final = 0.05
 """Losses agree when they differ by less than this share of 1 + |loss|: bfloat16 keeps 8 bits, a few steps add up."""
 BUSY: Final = 0.2
 """Where others take more than this share of the processor, what was measured is not kept for other jobs."""
-PLAN_FORMAT: Final = 3
+PLAN_FORMAT: Final = 4
 
 
 class ExecutionPlan(Frozen):
@@ -179,5 +179,6 @@ def plan_key(config: TrainConfig, batch_size: int, device: torch.device) -> str:
         "shape": config.model().model_dump(mode="json"),
         "batch": batch_size,
         "objective": config.objective,
+        "optimizer": config.optimizer,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

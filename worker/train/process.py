@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
 import torch
@@ -16,14 +18,19 @@ _LARGEST: Final = (1 << 30, 32 << 20)
 _NEVER: Final = 2**31 - 1
 
 
-def take_denormals_as_zero() -> None:
-    """Let numbers below 1e-38 count as zero, in this thread and in those that it starts from now on.
+@contextmanager
+def denormals_as_zero() -> Generator[None]:
+    """Let numbers below 1e-38 count as zero meanwhile, in this thread and, on Linux, for good in those that it starts.
 
     Momentum and moments of weights that get no gradient any more halve every few steps, for ever: after a thousand
     steps they are so small that processors compute with them a hundred times slower than with others (measured:
-    whole steps took three times as long). Has to come before torch starts its threads.
+    whole steps took three times as long). What reads sounds has to know them: a very quiet file is no silent one.
     """
     torch.set_flush_denormal(True)  # false where the processor knows no such mode: it is slower there, no more
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def give_back_freed_memory() -> None:

@@ -11,7 +11,7 @@ from shared.config import TrainConfig
 from worker.train.determinism import compute_deterministically
 from worker.train.learner import Learner
 from worker.train.plan import ExecutionPlan
-from worker.train.process import take_denormals_as_zero
+from worker.train.process import denormals_as_zero
 
 
 def warm_up(device: str) -> None:
@@ -20,10 +20,10 @@ def warm_up(device: str) -> None:
     Leaves nothing behind: a training seeds its own generators. A device that is full or broken is no matter here;
     the attempt that meets it can say so.
     """
-    take_denormals_as_zero()
     config = TrainConfig(chunk_s=0.05, latent_dim=2)
-    make_representation(config.features())
-    with contextlib.suppress(RuntimeError):
+    # First of all that computes: torch's threads start here, and are the training's later.
+    with denormals_as_zero(), contextlib.suppress(RuntimeError):
+        make_representation(config.features())
         place = torch.device(device)
         compute_deterministically(place)
         learner = Learner(config, ExecutionPlan(threads=torch.get_num_threads()), place)

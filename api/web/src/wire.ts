@@ -2895,7 +2895,7 @@ export interface components {
             objective: "sigma" | "elbo" | "beta" | "documented";
             /**
              * Optimizer
-             * @description How gradients change the weights: AdamW, or Muon for those inside the model, which learns more of few sounds.
+             * @description AdamW, or Muon for all matrices and kernels but the first and the last; AdamW wants a lower learning rate.
              * @default adamw
              * @enum {string}
              */

@@ -29,8 +29,10 @@ either_optimizer = pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 
 @either_optimizer
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_an_update_that_is_not_a_number_changes_nothing(precision: Precision, optimizer: OptimizerName):
+@pytest.mark.parametrize("waits", [True, False], ids=["seen", "as on CUDA"])
+def test_an_update_that_is_not_a_number_changes_nothing(precision: Precision, optimizer: OptimizerName, waits: bool):
     learner, batch = _learner(precision, optimizer)
+    learner.optimizer._waits = waits
     learner.step(batch, learning_rate=1e-3, kl_weight=1.0)
     before = {name: value.clone() for name, value in learner.model.state_dict().items()}
     moments = [value.clone() for value in learner.optimizer.changed()]
@@ -133,6 +135,39 @@ def test_an_average_forgets_what_is_older_than_its_reach_and_goes_on_from_any_st
     assert reach == 1 or behind > reach / 2
     found, wanted = (average.model.state_dict() for average in averages)
     assert all(torch.equal(value, wanted[name]) for name, value in found.items())
+
+
+def test_a_state_from_before_muon_loads_for_adamw_alone():
+    learner, batch = _learner()
+    learner.step(batch, learning_rate=1e-3, kl_weight=1.0)
+    before_muon = {name: each for name, each in learner.optimizer.state().items() if name != "momentum"}
+    _learner()[0].optimizer.load(before_muon)
+    with pytest.raises((KeyError, ValueError)):
+        _learner(optimizer="muon")[0].optimizer.load(before_muon)
+
+
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "as on MPS"])
+def test_weight_decay_gradient_clip_and_learning_rate_reach_muon(fused: bool):
+    moved: dict[tuple[float, float, float], Tensor] = {}
+    momentum: dict[tuple[float, float, float], float] = {}
+    for settings in ((0.0, 1.0, 1e-3), (0.5, 1.0, 1e-3), (0.0, 0.25, 1e-3), (0.0, 1.0, 2e-3)):
+        decay, clip, rate = settings
+        torch.manual_seed(0)
+        config = tiny_config(weight_decay=decay, grad_clip=clip, optimizer="muon", dropout=0.0)
+        learner = Learner(config, ExecutionPlan(), torch.device("cpu"))
+        learner.optimizer._fused = fused
+        weight = learner.model.decoder.from_latent.weight
+        before = weight.detach().clone()
+        norm = float(learner.step(torch.randn(4, 1, 32, 32), learning_rate=rate, kl_weight=1.0)[3])
+        assert norm > 1.0, "or nothing is clipped"
+        moved[settings] = weight.detach() - before
+        momentum[settings] = float(learner.optimizer.momentum["decoder.from_latent.weight"].norm())
+    plain, decayed, clipped, fast = moved.values()
+    torch.testing.assert_close(decayed, plain - 0.5 * 1e-3 * before, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(clipped, plain, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(fast, 2 * plain, rtol=1e-3, atol=1e-6)
+    held = list(momentum.values())
+    assert held[2] == pytest.approx(held[0] / 4, rel=1e-3)
 
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "as on MPS"])

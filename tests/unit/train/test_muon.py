@@ -31,8 +31,8 @@ def test_all_directions_of_a_matrix_come_to_the_same_length(rows: int, columns: 
     along = left.T @ found @ right.T
     lengths = along.diagonal()
     assert found.shape == matrix.shape
-    assert float(lengths.min()) > 0.65
-    assert float(lengths.max()) < 1.25
+    assert float(lengths.min()) > 0.68
+    assert float(lengths.max()) < 1.21
     assert float((along - along.diagonal().diag()).abs().max()) < 1e-3, "the directions stay what they are"
 
 
@@ -89,7 +89,7 @@ def test_large_matrices_are_updated_in_blocks():
     weight = nn.Parameter(torch.zeros(rows, 500))
     weight.grad = _matrix(rows, 500, 0.1)
     Muon({"w": weight}, weight_decay=0.0).step(ONE, ONE, None)
-    for block, gradient in zip(weight.detach().split(BLOCK), weight.grad.split(BLOCK), strict=True):
+    for block, gradient in zip(weight.detach().tensor_split(3), weight.grad.tensor_split(3), strict=True):
         wanted = -0.2 * 500**0.5 * orthogonalizer(gradient) @ gradient
         torch.testing.assert_close(block, wanted, rtol=1e-3, atol=1e-3)
 
@@ -97,10 +97,12 @@ def test_large_matrices_are_updated_in_blocks():
 def test_a_flag_on_the_device_says_that_nothing_changes():
     weight = nn.Parameter(torch.ones(3, 5))
     muon = Muon({"w": weight}, weight_decay=0.3)
-    for gradient, bad in ((1.0, False), (float("nan"), True)):
+    nothing, endless = float("nan"), float("inf")
+    for gradient, scale in ((1.0, 1.0), (nothing, nothing), (endless, 0.0), (1.0, endless)):
         weight.grad = torch.full((3, 5), gradient)
         before = [weight.detach().clone(), muon.momentum["w"].clone()]
-        muon.step(torch.tensor(0.1), ONE, torch.tensor(bad))
+        bad = (gradient, scale) != (1.0, 1.0)
+        muon.step(torch.tensor(0.1), torch.tensor(scale), torch.tensor(bad))
         assert all(map(torch.equal, before, (weight, muon.momentum["w"]))) == bad
 
 
