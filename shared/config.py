@@ -160,7 +160,7 @@ class TrainConfig(Frozen):
     batch_size: Annotated[int, Field(ge=1, le=1_024)] = 32
     """Largest batch; a small corpus gets min(batch_size, chunks // 4), at least 1."""
     optimizer: OptimizerName = "adamw"
-    """AdamW, or Muon for all matrices and kernels but the first and the last; AdamW wants a lower learning rate."""
+    """AdamW, or Muon for all matrices and kernels but the first and the last; each has learning rates of its own."""
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
     """Largest learning rate of the optimizer; cosine annealing takes it to zero."""
     warmup_fraction: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0

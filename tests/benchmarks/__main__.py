@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.measuring import Options, Results, machine
+from worker.train.process import denormals_as_zero
 
 BENCHMARKS: Final = (
     "bulk",
@@ -62,7 +63,8 @@ def main() -> None:
             steps=arguments.steps,
             device=arguments.device,
         )
-        results = find_benchmark(arguments.name)(options)
+        with denormals_as_zero():  # as in a trainer, before torch starts its threads
+            results = find_benchmark(arguments.name)(options)
     console = Console()
     for case, values in results.items():
         table = Table(title=f"{arguments.name}: {case}", title_justify="left")

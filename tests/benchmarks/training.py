@@ -37,7 +37,6 @@ class Training:
         plan: ExecutionPlan | None = None,
     ) -> None:
         """Chooses the execution plan by timing where none is given."""
-        torch.set_flush_denormal(True)  # as in a trainer
         keep_freed_memory()
         self.config = config
         self.device = device

@@ -31,6 +31,7 @@ LEAST_TRAINING_CHUNKS_JUDGED = 256
 """Training chunks that are evaluated after an epoch, or as many as are held out where those are more."""
 
 
+@denormals_as_zero()
 def run_training(
     attempt: AttemptSpec,
     *,
@@ -64,8 +65,7 @@ def run_training(
         )
         if session is None:
             return stopped(control.wish(), reason="Stopped before the first step; nothing was lost.")
-        with denormals_as_zero():
-            return _Training(session, attempt, began_at, storage=storage, reporter=reporter, control=control).run()
+        return _Training(session, attempt, began_at, storage=storage, reporter=reporter, control=control).run()
     except (LeaseLostError, StorageAwayError):
         raise
     except SpectrainError as error:

@@ -24,7 +24,7 @@ from worker.train.checkpoint import CheckpointStore, LoadedCheckpoint
 from worker.train.checkpoint_writer import saved
 from worker.train.data import ChunkGrid, TrainingData
 from worker.train.plan import BUSY, ExecutionPlan, PlanCache, keep_job_plan, plan_key, read_job_plan
-from worker.train.process import give_back_freed_memory
+from worker.train.process import denormals_as_zero, give_back_freed_memory
 from worker.train.timing import time_candidates
 from worker.train.unsent import UnsentCheckpoints
 
@@ -79,7 +79,8 @@ def obtain_features(
         return features
     if read_manifest(storage, key) is not None:
         reporter.publish(Warned(code="data", message="The cached features were damaged and are made again."))
-    made = make_features(dataset, config.features(), storage=storage, reporter=reporter, control=control)
+    with denormals_as_zero(False):
+        made = make_features(dataset, config.features(), storage=storage, reporter=reporter, control=control)
     if made is None:
         return None
     features = load_feature_set(storage, key)

@@ -19,7 +19,7 @@ export const TRAIN_FIELDS: readonly TrainField[] = [
   {"name":"epochs","type":"integer","help":"Passes over the chunks, each seen `expansion` times per epoch.","nullable":false,"minimum":1,"maximum":100000,"choices":[]},
   {"name":"expansion","type":"integer","help":"Augmented variants of each chunk in one epoch.","nullable":false,"minimum":1,"maximum":1000,"choices":[]},
   {"name":"batch_size","type":"integer","help":"Largest batch; a small corpus gets min(batch_size, chunks // 4), at least 1.","nullable":false,"minimum":1,"maximum":1024,"choices":[]},
-  {"name":"optimizer","type":"choice","help":"AdamW, or Muon for all matrices and kernels but the first and the last; AdamW wants a lower learning rate.","nullable":false,"minimum":null,"maximum":null,"choices":["adamw","muon"]},
+  {"name":"optimizer","type":"choice","help":"AdamW, or Muon for all matrices and kernels but the first and the last; each has learning rates of its own.","nullable":false,"minimum":null,"maximum":null,"choices":["adamw","muon"]},
   {"name":"learning_rate","type":"number","help":"Largest learning rate of the optimizer; cosine annealing takes it to zero.","nullable":false,"minimum":0,"maximum":1,"choices":[]},
   {"name":"warmup_fraction","type":"number","help":"Share of the run over which the learning rate rises to that value, so that good first weights survive.","nullable":false,"minimum":0,"maximum":0.5,"choices":[]},
   {"name":"weight_decay","type":"number","help":"Decoupled weight decay of the optimizer.","nullable":false,"minimum":0,"maximum":10,"choices":[]},

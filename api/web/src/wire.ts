@@ -2895,7 +2895,7 @@ export interface components {
             objective: "sigma" | "elbo" | "beta" | "documented";
             /**
              * Optimizer
-             * @description AdamW, or Muon for all matrices and kernels but the first and the last; AdamW wants a lower learning rate.
+             * @description AdamW, or Muon for all matrices and kernels but the first and the last; each has learning rates of its own.
              * @default adamw
              * @enum {string}
              */

@@ -9,8 +9,9 @@ import sys
 
 import psutil
 import pytest
+import torch
 
-from worker.train.process import give_back_freed_memory, keep_freed_memory
+from worker.train.process import denormals_as_zero, give_back_freed_memory, keep_freed_memory
 
 SIZE = 24 << 20
 """Bytes of a large tensor: 6,144 pages of 4 KiB."""
@@ -45,12 +46,25 @@ def take_and_free() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
+def test_denormals_are_what_they_were_afterwards():
+    def are_kept() -> bool:
+        return bool(torch.full((8,), 1e-40).mul(0.5).all())
+
+    assert are_kept()
+    with denormals_as_zero():
+        assert not are_kept()
+        with denormals_as_zero(False):
+            assert are_kept()
+        assert not are_kept()
+    assert are_kept()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="threads begin in their own mode elsewhere")
 def test_denormals_are_zero_in_all_threads_of_a_training_and_in_none_that_reads_sounds():
     """In a process of its own, as a trainer's: what has started threads before stays out of it."""
     looks = """
 import torch
-from worker.train.process import denormals_as_zero
+from worker.train.process import denormals_as_zero, denormals_as_zero
 from worker.train.warm_up import warm_up
 
 def left(count):
