@@ -77,19 +77,24 @@ def orthogonalizer(matrix: Tensor) -> Tensor:
     they stay smaller. Newton-Schulz iteration X <- (a + b XX' + c (XX')^2) X from X = matrix / |matrix|:
     its factors are polynomials of the first XX', so that they are multiplied among themselves, as small as it is.
     """
-    a, b, c = _COEFFICIENTS
     gram = matrix @ matrix.T
     square = gram.diagonal().sum().clamp_min(_SMALLEST)
     gram /= square
-    factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-    factor.diagonal().add_(a)
+    factor = _polynomial(gram)
     whole = factor / square.sqrt()
     for _ in range(_ITERATIONS - 1):
         gram = factor @ gram @ factor
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal().add_(a)
+        factor = _polynomial(gram)
         whole = factor @ whole
     return whole
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    """a + b gram + c gram^2."""
+    a, b, c = _COEFFICIENTS
+    factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal().add_(a)
+    return factor
 
 
 def _in_order(tensor: Tensor, weight: Tensor) -> Tensor:

@@ -23,7 +23,6 @@ class Optimizer:
 
     def __init__(self, config: TrainConfig, model: ConvVAE, device: torch.device, *, recorded: bool) -> None:
         """`recorded`: on CUDA, updates are part of a graph."""
-        self._device = device
         self._grad_clip = config.grad_clip
         self._learning_rate = config.learning_rate
         # The fused optimizer can skip an update by itself, and clips as it goes; MPS has none that does.
@@ -58,10 +57,9 @@ class Optimizer:
         if self._fused:
             vars(self.adamw)["found_inf"] = bad.to(torch.float32)
             vars(self.adamw)["grad_scale"] = divisor
-            self.adamw.step()
         else:
             nn.utils.clip_grads_with_norm_(self._others, self._grad_clip, norm)
-            self.adamw.step()
+        self.adamw.step()
 
     def changed(self) -> list[Tensor]:
         """The tensors of its own that an update changes."""

@@ -64,7 +64,7 @@ def test_denormals_are_zero_in_all_threads_of_a_training_and_in_none_that_reads_
     """In a process of its own, as a trainer's: what has started threads before stays out of it."""
     looks = """
 import torch
-from worker.train.process import denormals_as_zero, denormals_as_zero
+from worker.train.process import denormals_as_zero
 from worker.train.warm_up import warm_up
 
 def left(count):
