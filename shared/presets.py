@@ -90,6 +90,7 @@ def preset_values(preset: PresetName, file_count: int) -> dict[str, Any]:
         "first_weights": "principal",
         "keep_statistics": True,
         "average_steps": 50,
+        "refine_steps": 20,
         "random_crops": True,
         "gain_db": 6.0,
         "shift_s": 0.05,

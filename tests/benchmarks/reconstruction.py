@@ -32,8 +32,8 @@ def measure(options: Options) -> Results:
     wanted = held_out_features(mel, corpus)
     learned = mel.data.unscaled_batch(mel.data.fixed(mel.grid), 0, len(mel.grid))
     mean = float((learned.mean(dim=0) - wanted).square().mean())
-    through_mel = audio_error(mel, reconstruct(mel, corpus), wanted)
-    through_mel_if = audio_error(mel_if, reconstruct(mel_if, corpus), wanted)
+    through_mel = audio_error(mel, mel.heard(held_out_features(mel, corpus)), wanted)
+    through_mel_if = audio_error(mel_if, mel_if.heard(held_out_features(mel_if, corpus)), wanted)
     return {
         f"after {options.steps} steps": smaller(through_mel, through_mel_if),
         "without_model": smaller(
@@ -56,19 +56,6 @@ def held_out_features(training: Training, corpus: Corpus) -> Tensor:
     """Held-out chunks [N, C, M, T] in log1p units, on the CPU."""
     grid = training.data.grid(corpus.held_out).thinned(MOST_CHUNKS)
     return training.data.unscaled_batch(training.data.fixed(grid), 0, len(grid)).cpu()
-
-
-def reconstruct(training: Training, corpus: Corpus) -> Tensor:
-    """The same as the model gives them back, from mu."""
-    given = held_out_features(training, corpus)
-    learner = training.learner
-    model = learner.result.eval()
-    parts: list[Tensor] = []
-    with torch.no_grad(), learner.precision():
-        for part in training.scaling.apply(given).split(BATCH):
-            on_device = part.to(training.device).contiguous(memory_format=learner.memory_format)
-            parts.append(model(on_device)[0].float().cpu())
-    return training.scaling.invert(torch.cat(parts))
 
 
 def audio_error(training: Training, features: Tensor, wanted: Tensor) -> float:

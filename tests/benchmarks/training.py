@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ from worker.train.process import keep_freed_memory
 from worker.train.rng import seed_generators
 from worker.train.start import begin_with_principal_components
 from worker.train.timing import time_candidates
+
+BATCH: Final = 32
+"""Chunks that are looked at together."""
 
 
 class Training:
@@ -134,6 +137,16 @@ class Training:
         if result is None:
             raise RuntimeError("Nobody stopped it.")
         return result
+
+    def heard(self, features: Tensor) -> Tensor:
+        """Features [N, C, M, T] in log1p units, on the CPU, as previews let hear what the model makes of them."""
+        learner = self.learner
+        parts: list[Tensor] = []
+        with torch.no_grad(), learner.precision():
+            for part in self.scaling.apply(features).split(BATCH):
+                given = part.to(self.device).contiguous(memory_format=learner.memory_format)
+                parts.append(learner.result.decode(learner.find_latents(given)).cpu())
+        return self.scaling.invert(torch.cat(parts))
 
     def _choose_plan(self) -> ExecutionPlan:
         excerpts = self.data.epoch(self.grid, 0)

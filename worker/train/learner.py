@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from shared.config import TrainConfig
 from shared.vae.loss import get_kl_weight, make_objective
 from shared.vae.model import ConvVAE
+from shared.vae.refinement import refine_latents
 from worker.train.averages import WeightAverage
 from worker.train.graph import RecordedStep
 from worker.train.optimizer import Optimizer
@@ -64,6 +65,7 @@ class Learner:
         # A batch of few sounds would shift what first weights mean, and its noise would shift it on every step.
         self._steady_layers = _norm_layers(self.model) if config.keep_statistics else []
         self._average_steps = config.average_steps
+        self._refine_steps = config.refine_steps
         self.average: WeightAverage | None = None
         """Follows the weights from the first step on, where the configuration says so."""
         self.optimizer = Optimizer(config, self.model, device, recorded=plan.graph)
@@ -103,6 +105,16 @@ class Learner:
         if self.average is not None:
             self.average.follow()
         return row
+
+    def find_latents(self, batch: Tensor) -> Tensor:
+        """Latents [B, latent_dim] by which `batch` [B, C, M, T], scaled, is heard: mu, refined where asked for.
+
+        To be called in the context of `precision`. Draws no random number.
+        """
+        model = self.result.eval()
+        with torch.no_grad():
+            mu, _ = model.encode(batch)
+        return refine_latents(model, self.objective, batch, mu, steps=self._refine_steps)
 
     def restore(self, model: Mapping[str, Tensor], average: Mapping[str, Tensor] | None, *, steps: int) -> None:
         """Put weights and buffers back as they were after `steps` steps; raises RuntimeError where they do not fit."""

@@ -90,11 +90,10 @@ def choose_source(
 
 def compute_features(learner: Learner, source: PreviewSource, scaling: FeatureScaling) -> Tensor:
     """Reconstructions, then samples, [clips + samples, C, M, T] in log1p units, on the CPU."""
-    model = learner.result.eval()
     with torch.no_grad(), learner.precision():
-        reconstruction, _, _ = model(source.batch)
-        samples = model.decode(source.latents)
-    return scaling.invert(torch.cat([reconstruction, samples]).float()).cpu()
+        latents = torch.cat([learner.find_latents(source.batch), source.latents])
+        features = learner.result.decode(latents)
+    return scaling.invert(features).cpu()
 
 
 class _AbandonedError(Exception):

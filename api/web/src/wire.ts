@@ -2938,6 +2938,12 @@ export interface components {
              */
             random_crops: boolean;
             /**
+             * Refine Steps
+             * @description Steps of descent from the encoder's latent to one that decodes closer to the clip, in each preview; 0: none.
+             * @default 0
+             */
+            refine_steps: number;
+            /**
              * Representation
              * @description What the model sees of a sound.
              * @default mel

@@ -114,6 +114,23 @@ def test_the_result_is_the_average_of_the_weights_and_the_newest_ones_without():
     torch.testing.assert_close(learner.result.encoder.to_mu.weight, torch.stack(after).mean(dim=0))
 
 
+@pytest.mark.parametrize("refined", [False, True])
+def test_latents_are_those_of_the_result_and_refined_where_asked_for(refined: bool):
+    config = tiny_config(dropout=0.0, average_steps=10, refine_steps=10 if refined else 0)
+    learner = Learner(config, ExecutionPlan(), torch.device("cpu"))
+    batch = torch.randn(4, 1, 32, 32)
+    learner.step(batch, learning_rate=1e-2, kl_weight=0.0)
+
+    latents = learner.find_latents(batch)
+
+    with torch.no_grad():
+        mu, _ = learner.result.encode(batch)
+        errors = [(learner.result.decode(z) - batch).square().mean() for z in (latents, mu)]
+    assert torch.equal(latents, mu) is not refined
+    assert (errors[0] < errors[1]).item() is refined
+    assert not latents.requires_grad
+
+
 @pytest.mark.parametrize("reach", [1, 3, 20])
 def test_an_average_forgets_what_is_older_than_its_reach_and_goes_on_from_any_step(reach: int):
     model = ConvVAE(tiny_config().model())

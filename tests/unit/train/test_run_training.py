@@ -119,7 +119,7 @@ def test_save_now_and_preview_now_happen_at_their_step(bench: Bench):
 @pytest.mark.parametrize("representation", ["mel", "mel_if"])
 def test_previews_are_sounds_and_do_not_disturb_the_training(bench: Bench, representation: Representation):
     plain, heard = Surroundings(), Surroundings()
-    config = tiny_config(representation, epochs=1, preview_every=0, preview_clips=2)
+    config = tiny_config(representation, epochs=1, preview_every=0, preview_clips=2, refine_steps=3)
     bench.train(bench.attempt(config, job_id=1), plain)
     heard.previews_at = {2}
     bench.train(bench.attempt(config.model_copy(update={"preview_every": 1}), job_id=2), heard)

@@ -20,7 +20,7 @@ const LAYOUT: readonly (readonly [string, readonly string[]])[] = [
   ["Augmentation", ["gain_db", "gain_probability", "shift_s", "shift_probability", "speeds", "speed_probability", "pitches", "pitch_probability", "mix_db", "mix_probability", "equalizer_db", "equalizer_probability", "noise_db", "noise_probability"]],
   ["Spectrogram", ["spectrogram.sample_rate", "spectrogram.n_fft", "spectrogram.hop_length", "spectrogram.n_mels", "spectrogram.f_min", "spectrogram.f_max", "mask_threshold"]],
   ["Loss", ["objective", "spectral_weight", "frequency_weight"]],
-  ["Previews and checkpoints", ["preview_every", "preview_clips", "checkpoint_every_s"]],
+  ["Previews and checkpoints", ["preview_every", "preview_clips", "refine_steps", "checkpoint_every_s"]],
 ];
 
 /** The groups that matter for the draft; a field that the layout does not know yet comes last, not nowhere. */
