@@ -71,9 +71,10 @@ def preset_values(preset: PresetName, file_count: int) -> dict[str, Any]:
 
     The three documented presets are exact. `auto` takes what measured better on held-out sounds: no dropout, strong
     weight decay, a model that starts as the principal components of its examples, learns by Muon and is judged and
-    kept as the average of its last weights, and examples from anywhere in a file, at playback speeds of whole tones up
-    to half an octave either way, most of them with another sound mixed in and another timbre. A few sounds are soon
-    known by heart: learned fast, they cost more of what the first weights know of others than they give.
+    kept as the average of its last weights, and examples from anywhere in a file, at playback speeds up to an octave
+    either way (whole semitones, as sounds are tuned: others measured worse), most of them with another sound mixed in
+    and another timbre. A few sounds are soon known by heart: learned fast, they cost more of what the first weights
+    know of others than they give.
     """
     if preset != "auto":
         return {"random_crops": False, "gain_db": 0.0, "shift_s": 0.0, **_DOCUMENTED_PRESETS[preset]}
@@ -83,7 +84,7 @@ def preset_values(preset: PresetName, file_count: int) -> dict[str, Any]:
         "expansion": 5 if file_count >= 200 else 10 if file_count >= 50 else 20,
         "epochs": 100,
         "optimizer": "muon",
-        "learning_rate": 3e-5 if file_count < 10 else 3e-4 if file_count < 50 else 1e-3,
+        "learning_rate": 1e-3 if file_count < 50 else 2e-3,
         "warmup_fraction": 0.05,
         "kl_warmup_fraction": 0.1,
         "grad_clip": 1.0,
@@ -94,8 +95,8 @@ def preset_values(preset: PresetName, file_count: int) -> dict[str, Any]:
         "random_crops": True,
         "gain_db": 6.0,
         "shift_s": 0.05,
-        "speeds": (1.0, 0.71, 0.79, 0.89, 1.12, 1.26, 1.41),
-        "speed_probability": 0.85,
+        "speeds": (1.0, 0.5, 0.6, 0.71, 0.79, 0.89, 1.12, 1.26, 1.41, 1.68, 2.0),
+        "speed_probability": 0.9,
         "mix_probability": 0.7,
         "mix_db": 15.0,
         "equalizer_probability": 0.7,

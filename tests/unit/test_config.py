@@ -71,14 +71,12 @@ def test_the_validation_share_of_a_corpus(file_count: int, share: float):
 @pytest.mark.parametrize(
     ("file_count", "expansion", "rate"),
     [
-        (5, 20, 3e-5),
-        (9, 20, 3e-5),
-        (10, 20, 3e-4),
-        (49, 20, 3e-4),
-        (50, 10, 1e-3),
-        (199, 10, 1e-3),
-        (200, 5, 1e-3),
-        (500, 5, 1e-3),
+        (5, 20, 1e-3),
+        (49, 20, 1e-3),
+        (50, 10, 2e-3),
+        (199, 10, 2e-3),
+        (200, 5, 2e-3),
+        (500, 5, 2e-3),
     ],
 )
 def test_auto_repeats_small_corpora_more_often_and_learns_them_more_gently(
@@ -89,7 +87,7 @@ def test_auto_repeats_small_corpora_more_often_and_learns_them_more_gently(
     assert config.preset == "auto"
     assert config.expansion == expansion
     assert (config.dropout, config.random_crops, config.gain_db) == (0.0, True, 6.0)
-    assert config.speeds == (1.0, 0.71, 0.79, 0.89, 1.12, 1.26, 1.41)
+    assert config.speeds == (1.0, 0.5, 0.6, 0.71, 0.79, 0.89, 1.12, 1.26, 1.41, 1.68, 2.0)
     assert (config.first_weights, config.average_steps, config.optimizer) == ("principal", 50, "muon")
 
 

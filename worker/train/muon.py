@@ -5,22 +5,31 @@
 A gradient has few strong directions and many weak ones. AdamW, which looks at each number by itself, follows the
 strong ones; here the weak ones, which belong to what few sounds have in common, are learned as fast.
 Source: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
+
+How large an update is follows from what the matrix is for: it changes its outputs by as much, for inputs of the usual
+size, whatever their numbers are. That is a spectral norm in proportion to sqrt(outputs / inputs) (G. Yang, J. Simon,
+J. Bernstein, "A spectral condition for feature learning", 2023). A latent of 64 numbers comes of innermost maps of
+12,288: by updates as large as a kernel's the encoder lost within a hundred steps what it began with (measured).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 MOMENTUM: Final = 0.95
 """Decay of the momentum, a step."""
 BLOCK: Final = 64
 """Most rows (or columns, where there are fewer of them) that are orthogonalized together: the cost grows with them, and
 blocks of so many learn as well as whole matrices (measured)."""
+NORM: Final = 10.0
+"""Spectral norm of an update by the learning rate, where there are as many inputs as outputs: with it, weights that
+AdamW updates can share the learning rate (measured)."""
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 """Of x, x^3 and x^5 in the polynomial that takes every singular value towards 1 (Jordan et al.)."""
 _ITERATIONS: Final = 5
@@ -28,29 +37,40 @@ _SMALLEST: Final = 1e-30
 """Least squared norm that is divided by."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class InnerWeight:
+    """The weight of a layer inside a model."""
+
+    weight: Tensor
+    """[rows, …], one matrix when all that follows is laid side by side."""
+    inputs: float
+    """Numbers that each output is a sum of."""
+    outputs: float
+    """Numbers that come of as many inputs."""
+
+
 class Muon:
     """Momentum and updates of some weights with two or more dimensions."""
 
-    def __init__(self, weights: Mapping[str, nn.Parameter], weight_decay: float) -> None:
+    def __init__(self, weights: Mapping[str, InnerWeight], weight_decay: float) -> None:
         self._weights = dict(weights)
         self._weight_decay = weight_decay
-        self.momentum = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        self.momentum = {name: torch.zeros_like(inner.weight) for name, inner in weights.items()}
         """By the name of the weight, and in memory as it is."""
 
     @torch.no_grad()
     def step(self, learning_rate: Tensor, scale: Tensor, bad: Tensor | None) -> None:
         """One update with the gradients of the weights times `scale`, and none where `bad` is true.
 
-        All three are scalars on the weights' device, from which nothing is read back; None for `bad` is false. An
-        orthonormal matrix times 0.2 * sqrt(max(rows, columns)) has the root mean square of an update of AdamW at the
-        same learning rate (J. Liu et al., "Muon is scalable for LLM training", 2025), so that both can share one.
+        All three are scalars on the weights' device, from which nothing is read back; None for `bad` is false.
         """
         fresh = (1.0 - MOMENTUM) * torch.ones_like(learning_rate)
         if bad is not None:
             # The scale of a bad step may be no number either.
             fresh, learning_rate, scale = (torch.where(bad, 0.0, each) for each in (fresh, learning_rate, scale))
         shrink = 1.0 - learning_rate * self._weight_decay
-        for name, weight in self._weights.items():
+        for name, inner in self._weights.items():
+            weight = inner.weight
             if weight.grad is None:
                 continue
             rows = len(weight)
@@ -61,7 +81,7 @@ class Muon:
             momentum.mul_(1.0 - fresh).addcmul_(gradient, fresh * scale)
             # After Nesterov: where the momentum is about to be. Its norm does not matter.
             direction = torch.addcmul(momentum, gradient, scale * ((1.0 - MOMENTUM) / MOMENTUM))
-            size = learning_rate * (0.2 * math.sqrt(max(matrix.shape)))
+            size = learning_rate * (NORM * math.sqrt(inner.outputs / inner.inputs))
             if matrix.shape[0] > matrix.shape[1]:
                 matrix, direction = matrix.T, direction.T
             matrix.mul_(shrink)

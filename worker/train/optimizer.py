@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from shared.config import TrainConfig
+from shared.vae.convolution import DoublingConv, HalvingConv
 from shared.vae.model import ConvVAE
-from worker.train.muon import Muon
+from worker.train.muon import InnerWeight, Muon
 
 
 class Optimizer:
@@ -89,10 +90,18 @@ class Optimizer:
             momentum.copy_(kept[name])
 
 
-def _inner_weights(model: ConvVAE) -> dict[str, nn.Parameter]:
+def _inner_weights(model: ConvVAE) -> dict[str, InnerWeight]:
     """Matrices and convolution kernels, by name, but for the two that touch the spectrogram itself."""
     outer = (model.encoder.blocks[0], model.decoder.blocks[-1])
-    touching = {id(weight) for layer in outer for weight in layer.parameters()}
-    return {
-        name: weight for name, weight in model.named_parameters() if weight.ndim >= 2 and id(weight) not in touching
-    }
+    found: dict[str, InnerWeight] = {}
+    for name, layer in model.named_modules():
+        if layer in outer or not isinstance(layer, HalvingConv | DoublingConv | nn.Linear):
+            continue
+        if isinstance(layer, nn.Linear):
+            inputs, outputs = float(layer.in_features), float(layer.out_features)
+        else:
+            # Doubling, only every fourth of the nine taps falls on a cell that there is.
+            taps = 9 / 4 if isinstance(layer, DoublingConv) else 9
+            inputs, outputs = taps * layer.in_channels, float(layer.out_channels)
+        found[f"{name}.weight"] = InnerWeight(weight=layer.weight, inputs=inputs, outputs=outputs)
+    return found

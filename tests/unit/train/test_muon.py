@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 from torch import nn
 
+from shared.config import Representation
 from tests.unit.train.tools import tiny_config
 from worker.train.learner import Learner
-from worker.train.muon import BLOCK, Muon, orthogonalizer
+from worker.train.muon import BLOCK, NORM, InnerWeight, Muon, orthogonalizer
 from worker.train.plan import ExecutionPlan
 
 CPU = torch.device("cpu")
 GOOD = torch.tensor(False)
 ONE = torch.ones(())
+
+
+def _muon(weight: nn.Parameter, *, weight_decay: float = 0.0, inputs: float = 1.0, outputs: float = 1.0) -> Muon:
+    return Muon({"w": InnerWeight(weight=weight, inputs=inputs, outputs=outputs)}, weight_decay)
 
 
 def _matrix(rows: int, columns: int, weakest: float) -> torch.Tensor:
@@ -51,8 +58,10 @@ def test_updates_are_those_of_torch_within_the_precision_of_its_iteration(
 ):
     """Torch's own iterates in bfloat16, takes matrices alone and cannot skip an update."""
     ours, theirs = (nn.Parameter(_matrix(rows, columns, 0.05)) for _ in range(2))
-    muon = Muon({"w": ours}, weight_decay=0.3)
-    wanted = torch.optim.Muon([theirs], weight_decay=0.3, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+    muon = _muon(ours, weight_decay=0.3, inputs=columns, outputs=rows)
+    # Theirs has a spectral norm of 0.2 * sqrt(the larger of both) at a learning rate of 1, by which weights decay, too.
+    faster = NORM * (rows / columns) ** 0.5 / (0.2 * max(rows, columns) ** 0.5)
+    wanted = torch.optim.Muon([theirs], weight_decay=0.3 / faster, momentum=0.95, adjust_lr_fn="match_rms_adamw")
     before = ours.detach().clone()
     generator = torch.Generator().manual_seed(0)
     for step in range(6):
@@ -61,7 +70,7 @@ def test_updates_are_those_of_torch_within_the_precision_of_its_iteration(
         ours.grad, theirs.grad = gradient * 4.0, gradient.clone()
         muon.step(torch.tensor(rate), torch.tensor(0.25), good)
         for group in wanted.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * faster
         wanted.step()
     assert float((ours - theirs).detach().norm() / (ours - before).detach().norm()) < 0.02
     torch.testing.assert_close(muon.momentum["w"], wanted.state[theirs]["momentum_buffer"])
@@ -74,13 +83,13 @@ def test_a_kernel_is_updated_as_the_matrix_that_it_is_whatever_its_place_in_memo
     for memory_format in (torch.contiguous_format, torch.channels_last):
         weight = nn.Parameter(kernel.clone().to(memory_format=memory_format))
         weight.grad = gradient.clone().to(memory_format=memory_format)
-        muon = Muon({"w": weight}, weight_decay=0.0)
+        muon = _muon(weight, inputs=4)
         muon.step(torch.tensor(0.1), ONE, None)
         assert muon.momentum["w"].stride() == weight.stride()
         updated.append(weight.detach())
     torch.testing.assert_close(updated[0], updated[1])
     flat = gradient.flatten(1)
-    wanted = kernel.flatten(1) - 0.1 * 0.2 * 36**0.5 * orthogonalizer(flat) @ flat
+    wanted = kernel.flatten(1) - 0.1 * NORM / 2 * orthogonalizer(flat) @ flat
     torch.testing.assert_close(updated[0].flatten(1), wanted, rtol=1e-3, atol=1e-4)
 
 
@@ -88,15 +97,15 @@ def test_large_matrices_are_updated_in_blocks():
     rows = 2 * BLOCK + 5
     weight = nn.Parameter(torch.zeros(rows, 500))
     weight.grad = _matrix(rows, 500, 0.1)
-    Muon({"w": weight}, weight_decay=0.0).step(ONE, ONE, None)
+    _muon(weight).step(ONE, ONE, None)
     for block, gradient in zip(weight.detach().tensor_split(3), weight.grad.tensor_split(3), strict=True):
-        wanted = -0.2 * 500**0.5 * orthogonalizer(gradient) @ gradient
+        wanted = -NORM * orthogonalizer(gradient) @ gradient
         torch.testing.assert_close(block, wanted, rtol=1e-3, atol=1e-3)
 
 
 def test_a_flag_on_the_device_says_that_nothing_changes():
     weight = nn.Parameter(torch.ones(3, 5))
-    muon = Muon({"w": weight}, weight_decay=0.3)
+    muon = _muon(weight, weight_decay=0.3)
     nothing, endless = float("nan"), float("inf")
     for gradient, scale in ((1.0, 1.0), (nothing, nothing), (endless, 0.0), (1.0, endless)):
         weight.grad = torch.full((3, 5), gradient)
@@ -115,3 +124,28 @@ def test_muon_is_for_the_weights_inside_the_model_alone():
     first, last = model.encoder.blocks[0], model.decoder.blocks[-1]
     outside = {id(weight) for layer in (first, last) for weight in layer.parameters()}
     assert not any(id(weight) in outside for name, weight in model.named_parameters() if name in inside.momentum)
+
+
+@pytest.mark.parametrize("representation", ["mel", "mel_if"])
+def test_an_update_changes_what_comes_of_a_layer_by_as_much_whatever_its_size(representation: Representation):
+    learner = Learner(tiny_config(representation, optimizer="muon"), ExecutionPlan(), CPU)
+    torch.manual_seed(1)
+    layers = dict(learner.model.named_modules())
+    inner = [cast("nn.Linear | nn.Conv2d", layers[name.removesuffix(".weight")]) for name in learner.optimizer.momentum]
+    for weight in learner.model.parameters():
+        weight.grad = torch.randn_like(weight)
+        nn.init.zeros_(weight)
+
+    learner.optimizer.update(torch.tensor(False), ONE, 0.1)
+
+    for layer in inner:
+        longest = float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2))
+        flat = isinstance(layer, nn.Linear)
+        outputs, inputs = (layer.out_features, layer.in_features) if flat else (layer.out_channels, layer.in_channels)
+        nn.init.ones_(layer.weight)
+        nn.init.zeros_(cast(nn.Parameter, layer.bias))
+        summed = layer(torch.ones(1, inputs) if flat else torch.ones(1, inputs, 16, 16)).detach()
+        terms = float((summed if flat else summed[..., 2:-2, 2:-2]).mean())
+        blocks = -(-min(layer.weight.flatten(1).shape) // BLOCK)
+        gain = longest * (terms / outputs) ** 0.5
+        assert 0.68 * 0.1 * NORM < gain < 1.21 * 0.1 * NORM * blocks**0.5
