@@ -231,7 +231,7 @@ class TrainConfig(Frozen):
     """Epochs between two previews; 0 makes none by itself."""
     preview_clips: Annotated[int, Field(ge=1, le=16)] = 3
     """Clips whose reconstruction is followed, and random latents that are decoded, in each preview."""
-    refine_steps: Annotated[int, Field(ge=0, le=1_000)] = 0
+    refine_steps: Annotated[int, Field(ge=0, le=200)] = 0
     """Steps of descent from the encoder's latent to one that decodes closer to the clip, in each preview; 0: none."""
     checkpoint_every_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 60.0
     """Seconds between two checkpoints; a new best one is always saved at its epoch's end."""

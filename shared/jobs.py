@@ -257,5 +257,7 @@ class ResumeRequest(Frozen):
     """New total of epochs; more than before extends the run with a new cosine."""
     preview_every: Annotated[int, Field(ge=0, le=100_000)] | None = None
     """Epochs between two previews from now on."""
+    refine_steps: Annotated[int, Field(ge=0, le=200)] | None = None
+    """Steps of descent to closer latents, in each preview from now on."""
     checkpoint: str | None = None
     """Name of the checkpoint to go on from; unset means the newest valid one."""

@@ -72,9 +72,9 @@ def preset_values(preset: PresetName, file_count: int) -> dict[str, Any]:
     The three documented presets are exact. `auto` takes what measured better on held-out sounds: no dropout, strong
     weight decay, a model that starts as the principal components of its examples, learns by Muon and is judged and
     kept as the average of its last weights, and examples from anywhere in a file, at playback speeds up to an octave
-    either way (whole semitones, as sounds are tuned: others measured worse), most of them with another sound mixed in
-    and another timbre. A few sounds are soon known by heart: learned fast, they cost more of what the first weights
-    know of others than they give.
+    either way (close to whole semitones, as sounds are tuned: as many in between measured worse), most of them with
+    another sound mixed in and another timbre. A few sounds are soon known by heart: learned fast, they cost more of
+    what the first weights know of others than they give.
     """
     if preset != "auto":
         return {"random_crops": False, "gain_db": 0.0, "shift_s": 0.0, **_DOCUMENTED_PRESETS[preset]}

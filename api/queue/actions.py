@@ -262,7 +262,7 @@ def _summary(session: Session, job: Job, request: ResumeRequest) -> ResumeSummar
     if train is not None:
         changes = [
             ChangeView(field=field, before=getattr(train, field), after=value)
-            for field in ("epochs", "preview_every")
+            for field in ("epochs", "preview_every", "refine_steps")
             if (value := getattr(request, field)) is not None and value != getattr(train, field)
         ]
         epochs = train.epochs if request.epochs is None else request.epochs

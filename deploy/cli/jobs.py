@@ -76,6 +76,7 @@ def watch(session: Session, job_id: int) -> int:
 @job_id_argument
 @click.option("--epochs", type=click.IntRange(min=1), help="New total of epochs; more than before extends the run.")
 @click.option("--preview-every", type=click.IntRange(min=0), help="Epochs between two previews from now on.")
+@click.option("--refine-steps", type=click.IntRange(0, 200), help="Steps of descent to closer latents in previews.")
 @click.option("--checkpoint", help="Checkpoint to go on from; the newest valid one where none is named.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--watch", "watching", is_flag=True, help="Follow the job until it ends.")
@@ -83,10 +84,11 @@ def watch(session: Session, job_id: int) -> int:
 def resume(
     session: Session,
     job_id: int,
+    *,
     epochs: int | None,
     preview_every: int | None,
+    refine_steps: int | None,
     checkpoint: str | None,
-    *,
     yes: bool,
     watching: bool,
 ) -> int:
@@ -94,7 +96,9 @@ def resume(
 
     Shows where it goes on from and asks first; with --json it does not ask.
     """
-    request = ResumeRequest(epochs=epochs, preview_every=preview_every, checkpoint=checkpoint)
+    request = ResumeRequest(
+        epochs=epochs, preview_every=preview_every, refine_steps=refine_steps, checkpoint=checkpoint
+    )
     summary = session.client.resume_summary(job_id, request)
     if not summary.possible:
         raise TransitionError(summary.reason or f"Job {job_id} cannot be resumed.")

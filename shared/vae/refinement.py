@@ -10,6 +10,7 @@ autoencoders", 2018; Y. Kim et al., "Semi-amortized variational autoencoders", 2
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -23,14 +24,21 @@ RATE: Final = 0.3
 
 
 def refine_latents(
-    model: ConvVAE, objective: ObjectiveFunction, features: Tensor, latents: Tensor, *, steps: int
-) -> Tensor:
+    model: ConvVAE,
+    objective: ObjectiveFunction,
+    features: Tensor,
+    latents: Tensor,
+    *,
+    steps: int,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Tensor | None:
     """Latents [B, latent_dim], float32, that decode at least as close to `features` as the given ones do.
 
     features [B, C, M, T] are scaled; close is what `objective` says with a KL weight of 0, example by example, so that
     none depends on its company. `steps` of Adam (D. Kingma and J. Ba, 2015); 0 gives the latents back. Where the
-    descent led away from a sound, or to no number, its given latent stays. `model` is in evaluation mode and keeps its
-    weights and their gradients; no random number is drawn. May be called under `torch.no_grad`, under autocast too.
+    descent did not come closer, or came to no number, the given latent stays. None when `go_on`, asked before each
+    step, says no. `model` is in evaluation mode and keeps its weights and their gradients; no random number is drawn.
+    May be called under `torch.no_grad` and under autocast, not in inference mode.
     """
     if steps == 0:
         return latents
@@ -45,10 +53,12 @@ def refine_latents(
         return torch.stack([objective(ours, sound, z, torch.zeros_like(z), 0.0)[0] for ours, sound, z in pairs])
 
     for step in range(steps):
+        if not go_on():
+            return None
         descent.param_groups[0]["lr"] = RATE * (1 - step / steps)
         with torch.enable_grad():
             [refined.grad] = torch.autograd.grad(distances(refined).sum(), refined)
         descent.step()
     with torch.no_grad():
-        closer = distances(refined) <= distances(given)
+        closer = distances(refined) < distances(given)
         return torch.where(closer[:, None], refined, given)

@@ -1,4 +1,4 @@
-"""How well sounds that were never learned from are reconstructed: squared error of log1p mel, from mu.
+"""How well sounds that were never learned from are reconstructed: squared error of log1p mel.
 
 A fifth of the files is held out (see `corpus.divide`); everything is fitted to the others and judged on all chunks of
 the held-out ones, by the last weights. Ours is the default preset with the `mel` model. The baselines:
@@ -97,7 +97,7 @@ class Trial:
 
     def _heard(self, corpus: Corpus) -> tuple[float, float]:
         """Errors of what previews let hear, over all chunks and by file."""
-        chunks = [fixed_chunks(self.training, [file]) for file in corpus.held_out]
+        chunks = [fixed_chunks(self.training, [file]).cpu() for file in corpus.held_out]
         apart = [(self.training.heard(sound) - sound)[:, 0].square().mean(dim=(1, 2)) for sound in chunks]
         return float(torch.cat(apart).mean()), statistics.fmean(float(each.mean()) for each in apart)
 

@@ -145,7 +145,10 @@ class Training:
         with torch.no_grad(), learner.precision():
             for part in self.scaling.apply(features).split(BATCH):
                 given = part.to(self.device).contiguous(memory_format=learner.memory_format)
-                parts.append(learner.result.decode(learner.find_latents(given)).cpu())
+                latents = learner.find_latents(given, go_on=lambda: True)
+                if latents is None:
+                    raise RuntimeError("Nobody stopped it.")
+                parts.append(learner.result.decode(latents).cpu())
         return self.scaling.invert(torch.cat(parts))
 
     def _choose_plan(self) -> ExecutionPlan:

@@ -89,11 +89,13 @@ def test_auto_repeats_small_corpora_more_often_and_learns_them_more_gently(
     assert (config.dropout, config.random_crops, config.gain_db) == (0.0, True, 6.0)
     assert config.speeds == (1.0, 0.5, 0.6, 0.71, 0.79, 0.89, 1.12, 1.26, 1.41, 1.68, 2.0)
     assert (config.first_weights, config.average_steps, config.optimizer) == ("principal", 50, "muon")
+    assert (config.refine_steps, config.speed_probability) == (20, 0.9)
 
 
 @pytest.mark.parametrize("preset", DOCUMENTED)
 def test_the_documented_presets_learn_by_adamw_and_at_their_own_rate_with_muon_too(preset: PresetName):
-    assert resolve_train_config(file_count=20, preset=preset).optimizer == "adamw"
+    config = resolve_train_config(file_count=20, preset=preset)
+    assert (config.optimizer, config.refine_steps) == ("adamw", 0)
     muon = resolve_train_config(file_count=20, preset=preset, changes={"optimizer": "muon"})
     assert muon.learning_rate == DOCUMENTED[preset][4]
 

@@ -43,7 +43,7 @@ MANIFEST_FILE: Final = "manifest.json"
 NEWEST_KEPT: Final = 3
 SPACE_FACTOR: Final = 2.5
 """Free space that a save wants, in sizes of a checkpoint."""
-CHANGEABLE: Final = frozenset({"epochs", "preview_every"})
+CHANGEABLE: Final = frozenset({"epochs", "preview_every", "refine_steps"})
 """Fields of TrainConfig that a resume may change."""
 
 

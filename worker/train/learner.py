@@ -78,8 +78,8 @@ class Learner:
         """Those since the last good one."""
         self.before_update: Callable[[], None] = lambda: None
         """Called in each step when weights and moments are about to change, and not sooner."""
-        usual = config.batch_size if batch_size is None else batch_size
-        self.recorded = RecordedStep(self._compute, self._changed, device, usual) if plan.graph else None
+        self._usual_batch = config.batch_size if batch_size is None else batch_size
+        self.recorded = RecordedStep(self._compute, self._changed, device, self._usual_batch) if plan.graph else None
         """Computes the steps where the plan says so."""
 
     @property
@@ -106,15 +106,22 @@ class Learner:
             self.average.follow()
         return row
 
-    def find_latents(self, batch: Tensor) -> Tensor:
+    def find_latents(self, batch: Tensor, *, go_on: Callable[[], bool]) -> Tensor | None:
         """Latents [B, latent_dim] by which `batch` [B, C, M, T], scaled, is heard: mu, refined where asked for.
 
-        To be called in the context of `precision`. Draws no random number.
+        None when `go_on`, asked before each step of it, says no. Takes no more memory than a step of the training, and
+        draws no random number. To be called in the context of `precision`.
         """
         model = self.result.eval()
-        with torch.no_grad():
-            mu, _ = model.encode(batch)
-        return refine_latents(model, self.objective, batch, mu, steps=self._refine_steps)
+        found: list[Tensor] = []
+        for part in batch.split(self._usual_batch):
+            with torch.no_grad():
+                mu, _ = model.encode(part)
+            latents = refine_latents(model, self.objective, part, mu, steps=self._refine_steps, go_on=go_on)
+            if latents is None:
+                return None
+            found.append(latents)
+        return torch.cat(found)
 
     def restore(self, model: Mapping[str, Tensor], average: Mapping[str, Tensor] | None, *, steps: int) -> None:
         """Put weights and buffers back as they were after `steps` steps; raises RuntimeError where they do not fit."""

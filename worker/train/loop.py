@@ -188,10 +188,6 @@ class _Training:
         """Training and held-out chunks in evaluation mode; None when somebody wishes to stop meanwhile."""
         session = self.session
 
-        def go_on() -> bool:
-            self.control.beat()
-            return self.control.wish() == "none"
-
         held_out = session.validation_grid
         most = max(LEAST_TRAINING_CHUNKS_JUDGED, 0 if held_out is None else len(held_out))
         train = evaluate(
@@ -200,11 +196,13 @@ class _Training:
             session.train_grid.thinned(most),
             session.scaling,
             kl_weight=weight,
-            go_on=go_on,
+            go_on=self.go_on,
         )
         if train is None or held_out is None:
             return None if train is None else (train, None)
-        validation = evaluate(session.learner, session.data, held_out, session.scaling, kl_weight=weight, go_on=go_on)
+        validation = evaluate(
+            session.learner, session.data, held_out, session.scaling, kl_weight=weight, go_on=self.go_on
+        )
         return None if validation is None else (train, validation)
 
     def finish_epoch(self, train: Evaluation, validation: Evaluation | None) -> None:
@@ -242,12 +240,12 @@ class _Training:
             warmed_up=_warmed_up(config, position.epoch),
         )
         last = position.epoch == config.epochs
-        if config.preview_every and (last or position.epoch % config.preview_every == 0):
-            self.preview()
         if last:
             self.save("final", best=best)
         elif best and validation is not None:
             self.save("best", best=True)
+        if config.preview_every and (last or position.epoch % config.preview_every == 0):
+            self.preview()
 
     def note_best(self, train: Evaluation, validation: Evaluation | None) -> bool:
         """Whether the finished epoch is the best so far; without held-out files the newest is."""
@@ -262,16 +260,25 @@ class _Training:
             return True
         return validation is None
 
+    def go_on(self) -> bool:
+        """Whether nobody wishes to stop; tells that the training is alive."""
+        self.control.beat()
+        return self.control.wish() == "none"
+
     def preview(self) -> None:
-        """Compute a preview's features now; its sounds are made while the training goes on."""
+        """Compute a preview's features now, unless somebody wishes to stop; its sounds are made while the training goes
+        on."""
         session, position = self.session, self.session.position
         began_at = time.monotonic()
+        features = compute_features(session.learner, self.source, session.scaling, go_on=self.go_on)
+        if features is None:
+            return
         self.previews.submit(
             PreviewRequest(
                 name=f"{session.attempt}-{position.step}",
                 epoch=max(1, -(-position.step // session.batches.steps)),
                 step=position.step,
-                features=compute_features(session.learner, self.source, session.scaling),
+                features=features,
                 began_at=began_at,
             )
         )

@@ -6,10 +6,10 @@ A gradient has few strong directions and many weak ones. AdamW, which looks at e
 strong ones; here the weak ones, which belong to what few sounds have in common, are learned as fast.
 Source: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
 
-How large an update is follows from what the matrix is for: it changes its outputs by as much, for inputs of the usual
-size, whatever their numbers are. That is a spectral norm in proportion to sqrt(outputs / inputs) (G. Yang, J. Simon,
-J. Bernstein, "A spectral condition for feature learning", 2023). A latent of 64 numbers comes of innermost maps of
-12,288: by updates as large as a kernel's the encoder lost within a hundred steps what it began with (measured).
+How large an update is follows from what the matrix is for: what comes of a layer changes by about as much, for inputs
+of the usual size, whatever their numbers are. That is a spectral norm in proportion to sqrt(outputs / inputs) (G. Yang,
+J. Simon, J. Bernstein, "A spectral condition for feature learning", 2023). A latent of 64 numbers comes of innermost
+maps of 12,288: by updates as large as a kernel's the encoder lost within a hundred steps what it began with (measured).
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ BLOCK: Final = 64
 """Most rows (or columns, where there are fewer of them) that are orthogonalized together: the cost grows with them, and
 blocks of so many learn as well as whole matrices (measured)."""
 NORM: Final = 10.0
-"""Spectral norm of an update by the learning rate, where there are as many inputs as outputs: with it, weights that
-AdamW updates can share the learning rate (measured)."""
+"""Spectral norm of a block's update by the learning rate, where there are as many inputs as outputs: with it, weights
+that AdamW updates can share the learning rate (measured). That of several blocks together is larger, up to the root of
+their number where their gradients are alike."""
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 """Of x, x^3 and x^5 in the polynomial that takes every singular value towards 1 (Jordan et al.)."""
 _ITERATIONS: Final = 5
@@ -37,16 +38,16 @@ _SMALLEST: Final = 1e-30
 """Least squared norm that is divided by."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class InnerWeight:
     """The weight of a layer inside a model."""
 
     weight: Tensor
     """[rows, …], one matrix when all that follows is laid side by side."""
     inputs: float
-    """Numbers that each output is a sum of."""
-    outputs: float
-    """Numbers that come of as many inputs."""
+    """Products that are summed up for a number that comes out, on average."""
+    outputs: int
+    """Features or channels that come out."""
 
 
 class Muon:

@@ -1,10 +1,11 @@
 """Sounds made from the current model: a few fixed clips as it reconstructs them, a few fixed latents as it decodes
 them.
 
-    chunk, latent --model (training thread)--> features --synthesise (own thread)--> jobs/<id>/previews/<name>/*.wav
+    chunk --find_latents--> latent --decode--> features --synthesise--> jobs/<id>/previews/<name>/*.wav
+            (training thread)                             (own thread)
 
-Clips and latents are the same in every preview of a job, so that progress can be heard. The model's part takes a
-moment and draws no random number of the training; phase recovery takes longer and never holds up a step.
+Clips and random latents are the same in every preview of a job, so that progress can be heard. The model's part draws
+no random number of the training and gives way to a stop; phase recovery never holds up a step.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -88,11 +89,18 @@ def choose_source(
     )
 
 
-def compute_features(learner: Learner, source: PreviewSource, scaling: FeatureScaling) -> Tensor:
-    """Reconstructions, then samples, [clips + samples, C, M, T] in log1p units, on the CPU."""
+def compute_features(
+    learner: Learner, source: PreviewSource, scaling: FeatureScaling, *, go_on: Callable[[], bool]
+) -> Tensor | None:
+    """Reconstructions, then samples, [clips + samples, C, M, T] in log1p units, on the CPU.
+
+    None when `go_on`, asked often, says no.
+    """
     with torch.no_grad(), learner.precision():
-        latents = torch.cat([learner.find_latents(source.batch), source.latents])
-        features = learner.result.decode(latents)
+        latents = learner.find_latents(source.batch, go_on=go_on)
+        if latents is None:
+            return None
+        features = learner.result.decode(torch.cat([latents, source.latents]))
     return scaling.invert(features).cpu()
 
 

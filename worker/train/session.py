@@ -21,6 +21,7 @@ from shared.model_file import ModelDescription
 from shared.planning import BatchRule, Split, split_files
 from shared.storage import Storage
 from shared.vae.scaling import FeatureScaling
+from shared.version import VERSION
 from worker.attempt import Control, Reporter
 from worker.preprocess.make import unique_clips
 from worker.train.checkpoint import (
@@ -307,4 +308,4 @@ def resume_message(loaded: LoadedCheckpoint, session: Session) -> str:
 def versions(device: torch.device) -> dict[str, str]:
     """What decides whether a resume is exact."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {"torch": torch.__version__, "python": platform.python_version(), "device": name}
+    return {"spectrain": VERSION, "torch": torch.__version__, "python": platform.python_version(), "device": name}

@@ -2225,6 +2225,12 @@ export interface components {
              * @default null
              */
             preview_every: number | null;
+            /**
+             * Refine Steps
+             * @description Steps of descent to closer latents, in each preview from now on.
+             * @default null
+             */
+            refine_steps: number | null;
         };
         /**
          * ResumeSummaryView

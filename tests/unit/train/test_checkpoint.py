@@ -142,7 +142,7 @@ def test_a_resume_may_not_change_the_training(store: CheckpointStore, field: str
 
 def test_a_resume_may_change_epochs_and_previews(store: CheckpointStore):
     manifest = store.save(snapshot(1))
-    check_compatible(manifest, tiny_config(epochs=99, preview_every=7), manifest.dataset_version)
+    check_compatible(manifest, tiny_config(epochs=99, preview_every=7, refine_steps=3), manifest.dataset_version)
     with pytest.raises(CheckpointError, match="dataset"):
         check_compatible(manifest, tiny_config(), "1" * 64)
 

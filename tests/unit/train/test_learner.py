@@ -119,16 +119,40 @@ def test_latents_are_those_of_the_result_and_refined_where_asked_for(refined: bo
     config = tiny_config(dropout=0.0, average_steps=10, refine_steps=10 if refined else 0)
     learner = Learner(config, ExecutionPlan(), torch.device("cpu"))
     batch = torch.randn(4, 1, 32, 32)
-    learner.step(batch, learning_rate=1e-2, kl_weight=0.0)
+    for _ in range(3 * LOOKS_EVERY):
+        learner.step(batch, learning_rate=1e-2, kl_weight=0.0)
 
-    latents = learner.find_latents(batch)
+    latents = learner.find_latents(batch, go_on=lambda: True)
 
+    assert latents is not None
     with torch.no_grad():
         mu, _ = learner.result.encode(batch)
+        newest, _ = learner.model.eval().encode(batch)
+        assert not torch.allclose(mu, newest, rtol=1e-3)
         errors = [(learner.result.decode(z) - batch).square().mean() for z in (latents, mu)]
     assert torch.equal(latents, mu) is not refined
     assert (errors[0] < errors[1]).item() is refined
     assert not latents.requires_grad
+
+
+def test_latents_are_found_in_parts_as_large_as_a_batch_and_given_up_when_told_so():
+    learner = Learner(tiny_config(dropout=0.0, refine_steps=3), ExecutionPlan(), torch.device("cpu"), batch_size=2)
+    batch = torch.randn(5, 1, 32, 32)
+    asked: list[int] = []
+    sizes: list[int] = []
+    learner.model.decoder.register_forward_hook(lambda *seen: sizes.append(len(seen[2])))
+
+    def go_on() -> bool:
+        asked.append(len(asked))
+        return len(asked) <= most
+
+    most = 9
+    assert learner.find_latents(batch, go_on=go_on) is not None
+    assert len(asked) == 9
+    assert max(sizes) == 2
+    most = 13
+    assert learner.find_latents(batch, go_on=go_on) is None
+    assert len(asked) == 14
 
 
 @pytest.mark.parametrize("reach", [1, 3, 20])

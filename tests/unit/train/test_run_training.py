@@ -10,17 +10,21 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from typing_extensions import override
 
 from shared.config import Representation
 from shared.errors import StorageAwayError
 from shared.events import CheckpointSaved, EpochMetrics, LogLine, PreviewMade, StepMetrics, Warned
+from shared.vae.scaling import FeatureScaling
 from tests.unit.train.tools import Bench, Surroundings, tiny_config
+from worker.attempt import Wish
 from worker.preprocess.feature_set import features_prefix
 from worker.train import learner as learner_module
 from worker.train.checkpoint import CheckpointStore
 from worker.train.graph import RecordedStep
 from worker.train.learner import Learner
 from worker.train.plan import ExecutionPlan
+from worker.train.preview import PreviewSource, compute_features
 
 QUIETEST = 1e-3
 """A preview whose peak is below this would be silence."""
@@ -136,6 +140,45 @@ def test_previews_are_sounds_and_do_not_disturb_the_training(bench: Bench, repre
             assert (info.format, info.subtype, info.samplerate, info.frames) == ("WAV", "PCM_16", 16_000, 4_000)
             sound: np.ndarray = soundfile.read(content)[0]
             assert QUIETEST < float(np.abs(sound).max()) <= 1.0
+
+
+def test_what_is_heard_of_a_clip_is_refined_and_a_random_sound_is_not():
+    learner = Learner(tiny_config(dropout=0.0, refine_steps=10), ExecutionPlan(), torch.device("cpu"))
+    batch, latents = torch.randn(2, 1, 32, 32), torch.randn(2, 4)
+    source = PreviewSource(clips=(), starts=(), latents=latents, batch=batch)
+    scaling = FeatureScaling(mean=(1.0,), scale=(2.0,))
+
+    features = compute_features(learner, source, scaling, go_on=lambda: True)
+
+    assert features is not None
+    with torch.no_grad():
+        plain, _, _ = learner.model.eval()(batch)
+        samples = learner.model.decode(latents)
+    heard = scaling.apply(features)
+    assert ((heard[:2] - batch).square().mean(dim=(1, 2, 3)) < (plain - batch).square().mean(dim=(1, 2, 3))).all()
+    torch.testing.assert_close(heard[2:], samples)
+    assert compute_features(learner, source, scaling, go_on=lambda: False) is None
+
+
+class WishesAfterAnEpoch(Surroundings):
+    """Wishes to stop as soon as an epoch was reported, just before its preview."""
+
+    @override
+    def wish(self) -> Wish:
+        return "pause" if self.of(EpochMetrics) else "none"
+
+
+@pytest.mark.parametrize(("epochs", "outcome"), [(2, "paused"), (1, "completed")])
+def test_a_stop_does_not_wait_for_a_preview(bench: Bench, epochs: int, outcome: str):
+    around = WishesAfterAnEpoch()
+    config = tiny_config(epochs=epochs, preview_every=1, refine_steps=200)
+
+    result = bench.train(bench.attempt(config), around)
+
+    assert result.outcome == outcome
+    assert len(around.of(EpochMetrics)) == 1
+    assert not around.of(PreviewMade)
+    assert around.of(CheckpointSaved)[-1].step == result.step
 
 
 def test_a_checkpoint_keeps_the_average_as_the_model_and_the_newest_weights_beside_it(bench: Bench):
