@@ -232,7 +232,7 @@ class TrainConfig(Frozen):
     preview_clips: Annotated[int, Field(ge=1, le=16)] = 3
     """Clips whose reconstruction is followed, and random latents that are decoded, in each preview."""
     refine_steps: Annotated[int, Field(ge=0, le=200)] = 0
-    """Steps of descent from the encoder's latent to one that decodes closer to the clip, in each preview; 0: none."""
+    """Steps in which previews improve on the encoder's guess of a clip, to sound closer to it; 0: the guess itself."""
     checkpoint_every_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 60.0
     """Seconds between two checkpoints; a new best one is always saved at its epoch's end."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
@@ -308,6 +308,9 @@ _PROBLEMS: Final = {
     "greater_than_equal": "this must be {ge:,} at least",
     "greater_than": "this must be more than {gt:,}",
     "missing": "this is missing",
+    "too_short": "this needs {min_length:,} at least",
+    "too_long": "this may have {max_length:,} at most",
+    "tuple_type": "this must be a list, such as [1.0, 0.5]",
 }
 """What is wrong, by pydantic's name of it, in words for a person."""
 

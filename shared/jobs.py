@@ -258,6 +258,6 @@ class ResumeRequest(Frozen):
     preview_every: Annotated[int, Field(ge=0, le=100_000)] | None = None
     """Epochs between two previews from now on."""
     refine_steps: Annotated[int, Field(ge=0, le=200)] | None = None
-    """Steps of descent to closer latents, in each preview from now on."""
+    """Steps in which a clip's latent is improved on the encoder's guess, in each preview from now on."""
     checkpoint: str | None = None
     """Name of the checkpoint to go on from; unset means the newest valid one."""

@@ -76,7 +76,11 @@ def watch(session: Session, job_id: int) -> int:
 @job_id_argument
 @click.option("--epochs", type=click.IntRange(min=1), help="New total of epochs; more than before extends the run.")
 @click.option("--preview-every", type=click.IntRange(min=0), help="Epochs between two previews from now on.")
-@click.option("--refine-steps", type=click.IntRange(0, 200), help="Steps of descent to closer latents in previews.")
+@click.option(
+    "--refine-steps",
+    type=click.IntRange(0, 200),
+    help="Steps in which previews improve on the encoder's guess from now on; 0 lets the guess be heard.",
+)
 @click.option("--checkpoint", help="Checkpoint to go on from; the newest valid one where none is named.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--watch", "watching", is_flag=True, help="Follow the job until it ends.")

@@ -201,6 +201,9 @@ def test_a_value_that_cannot_work_is_named(changes: dict[str, Any], field: str):
     [
         ({"chunk_s": 0.05, "spectrogram": {"sample_rate": 16_000}}, "chunk_s is too short"),
         ({"speeds": (0.5, 1.0)}, "must start with 1.0"),
+        ({"speeds": ()}, "speeds: this needs 1 at least"),
+        ({"speeds": (1.0,) * 17}, "speeds: this may have 16 at most"),
+        ({"speeds": 1.0}, r"speeds: this must be a list, such as \[1.0, 0.5\]"),
         ({"speeds": (1.0, 1.0)}, "must differ"),
         ({"spectrogram": {"hop_length": 2048, "n_fft": 1024}}, "hop_length must not exceed n_fft"),
         ({"spectrogram": {"f_max": 30_000.0}}, "half the sample rate"),

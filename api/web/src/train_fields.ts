@@ -60,7 +60,7 @@ export const TRAIN_FIELDS: readonly TrainField[] = [
   {"name":"spectral_weight","type":"number","help":"Weight of the magnitudes' errors at coarser resolutions (2, 4 and 8 cells) beside those of single cells.","nullable":false,"minimum":0,"maximum":100,"choices":[]},
   {"name":"preview_every","type":"integer","help":"Epochs between two previews; 0 makes none by itself.","nullable":false,"minimum":0,"maximum":100000,"choices":[]},
   {"name":"preview_clips","type":"integer","help":"Clips whose reconstruction is followed, and random latents that are decoded, in each preview.","nullable":false,"minimum":1,"maximum":16,"choices":[]},
-  {"name":"refine_steps","type":"integer","help":"Steps of descent from the encoder's latent to one that decodes closer to the clip, in each preview; 0: none.","nullable":false,"minimum":0,"maximum":200,"choices":[]},
+  {"name":"refine_steps","type":"integer","help":"Steps in which previews improve on the encoder's guess of a clip, to sound closer to it; 0: the guess itself.","nullable":false,"minimum":0,"maximum":200,"choices":[]},
   {"name":"checkpoint_every_s","type":"number","help":"Seconds between two checkpoints; a new best one is always saved at its epoch's end.","nullable":false,"minimum":1,"maximum":86400,"choices":[]},
   {"name":"seed","type":"integer","help":"Start of every random generator: the same seed gives the same run.","nullable":false,"minimum":0,"maximum":2147483647,"choices":[]},
 ];

@@ -2227,7 +2227,7 @@ export interface components {
             preview_every: number | null;
             /**
              * Refine Steps
-             * @description Steps of descent to closer latents, in each preview from now on.
+             * @description Steps in which a clip's latent is improved on the encoder's guess, in each preview from now on.
              * @default null
              */
             refine_steps: number | null;
@@ -2945,7 +2945,7 @@ export interface components {
             random_crops: boolean;
             /**
              * Refine Steps
-             * @description Steps of descent from the encoder's latent to one that decodes closer to the clip, in each preview; 0: none.
+             * @description Steps in which previews improve on the encoder's guess of a clip, to sound closer to it; 0: the guess itself.
              * @default 0
              */
             refine_steps: number;

@@ -44,7 +44,7 @@ export function ConfigField({ field, preset, error }: { field: TrainField; prese
       </Field>
       {isChanged && (
         <button type="button" class="reset small" onClick={() => typeInto(field.name, presetText, presetText)}>
-          Reset to {presetText === "" ? emptyWord(field) : setting(preset)}
+          Reset to {presetText === "" ? (emptyWord(field) ?? "the preset's value") : setting(preset)}
         </button>
       )}
     </div>
