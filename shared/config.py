@@ -46,6 +46,9 @@ MIN_CLIP_SAMPLES: Final = 2048
 Speeds = Annotated[tuple[Annotated[float, Field(ge=0.25, le=4.0)], ...], Field(min_length=1, max_length=16)]
 Pitches = Annotated[tuple[Annotated[float, Field(ge=-24.0, le=24.0)], ...], Field(max_length=16)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+MOST_REFINE_STEPS: Final = 200
+"""Beyond those a latent hardly improves, and a preview would hold its training up."""
+RefineSteps = Annotated[int, Field(ge=0, le=MOST_REFINE_STEPS)]
 
 
 class Frozen(BaseModel):
@@ -231,7 +234,7 @@ class TrainConfig(Frozen):
     """Epochs between two previews; 0 makes none by itself."""
     preview_clips: Annotated[int, Field(ge=1, le=16)] = 3
     """Clips whose reconstruction is followed, and random latents that are decoded, in each preview."""
-    refine_steps: Annotated[int, Field(ge=0, le=200)] = 0
+    refine_steps: RefineSteps = 0
     """Steps in which previews improve on the encoder's guess of a clip, to sound closer to it; 0: the guess itself."""
     checkpoint_every_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 60.0
     """Seconds between two checkpoints; a new best one is always saved at its epoch's end."""

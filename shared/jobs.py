@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
-from shared.config import FeatureConfig, Frozen, Representation, TrainConfig
+from shared.config import FeatureConfig, Frozen, RefineSteps, Representation, TrainConfig
 from shared.errors import TransitionError
 from shared.patterns import DEVICE
 from shared.placement import Placement
@@ -257,7 +257,11 @@ class ResumeRequest(Frozen):
     """New total of epochs; more than before extends the run with a new cosine."""
     preview_every: Annotated[int, Field(ge=0, le=100_000)] | None = None
     """Epochs between two previews from now on."""
-    refine_steps: Annotated[int, Field(ge=0, le=200)] | None = None
+    refine_steps: RefineSteps | None = None
     """Steps in which a clip's latent is improved on the encoder's guess, in each preview from now on."""
     checkpoint: str | None = None
     """Name of the checkpoint to go on from; unset means the newest valid one."""
+
+
+CHANGEABLE: Final = tuple(field for field in ResumeRequest.model_fields if field in TrainConfig.model_fields)
+"""Fields of TrainConfig that a resume may change."""

@@ -24,7 +24,7 @@ from api.record.tables import Job
 from api.views import BulkResultView, BulkView, ChangeView, CheckpointView, JobDetailView, ResumeSummaryView
 from shared.control import Controls, Wish
 from shared.errors import ConfigError, NotFoundError, SpectrainError, TransitionError
-from shared.jobs import ACTIVE, RESUMABLE, JobState, ResumeRequest
+from shared.jobs import ACTIVE, CHANGEABLE, RESUMABLE, JobState, ResumeRequest
 from shared.placement import Placement
 from shared.queue_requests import BulkRequest, MoveRequest
 
@@ -262,7 +262,7 @@ def _summary(session: Session, job: Job, request: ResumeRequest) -> ResumeSummar
     if train is not None:
         changes = [
             ChangeView(field=field, before=getattr(train, field), after=value)
-            for field in ("epochs", "preview_every", "refine_steps")
+            for field in CHANGEABLE
             if (value := getattr(request, field)) is not None and value != getattr(train, field)
         ]
         epochs = train.epochs if request.epochs is None else request.epochs

@@ -15,6 +15,7 @@ from deploy.cli.session import Session, client_command
 from deploy.cli.submit import explained, told
 from deploy.cli.text import count, duration, moment, number, placement, progress, started_from
 from deploy.cli.watch import status_line, watch_job
+from shared.config import MOST_REFINE_STEPS
 from shared.errors import TransitionError
 from shared.jobs import RESUMABLE, JobState, ResumeRequest
 
@@ -78,7 +79,7 @@ def watch(session: Session, job_id: int) -> int:
 @click.option("--preview-every", type=click.IntRange(min=0), help="Epochs between two previews from now on.")
 @click.option(
     "--refine-steps",
-    type=click.IntRange(0, 200),
+    type=click.IntRange(0, MOST_REFINE_STEPS),
     help="Steps in which previews improve on the encoder's guess from now on; 0 lets the guess be heard.",
 )
 @click.option("--checkpoint", help="Checkpoint to go on from; the newest valid one where none is named.")

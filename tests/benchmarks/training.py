@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ from worker.train.process import keep_freed_memory
 from worker.train.rng import seed_generators
 from worker.train.start import begin_with_principal_components
 from worker.train.timing import time_candidates
+
+Outcome = TypeVar("Outcome")
 
 BATCH: Final = 32
 """Chunks that are looked at together."""
@@ -131,12 +133,8 @@ class Training:
 
     def judge(self, held_out: Sequence[str]) -> Evaluation:
         """The model on files that it did not learn from: fixed chunks, the mean of the posterior."""
-        result = evaluate(
-            self.learner, self.data, self.data.grid(held_out), self.scaling, kl_weight=1.0, go_on=lambda: True
-        )
-        if result is None:
-            raise RuntimeError("Nobody stopped it.")
-        return result
+        grid = self.data.grid(held_out)
+        return _whole(evaluate(self.learner, self.data, grid, self.scaling, kl_weight=1.0, go_on=lambda: True))
 
     def heard(self, features: Tensor) -> Tensor:
         """Features [N, C, M, T] in log1p units, on the CPU, as previews let hear what the model makes of them."""
@@ -145,9 +143,7 @@ class Training:
         with torch.no_grad(), learner.precision():
             for part in self.scaling.apply(features).split(BATCH):
                 given = part.to(self.device).contiguous(memory_format=learner.memory_format)
-                latents = learner.find_latents(given, go_on=lambda: True)
-                if latents is None:
-                    raise RuntimeError("Nobody stopped it.")
+                latents = _whole(learner.find_latents(given, go_on=lambda: True))
                 parts.append(learner.result.decode(latents).cpu())
         return self.scaling.invert(torch.cat(parts))
 
@@ -157,10 +153,14 @@ class Training:
         def make_batch(memory_format: torch.memory_format) -> Tensor:
             return self.data.batch(excerpts, *self.batches.bounds(0), memory_format)
 
-        plan = time_candidates(self.config, self.device, make_batch, before_each=lambda _: True)
-        if plan is None:
-            raise RuntimeError("Nobody stopped it.")
-        return plan
+        return _whole(time_candidates(self.config, self.device, make_batch, before_each=lambda _: True))
+
+
+def _whole(result: Outcome | None) -> Outcome:
+    """A result of what nobody stopped."""
+    if result is None:
+        raise RuntimeError("Nobody stopped it.")
+    return result
 
 
 def ignore_skipped(step: int, skipped: int, in_a_row: int) -> None:

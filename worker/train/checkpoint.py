@@ -32,6 +32,7 @@ from torch import Tensor
 from shared.config import Frozen, TrainConfig
 from shared.errors import CheckpointError, CorruptCheckpointError, DamagedError, NotFoundError, StorageError
 from shared.events import CheckpointReason, Number
+from shared.jobs import CHANGEABLE
 from shared.model_file import DESCRIPTION, ModelDescription
 from shared.storage import Storage
 from worker.train.host_copy import Claim
@@ -43,8 +44,6 @@ MANIFEST_FILE: Final = "manifest.json"
 NEWEST_KEPT: Final = 3
 SPACE_FACTOR: Final = 2.5
 """Free space that a save wants, in sizes of a checkpoint."""
-CHANGEABLE: Final = frozenset({"epochs", "preview_every", "refine_steps"})
-"""Fields of TrainConfig that a resume may change."""
 
 
 class CheckpointFile(Frozen):

@@ -206,7 +206,7 @@ class _Training:
         return None if validation is None else (train, validation)
 
     def finish_epoch(self, train: Evaluation, validation: Evaluation | None) -> None:
-        """Report the epoch, make its preview, keep it where it is the best so far."""
+        """Report the epoch, keep it where it is the best so far, make its preview."""
         session, position, config = self.session, self.session.position, self.session.config
         position.epoch += 1
         position.index = 0

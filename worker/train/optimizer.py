@@ -93,20 +93,22 @@ class Optimizer:
 def _inner_weights(model: ConvVAE) -> dict[str, InnerWeight]:
     """Matrices and convolution kernels, by name, but for the two that touch the spectrogram itself."""
     outer = (model.encoder.blocks[0], model.decoder.blocks[-1])
-    found: dict[str, InnerWeight] = {}
-    for name, layer in model.named_modules():
-        if layer in outer or not isinstance(layer, HalvingConv | DoublingConv | nn.Linear):
-            continue
-        if isinstance(layer, nn.Linear):
-            inputs, outputs = float(layer.in_features), layer.out_features
-        else:
-            # Doubling, a quarter of the nine taps falls on cells that there are. Its kernel is orthogonalized as that
-            # of the halving layer whose adjoint it is, and moves half as far as the law says: no less well (measured).
-            taps = 9 / 4 if isinstance(layer, DoublingConv) else 9
-            inputs, outputs = taps * layer.in_channels, layer.out_channels
-        found[f"{name}.weight"] = InnerWeight(weight=layer.weight, inputs=inputs, outputs=outputs)
-    matrices = {name for name, weight in model.named_parameters() if weight.ndim >= 2}
-    touching = {name for name in matrices if model.get_submodule(name.rpartition(".")[0]) in outer}
-    if found.keys() != matrices - touching:
-        raise TypeError(f"no rule says how far these move: {sorted(matrices - touching - found.keys())}")
-    return found
+    owners = ((name, weight, model.get_submodule(name.rpartition(".")[0])) for name, weight in model.named_parameters())
+    return {
+        name: _inner_weight(layer, weight) for name, weight, layer in owners if weight.ndim >= 2 and layer not in outer
+    }
+
+
+def _inner_weight(layer: nn.Module, weight: Tensor) -> InnerWeight:
+    """`weight` with what its `layer` makes of how much; raises TypeError for a layer that no rule is known for."""
+    match layer:
+        case nn.Linear():
+            return InnerWeight(weight=weight, inputs=layer.in_features, outputs=layer.out_features)
+        case HalvingConv():
+            return InnerWeight(weight=weight, inputs=9 * layer.in_channels, outputs=layer.out_channels)
+        case DoublingConv():
+            # A quarter of the nine taps falls on cells that there are. The kernel is orthogonalized as that of the
+            # halving layer whose adjoint it is, and moves half as far as the law says: no less well (measured).
+            return InnerWeight(weight=weight, inputs=9 / 4 * layer.in_channels, outputs=layer.out_channels)
+        case _:
+            raise TypeError(f"no rule says how far the weights of a {type(layer).__name__} move")
