@@ -159,7 +159,7 @@ class TrainConfig(Frozen):
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Passes over the chunks, each seen `expansion` times per epoch."""
     expansion: Annotated[int, Field(ge=1, le=1_000)] = 10
-    """Augmented variants of each chunk in one epoch."""
+    """Examples made of each chunk in one epoch."""
     batch_size: Annotated[int, Field(ge=1, le=1_024)] = 32
     """Largest batch; a small corpus gets min(batch_size, chunks // 4), at least 1."""
     optimizer: OptimizerName = "adamw"
@@ -194,34 +194,36 @@ class TrainConfig(Frozen):
     """Share of the files held out to judge the model; never augmented."""
     random_crops: bool = True
     """Take examples from anywhere in a file instead of from a fixed grid of chunks."""
+    augment_probability: Probability = 1.0
+    """Share of the examples that are changed, each way by its own share of them; the others stay as they are."""
     gain_db: Annotated[float, Field(ge=0.0, le=40.0)] = 6.0
-    """Examples are made up to this much quieter, in decibels; 0 leaves the level alone."""
+    """Changed examples are made up to this much quieter, in decibels; 0 leaves the level alone."""
     gain_probability: Probability = 1.0
-    """Share of the examples whose level is changed."""
+    """Share of the changed examples whose level is changed."""
     shift_s: Annotated[float, Field(ge=0.0, le=10.0)] = 0.05
-    """Examples start up to this many seconds before the sound does; used with random crops."""
+    """Changed examples start up to this many seconds before the sound does; used with random crops."""
     shift_probability: Probability = 1.0
-    """Share of the examples that may start before the sound does."""
+    """Share of the changed examples that may start before the sound does."""
     speeds: Speeds = (1.0,)
-    """Playback speeds that examples are drawn from; 1.0 comes first."""
+    """Playback speeds that changed examples are drawn from; 1.0 comes first."""
     speed_probability: Probability = 0.8
-    """Share of the examples that are played at one of the other speeds."""
+    """Share of the changed examples that are played at one of the other speeds."""
     pitches: Pitches = ()
-    """Shifts of pitch, in semitones, that examples are drawn from; their length stays."""
+    """Shifts of pitch, in semitones, that changed examples are drawn from; their length stays."""
     pitch_probability: Probability = 0.5
-    """Share of the examples at their own speed whose pitch is shifted."""
+    """Share of the changed examples at their own speed whose pitch is shifted."""
     mix_probability: Probability = 0.0
-    """Share of the examples that another one is mixed into."""
+    """Share of the changed examples that another one is mixed into."""
     mix_db: Annotated[float, Field(ge=0.0, le=60.0)] = 20.0
     """What is mixed in is up to this much quieter, in decibels."""
     equalizer_db: Annotated[float, Field(ge=0.0, le=24.0)] = 8.0
     """Bands are made up to this much louder or quieter, along a random curve, in decibels; 0 leaves them alone."""
     equalizer_probability: Probability = 0.0
-    """Share of the examples that get such a curve."""
+    """Share of the changed examples that get such a curve."""
     noise_db: Annotated[float, Field(ge=-100.0, le=0.0)] = -40.0
-    """Loudest white noise that is mixed into examples, in decibels below full scale."""
+    """Loudest white noise that is mixed into changed examples, in decibels below full scale."""
     noise_probability: Probability = 0.0
-    """Share of the examples that get noise."""
+    """Share of the changed examples that get noise."""
     spectrogram: SpectrogramConfig = SpectrogramConfig()
     """How samples become frames."""
     mask_threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01

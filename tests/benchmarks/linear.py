@@ -46,9 +46,7 @@ def fit_projection(crops: Tensor, dimensions: int) -> Projection:
 
 def training_crops(training: Training, *, augmented: bool = True, count: int = CROPS) -> Tensor:
     """`count` of the examples that the training learns from, in log1p units: as it sees them, or only cut out."""
-    plain = {"gain_db": 0.0, "shift_s": 0.0, "speed_probability": 0.0, "pitch_probability": 0.0}
-    plain |= {"mix_probability": 0.0, "equalizer_probability": 0.0, "noise_probability": 0.0}
-    data = training.data if augmented else training.data_with(**plain)
+    data = training.data if augmented else training.data_with(augment_probability=0.0)
     taken: list[Tensor] = []
     missing, epoch = count, 0
     while missing:

@@ -28,6 +28,7 @@ NARROW = (2, 4, 8, 16, 32, 64)
 EVERYTHING_RANDOM: dict[str, Any] = {
     "gain_probability": 0.7,
     "shift_probability": 0.7,
+    "augment_probability": 0.8,
     "speed_probability": 0.5,
     "pitches": (-3.0, 3.0),
     "pitch_probability": 0.5,

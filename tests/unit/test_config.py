@@ -43,6 +43,7 @@ def test_the_documented_presets_are_exact_for_every_corpus(preset: PresetName, f
     assert not config.random_crops
     assert (config.gain_db, config.shift_s, config.speeds) == (0.0, 0.0, (1.0,))
     assert (config.mix_probability, config.equalizer_probability, config.noise_probability) == (0.0, 0.0, 0.0)
+    assert config.augment_probability == 1.0
 
 
 @pytest.mark.parametrize(
@@ -69,18 +70,18 @@ def test_the_validation_share_of_a_corpus(file_count: int, share: float):
 
 
 @pytest.mark.parametrize(
-    ("file_count", "expansion", "rate"),
+    ("file_count", "expansion", "rate", "augmented"),
     [
-        (5, 20, 1e-3),
-        (49, 20, 1e-3),
-        (50, 10, 2e-3),
-        (199, 10, 2e-3),
-        (200, 5, 2e-3),
-        (500, 5, 2e-3),
+        (5, 20, 1e-3, 1.0),
+        (49, 20, 1e-3, 1.0),
+        (50, 10, 2e-3, 0.7),
+        (199, 10, 2e-3, 0.7),
+        (200, 5, 2e-3, 0.7),
+        (500, 5, 2e-3, 0.7),
     ],
 )
 def test_auto_repeats_small_corpora_more_often_and_learns_them_more_gently(
-    file_count: int, expansion: int, rate: float
+    file_count: int, expansion: int, rate: float, augmented: float
 ):
     config = resolve_train_config(file_count=file_count)
     assert config.learning_rate == rate
@@ -90,6 +91,7 @@ def test_auto_repeats_small_corpora_more_often_and_learns_them_more_gently(
     assert config.speeds == (1.0, 0.5, 0.6, 0.71, 0.79, 0.89, 1.12, 1.26, 1.41, 1.68, 2.0)
     assert (config.first_weights, config.average_steps, config.optimizer) == ("principal", 50, "muon")
     assert (config.refine_steps, config.speed_probability) == (20, 0.9)
+    assert config.augment_probability == augmented
 
 
 @pytest.mark.parametrize("preset", DOCUMENTED)

@@ -2,7 +2,7 @@
 
     features (rows of frames) --ChunkGrid--> fixed chunks --EpochOrder--> excerpts --Gatherer--> batch [B, C, M, T]
 
-Everything random in an epoch is drawn at its start by a generator seeded with (seed, epoch), and the cells of noise
+Everything random in an epoch is drawn at its start by generators seeded with (seed, epoch), and the cells of noise
 by one seeded with (seed, epoch, first example of the batch): what the example at an index of an epoch is does not
 depend on what ran before, so that a resume goes on in mid-epoch exactly.
 
@@ -159,37 +159,48 @@ class TrainingData:
         generator = torch.Generator().manual_seed(seeded_number("epoch", config.seed, epoch))
         order = torch.randperm(len(grid) * config.expansion, generator=generator) % len(grid)
         count = len(order)
-        excerpts = replace(self._draw(grid, order, generator), epoch=epoch)
+        augmented = self._draw_augmented(count, epoch)
+        excerpts = replace(self._draw(grid, order, generator, augmented), epoch=epoch)
         if config.mix_probability > 0:
-            others = self._draw(grid, torch.randint(len(grid), (count,), generator=generator), generator)
+            chosen = torch.randint(len(grid), (count,), generator=generator)
+            others = self._draw(grid, chosen, generator, torch.ones_like(augmented))
             quieter, mix = torch.rand(2, count, generator=generator)
             others = replace(others, gain_db=-config.mix_db * quieter, noise_rms=None)
-            excerpts = replace(excerpts, others=others, is_mixed=mix < config.mix_probability)
+            excerpts = replace(excerpts, others=others, is_mixed=augmented & (mix < config.mix_probability))
         if config.equalizer_probability > 0 and config.equalizer_db > 0:
             knots = config.equalizer_db * (2 * torch.rand(count, KNOTS, generator=generator) - 1)
-            equalize = torch.rand(count, 1, generator=generator) < config.equalizer_probability
-            excerpts = replace(excerpts, equalizer_db=torch.where(equalize, knots, 0.0))
+            equalize = augmented & (torch.rand(count, generator=generator) < config.equalizer_probability)
+            excerpts = replace(excerpts, equalizer_db=torch.where(equalize[:, None], knots, 0.0))
         return excerpts.to(self._frames.device)
 
-    def _draw(self, grid: ChunkGrid, chosen: Tensor, generator: torch.Generator) -> Excerpts:
-        """An excerpt for each of the `chosen` chunks, int64 [N]."""
+    def _draw_augmented(self, count: int, epoch: int) -> Tensor:
+        """Which of `count` examples are more than excerpts, bool [count].
+
+        By a generator of its own, so that their share changes nothing else that is drawn for the epoch.
+        """
+        generator = torch.Generator().manual_seed(seeded_number("augment", self._config.seed, epoch))
+        return torch.rand(count, generator=generator) < self._config.augment_probability
+
+    def _draw(self, grid: ChunkGrid, chosen: Tensor, generator: torch.Generator, augmented: Tensor) -> Excerpts:
+        """An excerpt for each of the `chosen` chunks, int64 [N]; those not `augmented`, bool [N], stay as they are."""
         config, count = self._config, len(chosen)
         clip, start = grid.clip[chosen], grid.start[chosen]
         where = torch.rand(count, generator=generator, dtype=torch.float64)
         level, noise_level = torch.rand(2, count, generator=generator)
         change_gain, shift, add_noise = torch.rand(3, count, generator=generator)
-        variant = self._draw_variants(count, generator)
+        variant = torch.where(augmented, self._draw_variants(count, generator), 0)
         length = self._lengths[clip, variant]
         latest = (length - config.frames).clamp_min(0)
         if config.random_crops:
             furthest = round(config.shift_s * config.spectrogram.sample_rate / config.spectrogram.hop_length)
-            earliest = torch.where(shift < config.shift_probability, -furthest, 0)
+            earliest = torch.where(augmented & (shift < config.shift_probability), -furthest, 0)
             start = earliest + (where * (latest - earliest + 1)).long()
         else:
             # The same moment of the sound, which a faster speed brings sooner.
             start = torch.minimum(start * length // self._lengths[clip, 0], latest)
-        quieter = torch.where(change_gain < config.gain_probability, -config.gain_db * level, 0.0)
-        rms = torch.where(add_noise < config.noise_probability, noise_rms(config.noise_db, noise_level), 0.0)
+        quieter = torch.where(augmented & (change_gain < config.gain_probability), -config.gain_db * level, 0.0)
+        noisy = augmented & (add_noise < config.noise_probability)
+        rms = torch.where(noisy, noise_rms(config.noise_db, noise_level), 0.0)
         return Excerpts(
             base=self._bases[clip, variant],
             length=length,

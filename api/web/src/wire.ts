@@ -2742,6 +2742,12 @@ export interface components {
          */
         TrainConfig: {
             /**
+             * Augment Probability
+             * @description Share of the examples that are changed, each way by its own share of them; the others stay as they are.
+             * @default 1
+             */
+            augment_probability: number;
+            /**
              * Average Steps
              * @description What is judged, heard and kept is the average of the weights over about so many steps; 0: the newest weights.
              * @default 0
@@ -2785,13 +2791,13 @@ export interface components {
             equalizer_db: number;
             /**
              * Equalizer Probability
-             * @description Share of the examples that get such a curve.
+             * @description Share of the changed examples that get such a curve.
              * @default 0
              */
             equalizer_probability: number;
             /**
              * Expansion
-             * @description Augmented variants of each chunk in one epoch.
+             * @description Examples made of each chunk in one epoch.
              * @default 10
              */
             expansion: number;
@@ -2816,13 +2822,13 @@ export interface components {
             frequency_weight: number;
             /**
              * Gain Db
-             * @description Examples are made up to this much quieter, in decibels; 0 leaves the level alone.
+             * @description Changed examples are made up to this much quieter, in decibels; 0 leaves the level alone.
              * @default 6
              */
             gain_db: number;
             /**
              * Gain Probability
-             * @description Share of the examples whose level is changed.
+             * @description Share of the changed examples whose level is changed.
              * @default 1
              */
             gain_probability: number;
@@ -2876,19 +2882,19 @@ export interface components {
             mix_db: number;
             /**
              * Mix Probability
-             * @description Share of the examples that another one is mixed into.
+             * @description Share of the changed examples that another one is mixed into.
              * @default 0
              */
             mix_probability: number;
             /**
              * Noise Db
-             * @description Loudest white noise that is mixed into examples, in decibels below full scale.
+             * @description Loudest white noise that is mixed into changed examples, in decibels below full scale.
              * @default -40
              */
             noise_db: number;
             /**
              * Noise Probability
-             * @description Share of the examples that get noise.
+             * @description Share of the changed examples that get noise.
              * @default 0
              */
             noise_probability: number;
@@ -2908,13 +2914,13 @@ export interface components {
             optimizer: "adamw" | "muon";
             /**
              * Pitch Probability
-             * @description Share of the examples at their own speed whose pitch is shifted.
+             * @description Share of the changed examples at their own speed whose pitch is shifted.
              * @default 0.5
              */
             pitch_probability: number;
             /**
              * Pitches
-             * @description Shifts of pitch, in semitones, that examples are drawn from; their length stays.
+             * @description Shifts of pitch, in semitones, that changed examples are drawn from; their length stays.
              * @default []
              */
             pitches: number[];
@@ -2964,13 +2970,13 @@ export interface components {
             seed: number;
             /**
              * Shift Probability
-             * @description Share of the examples that may start before the sound does.
+             * @description Share of the changed examples that may start before the sound does.
              * @default 1
              */
             shift_probability: number;
             /**
              * Shift S
-             * @description Examples start up to this many seconds before the sound does; used with random crops.
+             * @description Changed examples start up to this many seconds before the sound does; used with random crops.
              * @default 0.05
              */
             shift_s: number;
@@ -2994,13 +3000,13 @@ export interface components {
             spectrogram: components["schemas"]["SpectrogramConfig"];
             /**
              * Speed Probability
-             * @description Share of the examples that are played at one of the other speeds.
+             * @description Share of the changed examples that are played at one of the other speeds.
              * @default 0.8
              */
             speed_probability: number;
             /**
              * Speeds
-             * @description Playback speeds that examples are drawn from; 1.0 comes first.
+             * @description Playback speeds that changed examples are drawn from; 1.0 comes first.
              * @default [
              *       1
              *     ]

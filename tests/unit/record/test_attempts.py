@@ -101,13 +101,13 @@ def test_a_job_that_an_older_version_wrote_is_read(bench: Bench) -> None:
         job = find(session, bench.job_id)
         job.summary = {**job.summary, "elapsed_s": 12.0, "ended_elapsed_s": 9.0}
         spec = {name: value for name, value in job.spec.items() if name != "start"}
-        newer = ("pitches", "noise_db", "gain_probability", "spectral_weight")
+        newer = ("pitches", "noise_db", "gain_probability", "spectral_weight", "augment_probability")
         job.spec = spec | {"train": {name: value for name, value in spec["train"].items() if name not in newer}}
     job = bench.record.get(bench.job_id)
     assert job.elapsed_s == 9.0
     assert job.start is None
     assert job.train is not None
-    assert job.train.pitches == ()
+    assert (job.train.pitches, job.train.augment_probability) == ((), 1.0)
     assert bench.assign() == 1, "and it goes on"
 
 

@@ -202,6 +202,67 @@ def test_what_has_no_probability_does_not_happen():
     assert shares == {**dict.fromkeys(shares, 0.0), "100": 1.0}
 
 
+def test_a_share_of_the_examples_are_excerpts_as_they_are():
+    of = ("speed", "pitch", "noise", "mix", "equalizer")
+    always = {f"{name}_probability": 1.0 for name in of}
+    half = drawn_shares(augment_probability=0.5, shift_s=10.0, **(always | {"speed_probability": 0.4}))
+    expected = {"100": 0.5, "110": 0.1, "120": 0.1, "130": 0.15, "140": 0.15}
+    expected |= {"noisy": 0.5, "mixed": 0.5, "equalized": 0.5, "quieter": 0.5}
+    assert half["early"] == pytest.approx(0.5, abs=3 * SHARE_TOLERANCE), "but for crops that still start inside"
+    assert {name: half[name] for name in expected} == pytest.approx(expected, abs=SHARE_TOLERANCE)
+    none = drawn_shares(augment_probability=0.0, shift_s=10.0, **always)
+    assert none == {**dict.fromkeys(none, 0.0), "100": 1.0}
+
+
+def test_how_many_are_augmented_changes_nothing_of_those_that_are():
+    of = ("mix", "equalizer", "noise", "speed")
+    config = tiny_config(pitches=(2.0,), expansion=50, **{f"{name}_probability": 1.0 for name in of})
+    lengths: list[tuple[int, ...]] = [LENGTHS[:4], (200, 210, 220, 230)]
+    everyone, some = (
+        _data(config.model_copy(update={"augment_probability": share}), lengths, unit=0.01) for share in (1.0, 0.7)
+    )
+    grid = some.grid(["clip-0", "clip-1"])
+    before, examples = everyone.epoch(grid, 3), some.epoch(grid, 3)
+    count = len(examples.base)
+    augmented = examples.is_mixed
+    assert augmented is not None
+    assert 0.55 < float(augmented.float().mean()) < 0.85
+
+    for name in ("base", "length", "start", "gain_db", "equalizer_db", "noise_rms"):
+        assert torch.equal(getattr(examples, name)[augmented], getattr(before, name)[augmented]), name
+    for name in ("base", "length", "start", "gain_db"):
+        assert torch.equal(getattr(examples.others, name), getattr(before.others, name)), name
+    found = some.unscaled_batch(examples, 0, count)
+    cut_out = replace(examples, gain_db=None, noise_rms=None, equalizer_db=None, others=None, is_mixed=None)
+    alone = some.unscaled_batch(cut_out, 0, count)
+    torch.testing.assert_close(found[~augmented], alone[~augmented])
+    assert (found != alone).flatten(1).any(dim=1)[augmented].all()
+
+
+def test_what_is_drawn_does_not_change_between_versions():
+    """A training that another version began goes on with the same examples."""
+    of = ("mix", "equalizer", "noise")
+    config = tiny_config(pitches=(2.0,), expansion=4, shift_s=0.5, **{f"{name}_probability": 0.5 for name in of})
+    data = _data(config, [LENGTHS[:4], (200, 210, 220, 230)])
+    drawn = data.epoch(data.grid(["clip-0", "clip-1"]), 3)
+    assert drawn.others is not None
+    assert drawn.is_mixed is not None
+    whole = (drawn.base, drawn.length, drawn.start, drawn.is_mixed.long(), drawn.others.base, drawn.others.start)
+    decibels = (drawn.gain_db, drawn.equalizer_db, drawn.others.gain_db)
+    assert [int((each * torch.arange(1, len(each) + 1)).sum()) for each in whole] == [
+        387786,
+        123840,
+        31118,
+        349,
+        362236,
+        16349,
+    ]
+    sums = [float(each.double().sum()) for each in decibels if each is not None]
+    assert sums == pytest.approx([-96.8622514, 22.8023653, -337.7681386])
+    assert drawn.noise_rms is not None
+    assert float(drawn.noise_rms.double().sum()) == pytest.approx(0.0619818418)
+
+
 @pytest.mark.parametrize("probability", [0.5, 1.0])
 def test_noise_depends_on_epoch_and_position_alone_and_leaves_the_others_as_they_are(probability: float):
     loud = tiny_config(noise_probability=probability, noise_db=-10.0, gain_db=0.0)

@@ -17,7 +17,7 @@ const LAYOUT: readonly (readonly [string, readonly string[]])[] = [
   ["Learning", ["optimizer", "learning_rate", "warmup_fraction", "batch_size", "expansion", "weight_decay", "average_steps", "dropout", "grad_clip", "seed"]],
   ["Latent space", ["latent_dim", "first_weights", "keep_statistics", "kl_weight", "kl_warmup_fraction", "free_bits"]],
   ["Examples", ["chunk_s", "validation_fraction", "random_crops"]],
-  ["Augmentation", ["gain_db", "gain_probability", "shift_s", "shift_probability", "speeds", "speed_probability", "pitches", "pitch_probability", "mix_db", "mix_probability", "equalizer_db", "equalizer_probability", "noise_db", "noise_probability"]],
+  ["Augmentation", ["augment_probability", "gain_db", "gain_probability", "shift_s", "shift_probability", "speeds", "speed_probability", "pitches", "pitch_probability", "mix_db", "mix_probability", "equalizer_db", "equalizer_probability", "noise_db", "noise_probability"]],
   ["Spectrogram", ["spectrogram.sample_rate", "spectrogram.n_fft", "spectrogram.hop_length", "spectrogram.n_mels", "spectrogram.f_min", "spectrogram.f_max", "mask_threshold"]],
   ["Loss", ["objective", "spectral_weight", "frequency_weight"]],
   ["Previews and checkpoints", ["preview_every", "preview_clips", "refine_steps", "checkpoint_every_s"]],
