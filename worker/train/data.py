@@ -187,20 +187,20 @@ class TrainingData:
         clip, start = grid.clip[chosen], grid.start[chosen]
         where = torch.rand(count, generator=generator, dtype=torch.float64)
         level, noise_level = torch.rand(2, count, generator=generator)
-        change_gain, shift, add_noise = torch.rand(3, count, generator=generator)
+        # 1.0 is below no probability.
+        change_gain, shift, add_noise = torch.where(augmented, torch.rand(3, count, generator=generator), 1.0)
         variant = torch.where(augmented, self._draw_variants(count, generator), 0)
         length = self._lengths[clip, variant]
         latest = (length - config.frames).clamp_min(0)
         if config.random_crops:
             furthest = round(config.shift_s * config.spectrogram.sample_rate / config.spectrogram.hop_length)
-            earliest = torch.where(augmented & (shift < config.shift_probability), -furthest, 0)
+            earliest = torch.where(shift < config.shift_probability, -furthest, 0)
             start = earliest + (where * (latest - earliest + 1)).long()
         else:
             # The same moment of the sound, which a faster speed brings sooner.
             start = torch.minimum(start * length // self._lengths[clip, 0], latest)
-        quieter = torch.where(augmented & (change_gain < config.gain_probability), -config.gain_db * level, 0.0)
-        noisy = augmented & (add_noise < config.noise_probability)
-        rms = torch.where(noisy, noise_rms(config.noise_db, noise_level), 0.0)
+        quieter = torch.where(change_gain < config.gain_probability, -config.gain_db * level, 0.0)
+        rms = torch.where(add_noise < config.noise_probability, noise_rms(config.noise_db, noise_level), 0.0)
         return Excerpts(
             base=self._bases[clip, variant],
             length=length,
